@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace awq {
+
+struct GenerateOptions {
+  std::filesystem::path model;
+  std::string prompt;
+  std::vector<std::int32_t> prompt_ids;  ///< used instead of `prompt` when not empty
+  std::int64_t max_tokens = 128;
+  double temperature = 0;                ///< 0: greedy
+  std::int64_t top_k = 0;                ///< 0: all
+  double top_p = 1;
+  double min_p = 0;
+  double repetition_penalty = 1;
+  std::uint64_t seed = 0;
+  std::vector<std::string> stop;
+  bool ignore_eos = false;
+  int threads = 0;
+  std::function<void(const std::string&)> on_text;  ///< pieces as they come
+};
+
+struct GenerateSummary {
+  std::int64_t prompt_tokens = 0;
+  std::int64_t completion_tokens = 0;
+  std::string text;
+  std::vector<std::int32_t> token_ids;   ///< the new tokens
+  std::string finish_reason;             ///< "stop" or "length"
+  double load_seconds = 0;
+  double prefill_tokens_per_s = 0;
+  double decode_tokens_per_s = 0;
+  std::uint64_t peak_rss_bytes = 0;
+};
+
+/// Continues a prompt with any checkpoint that this program reads. Throws awq::Error.
+GenerateSummary generate_text(const GenerateOptions& options);
+
+}  // namespace awq

@@ -1,0 +1,93 @@
+#include "base/cpu_features.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <fstream>
+#include <optional>
+#include <string>
+
+#include "base/check.h"
+
+namespace awq {
+namespace {
+
+constexpr std::array<std::string_view, 5> kNames = {"scalar", "avx2", "avx512", "avx512vnni", "amx"};
+
+#if defined(__x86_64__)
+bool cpu_has_bit(unsigned leaf, unsigned subleaf, int reg, int bit) {
+  unsigned r[4] = {0, 0, 0, 0};
+  __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(subleaf));
+  return ((r[reg] >> bit) & 1U) != 0;
+}
+
+Isa detect() {
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !cpu_has_bit(1, 0, 2, 29)) return Isa::kScalar;
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  if (!avx512) return Isa::kAvx2;
+  if (!__builtin_cpu_supports("avx512vnni")) return Isa::kAvx512;
+  const bool amx = cpu_has_bit(7, 0, 3, 22) && cpu_has_bit(7, 0, 3, 24) && cpu_has_bit(7, 0, 3, 25);
+  return amx ? Isa::kAmx : Isa::kAvx512Vnni;
+}
+
+bool detect_bf16() { return __builtin_cpu_supports("avx512f") && cpu_has_bit(7, 1, 0, 5); }
+#else
+Isa detect() { return Isa::kScalar; }
+bool detect_bf16() { return false; }
+#endif
+
+Isa parse_isa(std::string_view name) {
+  for (std::size_t i = 0; i < kNames.size(); ++i) {
+    if (kNames[i] == name) return static_cast<Isa>(i);
+  }
+  fail(ErrorCode::kInvalidArgument, "instruction set \"{}\": expected scalar, avx2, avx512, avx512vnni or amx",
+       printable(name));
+}
+
+Isa& cap() {
+  static Isa value = [] {
+    const char* text = std::getenv("AWQ_ISA");
+    return text != nullptr && *text != '\0' ? parse_isa(text) : Isa::kAmx;
+  }();
+  return value;
+}
+
+/// Whole processors that a cgroup v2 CPU quota allows.
+std::optional<int> container_quota() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return std::nullopt;
+  const double processors = std::strtod(quota.c_str(), nullptr) / period;
+  return std::max(1, static_cast<int>(processors + 0.5));
+}
+
+}  // namespace
+
+Isa active_isa() {
+  static const Isa detected = detect();
+  return std::min(detected, cap());
+}
+
+void cap_isa(std::string_view name) { cap() = std::min(cap(), parse_isa(name)); }
+
+std::string_view isa_name(Isa isa) { return kNames.at(static_cast<std::size_t>(isa)); }
+
+bool has_native_bf16() {
+  static const bool detected = detect_bf16();
+  return detected && active_isa() >= Isa::kAvx512Vnni;
+}
+
+int usable_processors() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  int count = sched_getaffinity(0, sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask) : 1;
+  if (const auto quota = container_quota()) count = std::min(count, *quota);
+  return std::max(1, count);
+}
+
+}  // namespace awq

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string_view>
+
+namespace awq {
+
+/// Instruction sets in rising order; each includes the ones before it on x86-64.
+enum class Isa { kScalar, kAvx2, kAvx512, kAvx512Vnni, kAmx };
+
+/// What kernels may use: what the processor has, capped by AWQ_ISA or cap_isa().
+Isa active_isa();
+/// Lowers the cap ("scalar", "avx2", "avx512", "avx512vnni", "amx"). Call before the first kernel is chosen.
+/// Throws kInvalidArgument for another name.
+void cap_isa(std::string_view name);
+std::string_view isa_name(Isa isa);
+/// True when bf16 dot products run in hardware and the cap allows them.
+bool has_native_bf16();
+/// Processors this process may use: affinity mask and container quota, at least 1.
+int usable_processors();
+
+}  // namespace awq

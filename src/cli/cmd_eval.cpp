@@ -1,0 +1,64 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "awq/evaluator.h"
+#include "cli/commands.h"
+#include "cli/terminal.h"
+
+namespace awq::cli {
+namespace {
+
+int run(EvaluateOptions& options, const CommonFlags& common) {
+  options.threads = common.threads;
+  ProgressPrinter progress;
+  options.on_progress = [&](const Progress& p) { progress.show(p); };
+  options.on_warning = [](const std::string& text) { print_warning(text); };
+  const EvaluateSummary s = evaluate_model(options);
+  progress.clear();
+  if (!common.json) {
+    fmt::print("perplexity {:.5f} over {} tokens in {} windows\n", s.perplexity, s.tokens, s.windows);
+    if (s.compared) {
+      fmt::print("base       {:.5f}\n", s.base_perplexity);
+      fmt::print("KL         {:.6f} nats per token, 99th percentile {:.6f}\n", s.kl_mean, s.kl_p99);
+      fmt::print("top-1      {:.2f} % the same\n", 100 * s.top1_agreement);
+      fmt::print("NLL        {:+.6f} +- {:.6f}\n", s.delta_nll_mean, s.delta_nll_stderr);
+    }
+    return 0;
+  }
+  file::OrderedJson out;
+  out["tokens"] = s.tokens;
+  out["windows"] = s.windows;
+  out["perplexity"] = s.perplexity;
+  out["nll"] = s.nll;
+  if (s.compared) {
+    out["base_perplexity"] = s.base_perplexity;
+    out["kl_mean"] = s.kl_mean;
+    out["kl_p99"] = s.kl_p99;
+    out["top1_agreement"] = s.top1_agreement;
+    out["delta_nll_mean"] = s.delta_nll_mean;
+    out["delta_nll_stderr"] = s.delta_nll_stderr;
+  }
+  out["seconds"] = s.seconds;
+  out["peak_rss_bytes"] = s.peak_rss_bytes;
+  print_json(out);
+  return 0;
+}
+
+}  // namespace
+
+std::function<int()> add_eval(CLI::App& app, CommonFlags& common) {
+  auto options = std::make_shared<EvaluateOptions>();
+  EvaluateOptions& o = *options;
+  app.add_option("model", o.model, "Model folder")->required();
+  app.add_option("--against", o.against, "Base model for the KL divergence");
+  app.add_option("--text", o.text, "Text to score, .txt or .jsonl (default: the held-out tenth of the built-in text)");
+  app.add_option("--ctx", o.context, "Tokens per window, at most the model's context")->capture_default_str();
+  app.add_option("--max-tokens", o.max_tokens, "Score only this many tokens of the text (0: all)")->capture_default_str();
+  app.add_option("--simulate-bits", o.simulate_bits, "Quantize in memory with so many bits first, and compare with the original");
+  app.add_option("--simulate-method", o.simulate_method, "awq or rtn")->capture_default_str();
+  app.add_option("--group-size", o.simulate_group_size, "Group size for --simulate-bits")->capture_default_str();
+  return [options, &common] { return run(*options, common); };
+}
+
+}  // namespace awq::cli

@@ -1,0 +1,88 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <sstream>
+
+#include "awq/generator.h"
+#include "base/check.h"
+#include "cli/commands.h"
+#include "cli/terminal.h"
+#include "file/input_file.h"
+
+namespace awq::cli {
+namespace {
+
+constexpr std::uint64_t kMaxPromptBytes = 64 << 20;
+
+struct Flags {
+  GenerateOptions options;
+  bool has_prompt = false;
+  std::string prompt_file;
+};
+
+int run(Flags& flags, const CommonFlags& common) {
+  GenerateOptions& options = flags.options;
+  options.threads = common.threads;
+  if (!flags.prompt_file.empty()) {
+    options.prompt = file::read_text_file(flags.prompt_file, kMaxPromptBytes);
+  } else if (!flags.has_prompt && options.prompt_ids.empty()) {
+    options.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+  }
+  if (options.max_tokens < 1) fail(ErrorCode::kInvalidArgument, "-n {}: expected at least 1", options.max_tokens);
+  if (!common.json) {
+    fmt::print("{}", options.prompt);
+    std::fflush(stdout);
+    options.on_text = [](const std::string& piece) {
+      fmt::print("{}", piece);
+      std::fflush(stdout);
+    };
+  }
+  const GenerateSummary s = generate_text(options);
+  if (common.json) {
+    file::OrderedJson out;
+    out["prompt_tokens"] = s.prompt_tokens;
+    out["completion_tokens"] = s.completion_tokens;
+    out["text"] = s.text;
+    out["token_ids"] = s.token_ids;
+    out["finish_reason"] = s.finish_reason;
+    out["load_seconds"] = s.load_seconds;
+    out["prefill_tokens_per_s"] = s.prefill_tokens_per_s;
+    out["decode_tokens_per_s"] = s.decode_tokens_per_s;
+    out["peak_rss_bytes"] = s.peak_rss_bytes;
+    print_json(out);
+    return 0;
+  }
+  fmt::print("\n");
+  print_note(fmt::format("[{} prompt tokens at {:.1f}/s, {} new tokens at {:.1f}/s, loaded in {:.2f} s]", s.prompt_tokens,
+                         s.prefill_tokens_per_s, s.completion_tokens, s.decode_tokens_per_s, s.load_seconds));
+  return 0;
+}
+
+}  // namespace
+
+std::function<int()> add_run(CLI::App& app, CommonFlags& common) {
+  auto flags = std::make_shared<Flags>();
+  GenerateOptions& o = flags->options;
+  app.add_option("model", o.model, "Model folder")->required();
+  CLI::Option* prompt = app.add_option("-p,--prompt", o.prompt, "Text to continue (default: standard input)");
+  app.add_option("-f,--prompt-file", flags->prompt_file, "File with the text to continue")->excludes(prompt);
+  app.add_option("--prompt-ids", o.prompt_ids, "Token ids to continue, as they are")->delimiter(',')->excludes(prompt);
+  app.add_option("-n,--max-tokens", o.max_tokens, "New tokens at most")->capture_default_str();
+  app.add_option("--temperature", o.temperature, "0 picks the likeliest token")->capture_default_str();
+  app.add_option("--top-k", o.top_k, "Draw among the k likeliest tokens (0: all)")->capture_default_str();
+  app.add_option("--top-p", o.top_p, "Draw among the likeliest tokens that hold this share")->capture_default_str();
+  app.add_option("--min-p", o.min_p, "Drop tokens less likely than this share of the likeliest")->capture_default_str();
+  app.add_option("--repetition-penalty", o.repetition_penalty, "Above 1 makes repeats less likely")->capture_default_str();
+  app.add_option("--stop", o.stop, "End before this text; may be given again")->allow_extra_args(false);
+  app.add_option("--seed", o.seed, "Of the draws")->capture_default_str();
+  app.add_flag("--ignore-eos", o.ignore_eos, "Go on after an end-of-sequence token");
+  return [flags, &common, prompt] {
+    flags->has_prompt = prompt->count() > 0;
+    return run(*flags, common);
+  };
+}
+
+}  // namespace awq::cli

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <span>
+#include <string>
+
+namespace awq::cli {
+
+/// Flags that every command takes.
+struct CommonFlags {
+  bool json = false;
+  int threads = 0;
+  std::string device = "cpu";
+  std::string isa;
+};
+
+/// One command of the program. add() declares its flags on `app`; the returned function does the work and gives the
+/// exit status.
+struct Command {
+  const char* name;
+  const char* summary;
+  std::function<int()> (*add)(CLI::App& app, CommonFlags& common);
+};
+
+/// All commands, in the order of the help text (commands.cpp).
+std::span<const Command> commands();
+
+}  // namespace awq::cli

@@ -1,0 +1,15 @@
+#include "cli/commands.h"
+
+namespace awq::cli {
+
+std::span<const Command> commands() {
+  static const Command kAll[] = {
+      {"quantize", "Quantize a Hugging Face checkpoint", add_quantize},
+      {"eval", "Measure perplexity, and the distance to a base model", add_eval},
+      {"run", "Continue a text", add_run},
+      {"inspect", "Show what is in a checkpoint", add_inspect},
+  };
+  return kAll;
+}
+
+}  // namespace awq::cli

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "formats/codec.h"
+
+namespace awq::formats {
+
+// The rows of the list in codecs.cpp, each defined in a file of its own.
+extern const Codec kAwqGemmCodec;            // awq_gemm.cpp
+extern const Codec kCompressedTensorsCodec;  // compressed_tensors.cpp
+extern const Codec kGptqCodec;               // gptq.cpp
+
+}  // namespace awq::formats

@@ -1,0 +1,164 @@
+// What the codecs make of a model's quantization_config, and what they refuse.
+
+#include <gtest/gtest.h>
+
+#include "formats/test_support.h"
+
+namespace awq::formats {
+namespace {
+
+using namespace test;
+
+QuantizationInfo read(const std::string& quantization_config) {
+  const file::Json model = file::parse_json(R"({"quantization_config":)" + quantization_config + "}", "config.json");
+  const Codec* codec = codec_of(model, "config.json");
+  return codec->read_config(model.at("quantization_config"), "config.json");
+}
+
+std::string compressed(const std::string& weights, const std::string& rest = "") {
+  return R"({"quant_method":"compressed-tensors","format":"pack-quantized","config_groups":{"group_0":{)"
+         R"("targets":["Linear"],"weights":)" +
+         weights + "}}" + rest + "}";
+}
+
+TEST(QuantizationConfig, WhichCodec) {
+  const auto codec = [](const char* json) { return codec_of(file::parse_json(json, "c"), "c"); };
+  EXPECT_EQ(codec("{}"), nullptr);
+  EXPECT_EQ(codec(R"({"quantization_config":null})"), nullptr);
+  EXPECT_EQ(codec(R"({"quantization_config":{"quant_method":"awq"}})"), find_codec("awq"));
+  EXPECT_EQ(codec(R"({"quantization_config":{"quant_method":"gptq"}})"), find_codec("gptq"));
+  EXPECT_EQ(codec(R"({"quantization_config":{"quant_method":"compressed-tensors"}})"),
+            find_codec("compressed-tensors"));
+  expect_parts(error_of(ErrorCode::kUnsupported, [&] { codec(R"({"quantization_config":{"quant_method":"fp8"}})"); }),
+               {"c: quantization_config.quant_method", "\"fp8\"", "awq, compressed-tensors, gptq"});
+  expect_parts(error_of(ErrorCode::kUnsupported, [&] { codec(R"({"quantization_config":{}})"); }), {"quant_method"});
+  error_of(ErrorCode::kCorruptFile, [&] { codec(R"({"quantization_config":[]})"); });
+  error_of(ErrorCode::kCorruptFile, [&] { codec(R"({"quantization_config":{"quant_method":4}})"); });
+  error_of(ErrorCode::kCorruptFile, [&] { codec("[]"); });
+}
+
+TEST(QuantizationConfig, Awq) {
+  QuantizationInfo info = read(R"({"quant_method":"awq","bits":4,"group_size":128,"zero_point":true,"version":"gemm",)"
+                               R"("modules_to_not_convert":null})");
+  EXPECT_EQ(info.scheme, (quant::Scheme{.bits = 4, .group_size = 128, .symmetric = false}));
+  EXPECT_TRUE(info.not_converted.empty());
+  info = read(R"({"quant_method":"awq","w_bit":4,"q_group_size":-1,"zero_point":false,"version":"GEMM",)"
+              R"("modules_to_not_convert":["visual","gate"]})");
+  EXPECT_EQ(info.scheme, (quant::Scheme{.bits = 4, .group_size = -1, .symmetric = true}));
+  EXPECT_EQ(info.not_converted, (std::vector<std::string>{"visual", "gate"}));
+}
+
+TEST(QuantizationConfig, Gptq) {
+  QuantizationInfo info = read(R"({"quant_method":"gptq","bits":3,"group_size":64,"desc_act":true,"sym":false})");
+  EXPECT_EQ(info.scheme, (quant::Scheme{.bits = 3, .group_size = 64, .symmetric = false}));
+  EXPECT_TRUE(info.zero_offset_by_one);
+  EXPECT_TRUE(info.needs_group_index);
+  info = read(R"({"quant_method":"gptq","bits":4,"group_size":-1,"checkpoint_format":"gptq_v2","format":"gptq_v2",)"
+              R"("dynamic":{"-:lm_head":{}},"pack_dtype":"int32"})");
+  EXPECT_EQ(info.scheme, (quant::Scheme{.bits = 4, .group_size = -1, .symmetric = true}));
+  EXPECT_FALSE(info.zero_offset_by_one);
+  EXPECT_FALSE(info.needs_group_index);
+}
+
+TEST(QuantizationConfig, CompressedTensors) {
+  QuantizationInfo info =
+      read(compressed(R"({"num_bits":4,"type":"int","symmetric":false,"strategy":"group","group_size":32,)"
+                      R"("dynamic":false,"actorder":null})",
+                      R"(,"ignore":["lm_head","re:.*gate$"],"sparsity_config":{},"transform_config":{})"));
+  EXPECT_EQ(info.scheme, (quant::Scheme{.bits = 4, .group_size = 32, .symmetric = false}));
+  EXPECT_EQ(info.not_converted, (std::vector<std::string>{"lm_head", "re:.*gate$"}));
+  EXPECT_FALSE(info.needs_group_index);
+  info = read(compressed(R"({"num_bits":8,"strategy":"channel","group_size":null,"actorder":"weight"})"));
+  EXPECT_EQ(info.scheme, (quant::Scheme{.bits = 8, .group_size = -1, .symmetric = true}));
+  EXPECT_FALSE(info.needs_group_index);
+  info = read(compressed(R"({"num_bits":4,"strategy":"group","group_size":128,"actorder":"group"})"));
+  EXPECT_TRUE(info.needs_group_index);
+}
+
+struct Refusal {
+  std::string config;
+  ErrorCode code;
+  const char* field;
+};
+
+class BadConfig : public testing::TestWithParam<Refusal> {};
+
+TEST_P(BadConfig, IsRefusedWithFileAndField) {
+  const Refusal& refusal = GetParam();
+  expect_parts(error_of(refusal.code, [&] { read(refusal.config); }),
+               {"config.json: quantization_config", refusal.field});
+}
+
+constexpr ErrorCode kCorrupt = ErrorCode::kCorruptFile;
+constexpr ErrorCode kUnsupported = ErrorCode::kUnsupported;
+
+std::string awq_with(const std::string& rest) { return R"({"quant_method":"awq",)" + rest + "}"; }
+std::string gptq_with(const std::string& rest) {
+  return R"({"quant_method":"gptq","bits":4,"group_size":128,)" + rest + "}";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Awq, BadConfig,
+    testing::Values(Refusal{awq_with(R"("group_size":128)"), kCorrupt, "bits: is missing"},
+                    Refusal{awq_with(R"("bits":4)"), kCorrupt, "group_size: is missing"},
+                    Refusal{awq_with(R"("bits":3,"group_size":128)"), kUnsupported, "bits: found 3"},
+                    Refusal{awq_with(R"("bits":"4","group_size":128)"), kCorrupt, "bits: found \"4\""},
+                    Refusal{awq_with(R"("bits":4.0,"group_size":128)"), kCorrupt, "bits"},
+                    Refusal{awq_with(R"("bits":18446744073709551615,"group_size":128)"), kCorrupt, "bits"},
+                    Refusal{awq_with(R"("bits":4,"w_bit":8,"group_size":128)"), kCorrupt, "w_bit: contradicts bits"},
+                    Refusal{awq_with(R"("bits":4,"group_size":0)"), kCorrupt, "group_size: found 0"},
+                    Refusal{awq_with(R"("bits":4,"group_size":-2)"), kCorrupt, "group_size: found -2"},
+                    Refusal{awq_with(R"("bits":4,"group_size":128,"zero_point":1)"), kCorrupt, "zero_point"},
+                    Refusal{awq_with(R"("bits":4,"group_size":128,"version":"gemv")"), kUnsupported, "\"gemv\""},
+                    Refusal{awq_with(R"("bits":4,"group_size":128,"version":"GEMV_FAST")"), kUnsupported, "version"},
+                    Refusal{awq_with(R"("bits":4,"group_size":128,"format":"marlin")"), kUnsupported, "format"},
+                    Refusal{awq_with(R"("bits":4,"group_size":128,"version":1)"), kCorrupt, "version"},
+                    Refusal{awq_with(R"("bits":4,"group_size":128,"modules_to_not_convert":"a")"), kCorrupt, "modules"},
+                    Refusal{awq_with(R"("bits":4,"group_size":128,"modules_to_not_convert":[1])"), kCorrupt,
+                            "modules"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Gptq, BadConfig,
+    testing::Values(Refusal{R"({"quant_method":"gptq","bits":5,"group_size":128})", kUnsupported, "bits: found 5"},
+                    Refusal{gptq_with(R"("checkpoint_format":"marlin")"), kUnsupported, "\"marlin\""},
+                    Refusal{gptq_with(R"("checkpoint_format":"gptq","format":"gptq_v2")"), kCorrupt, "contradicts"},
+                    Refusal{gptq_with(R"("is_marlin_format":true)"), kUnsupported, "is_marlin_format"},
+                    Refusal{gptq_with(R"("pack_dtype":"int64")"), kUnsupported, "pack_dtype"},
+                    Refusal{gptq_with(R"("dynamic":{"+:.*down.*":{"bits":8}})"), kUnsupported, "dynamic"},
+                    Refusal{gptq_with(R"("dynamic":[])"), kCorrupt, "dynamic"},
+                    Refusal{gptq_with(R"("desc_act":"yes")"), kCorrupt, "desc_act"}));
+
+const std::string kGroup = R"({"num_bits":4,"strategy":"group","group_size":128})";
+
+INSTANTIATE_TEST_SUITE_P(
+    CompressedTensors, BadConfig,
+    testing::Values(
+        Refusal{R"({"quant_method":"compressed-tensors"})", kCorrupt, "config_groups: is missing"},
+        Refusal{R"({"quant_method":"compressed-tensors","config_groups":{}})", kCorrupt, "config_groups: is empty"},
+        Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{},"b":{}}})", kUnsupported,
+                "more than one group"},
+        Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":null}})", kCorrupt, "config_groups.a"},
+        Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{"targets":["Linear"]}}})", kCorrupt,
+                "config_groups.a.weights: is missing"},
+        Refusal{R"({"quant_method":"compressed-tensors","format":"float-quantized","config_groups":{"a":{}}})",
+                kUnsupported, "format: \"float-quantized\""},
+        Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{"targets":["re:.*"],"weights":{}}}})",
+                kUnsupported, "targets"},
+        Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{"targets":["Linear"],)"
+                R"("input_activations":{"num_bits":8},"weights":{}}}})",
+                kUnsupported, "input_activations"},
+        Refusal{compressed(kGroup, R"(,"transform_config":{"config_groups":{}})"), kUnsupported, "transform_config"},
+        Refusal{compressed(kGroup, R"(,"sparsity_config":{"format":"sparse-24-bitmask"})"), kUnsupported, "sparsity"},
+        Refusal{compressed(kGroup, R"(,"ignore":"lm_head")"), kCorrupt, "ignore"},
+        Refusal{compressed("3"), kCorrupt, "weights: not an object"},
+        Refusal{compressed(R"({"num_bits":4,"type":"float","strategy":"channel"})"), kUnsupported, "type"},
+        Refusal{compressed(R"({"num_bits":16,"strategy":"channel"})"), kUnsupported, "num_bits: found 16"},
+        Refusal{compressed(R"({"num_bits":4,"strategy":"channel","dynamic":true})"), kCorrupt, "dynamic"},
+        Refusal{compressed(R"({"num_bits":4})"), kCorrupt, "strategy: is missing"},
+        Refusal{compressed(R"({"num_bits":4,"strategy":"group"})"), kCorrupt, "group_size: is missing"},
+        Refusal{compressed(R"({"num_bits":4,"strategy":"channel","group_size":64})"), kCorrupt, "contradicts"},
+        Refusal{compressed(R"({"num_bits":4,"strategy":"block"})"), kUnsupported, "strategy: \"block\""},
+        Refusal{compressed(R"({"num_bits":4,"strategy":"channel","actorder":"other"})"), kUnsupported, "actorder"}));
+
+}  // namespace
+}  // namespace awq::formats

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "kernels/api/linear.h"
+
+namespace awq::kernels::avx2 {
+
+extern const LinearKernel kF32;
+extern const LinearKernel kBf16;
+extern const LinearKernel kF16;
+extern const LinearKernel kU4;
+
+}  // namespace awq::kernels::avx2

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/float16.h"
+
+namespace awq::ops {
+
+/// Dense matrix products through oneDNN, on all threads of the caller's OpenMP team; inside a parallel region each
+/// call runs on the calling thread alone. Matrices are row-major with the given leading dimensions.
+
+/// c[m,n] = alpha * op(a) * op(b) + beta * c in binary32. op() transposes when the flag is set: a is then [k,m], b [n,k].
+struct GemmF32 {
+  bool transpose_a = false;
+  bool transpose_b = false;
+  std::int64_t m = 0, n = 0, k = 0;
+  float alpha = 1;
+  const float* a = nullptr;
+  std::int64_t lda = 0;
+  const float* b = nullptr;
+  std::int64_t ldb = 0;
+  float beta = 0;
+  float* c = nullptr;
+  std::int64_t ldc = 0;
+};
+void gemm(const GemmF32& g);
+
+/// c[m,n] = op(a) * op(b) (+ c when accumulate) with bf16 inputs, binary32 sums and output.
+struct GemmBf16 {
+  bool transpose_a = false;
+  bool transpose_b = false;
+  std::int64_t m = 0, n = 0, k = 0;
+  const Bf16* a = nullptr;
+  std::int64_t lda = 0;
+  const Bf16* b = nullptr;
+  std::int64_t ldb = 0;
+  bool accumulate = false;
+  float* c = nullptr;
+  std::int64_t ldc = 0;
+};
+void gemm(const GemmBf16& g);
+
+/// Threads for all parallel work of this process from now on (OpenMP and oneDNN); also passes the instruction set cap
+/// on to oneDNN. Call once, before the first product.
+void configure_threads(int threads);
+
+}  // namespace awq::ops

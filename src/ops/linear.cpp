@@ -1,0 +1,202 @@
+#include "ops/linear.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "base/check.h"
+#include "base/cpu_features.h"
+#include "base/float16.h"
+#include "ops/gemm.h"
+#include "tensor/convert.h"
+
+namespace awq::ops {
+namespace {
+
+using kernels::LinearArgs;
+using kernels::LinearKernel;
+using kernels::WeightKind;
+
+WeightKind kind_of(DType dtype) {
+  AWQ_CHECK(is_float_weight(dtype));
+  if (dtype == DType::kF32) return WeightKind::kF32;
+  return dtype == DType::kBf16 ? WeightKind::kBf16 : WeightKind::kF16;
+}
+
+DType dtype_of(WeightKind kind) {
+  if (kind == WeightKind::kF32) return DType::kF32;
+  return kind == WeightKind::kBf16 ? DType::kBf16 : DType::kF16;
+}
+
+// Rows of weights that are expanded at a time: small enough for the cache, large enough for a good product.
+constexpr std::int64_t kTileRows = 256;
+// Fewest rows of outputs that are worth a task of their own.
+constexpr std::int64_t kRowsPerTask = 16;
+
+}  // namespace
+
+const char* linear_objection(const LinearKernel& kernel, const LinearArgs& args) {
+  if (kernel.min_isa > static_cast<std::uint8_t>(active_isa())) return "the processor or --isa does not allow it";
+  return kernel.supports(args);
+}
+
+const LinearKernel& select_linear(WeightKind kind, const LinearArgs& args) {
+  const LinearKernel* row = kernels::linear_kernels_cpu();
+  while (row->name != nullptr && (row->kind != kind || linear_objection(*row, args) != nullptr)) ++row;
+  AWQ_CHECK(row->name != nullptr);
+  return *row;
+}
+
+Linear::Linear(std::uint64_t out_features, std::uint64_t in_features, DType dtype, AlignedBuffer<std::byte> weight,
+               AlignedBuffer<float> bias)
+    : n_(out_features), k_(in_features), kind_(kind_of(dtype)), weight_(std::move(weight)), bias_(std::move(bias)) {
+  AWQ_CHECK(weight_.size() == n_ * k_ * (dtype_bits(dtype) / 8));
+  AWQ_CHECK(bias_.empty() || bias_.size() == n_);
+}
+
+Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias)
+    : n_(tensor.out_features), k_(tensor.in_features), bias_(std::move(bias)) {
+  AWQ_CHECK(bias_.empty() || bias_.size() == n_);
+  const auto rows = static_cast<std::int64_t>(n_);
+  if (tensor.scheme.bits > 4 || !tensor.group_index.empty()) {
+    weight_ = AlignedBuffer<std::byte>(n_ * k_ * sizeof(float));
+    quant::dequantize(tensor, reinterpret_cast<float*>(weight_.data()));
+    return;
+  }
+  kind_ = WeightKind::kU4;
+  group_size_ = quant::resolved_group_size(tensor.scheme, k_);
+  const auto row_bytes = static_cast<std::size_t>(kernels::packed_u4_row_bytes(static_cast<std::int64_t>(k_)));
+  weight_ = AlignedBuffer<std::byte>(n_ * row_bytes);
+  scales_ = AlignedBuffer<float>(tensor.scales.size());
+  zero_points_ = AlignedBuffer<std::uint8_t>(tensor.zero_points.size());
+  std::copy(tensor.scales.begin(), tensor.scales.end(), scales_.begin());
+  std::copy(tensor.zero_points.begin(), tensor.zero_points.end(), zero_points_.begin());
+#pragma omp parallel for schedule(static)
+  for (std::int64_t n = 0; n < rows; ++n) {
+    kernels::pack_u4_row(tensor.codes.data() + static_cast<std::size_t>(n) * k_, static_cast<std::int64_t>(k_),
+                         reinterpret_cast<std::uint8_t*>(weight_.data()) + static_cast<std::size_t>(n) * row_bytes);
+  }
+}
+
+DType Linear::dtype() const { return kind_ == WeightKind::kU4 ? DType::kF32 : dtype_of(kind_); }
+
+AlignedBuffer<std::byte> Linear::take_weight() {
+  AWQ_CHECK(kind_ != WeightKind::kU4);
+  return std::move(weight_);
+}
+
+std::uint64_t Linear::resident_bytes() const {
+  return weight_.size() + scales_.size() * sizeof(float) + zero_points_.size() + bias_.size() * sizeof(float);
+}
+
+void Linear::forward(const float* x, std::int64_t m, float* y, Precision precision) const {
+  if (m == 0) return;
+  if (precision == Precision::kBf16 && kind_ == WeightKind::kBf16 && has_native_bf16() && m > kernels::kMaxRows) {
+    forward_bf16(x, m, y);
+  } else if (m <= kernels::kMaxRows) {
+    forward_few(x, m, y);
+  } else {
+    forward_many(x, m, y);
+  }
+}
+
+void Linear::forward_few(const float* x, std::int64_t m, float* y) const {
+  LinearArgs args{.m = m,
+                  .n = static_cast<std::int64_t>(n_),
+                  .k = static_cast<std::int64_t>(k_),
+                  .x = x,
+                  .weight = weight_.data(),
+                  .bias = bias_.data(),
+                  .y = y};
+  std::vector<float> group_sums;
+  if (kind_ == WeightKind::kU4) {
+    const std::int64_t groups = static_cast<std::int64_t>(k_ / group_size_);
+    group_sums.resize(static_cast<std::size_t>(m * groups));
+    for (std::int64_t i = 0; i < m * groups; ++i) {
+      float sum = 0;
+      const float* begin = x + (i / groups) * args.k + (i % groups) * static_cast<std::int64_t>(group_size_);
+      for (std::uint64_t k = 0; k < group_size_; ++k) sum += begin[k];
+      group_sums[static_cast<std::size_t>(i)] = sum;
+    }
+    args.group_size = static_cast<std::int64_t>(group_size_);
+    args.scales = scales_.data();
+    args.zero_points = zero_points_.data();
+    args.x_group_sums = group_sums.data();
+  }
+  const LinearKernel& kernel = select_linear(kind_, args);
+  const std::int64_t tasks = (args.n + kRowsPerTask - 1) / kRowsPerTask;
+#pragma omp parallel for schedule(static) if (args.n * args.k > 65536)
+  for (std::int64_t task = 0; task < tasks; ++task) {
+    kernel.run(args, task * kRowsPerTask, std::min(args.n, (task + 1) * kRowsPerTask));
+  }
+}
+
+void Linear::forward_many(const float* x, std::int64_t m, float* y) const {
+  const auto n = static_cast<std::int64_t>(n_);
+  const auto k = static_cast<std::int64_t>(k_);
+  if (kind_ == WeightKind::kF32) {
+    gemm(GemmF32{.transpose_b = true, .m = m, .n = n, .k = k, .a = x, .lda = k,
+                 .b = reinterpret_cast<const float*>(weight_.data()), .ldb = k, .c = y, .ldc = n});
+  } else {
+    AlignedBuffer<float> tile(static_cast<std::size_t>(std::min(kTileRows, n) * k));
+    for (std::int64_t begin = 0; begin < n; begin += kTileRows) {
+      const std::int64_t rows = std::min(kTileRows, n - begin);
+      expand_rows(static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(begin + rows), tile.data());
+      gemm(GemmF32{.transpose_b = true, .m = m, .n = rows, .k = k, .a = x, .lda = k, .b = tile.data(), .ldb = k,
+                   .c = y + begin, .ldc = n});
+    }
+  }
+  add_bias(m, y);
+}
+
+void Linear::forward_bf16(const float* x, std::int64_t m, float* y) const {
+  const auto n = static_cast<std::int64_t>(n_);
+  const auto k = static_cast<std::int64_t>(k_);
+  AlignedBuffer<Bf16> rounded(static_cast<std::size_t>(m * k));
+#pragma omp parallel for schedule(static)
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t j = 0; j < k; ++j) rounded[static_cast<std::size_t>(i * k + j)] = to_bf16(x[i * k + j]);
+  }
+  gemm(GemmBf16{.transpose_b = true, .m = m, .n = n, .k = k, .a = rounded.data(), .lda = k,
+                .b = reinterpret_cast<const Bf16*>(weight_.data()), .ldb = k, .c = y, .ldc = n});
+  add_bias(m, y);
+}
+
+void Linear::add_bias(std::int64_t m, float* y) const {
+  if (bias_.empty()) return;
+  const auto n = static_cast<std::int64_t>(n_);
+#pragma omp parallel for schedule(static)
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t j = 0; j < n; ++j) y[i * n + j] += bias_[static_cast<std::size_t>(j)];
+  }
+}
+
+void Linear::expand_rows(std::uint64_t begin, std::uint64_t end, float* out) const {
+  AWQ_CHECK(begin <= end && end <= n_);
+  const auto first = static_cast<std::int64_t>(begin);
+  const auto last = static_cast<std::int64_t>(end);
+#pragma omp parallel for schedule(static)
+  for (std::int64_t n = first; n < last; ++n) {
+    const auto row = static_cast<std::size_t>(n);
+    float* to = out + (row - begin) * k_;
+    if (kind_ != WeightKind::kU4) {
+      const DType dtype = dtype_of(kind_);
+      const std::size_t bytes = k_ * (dtype_bits(dtype) / 8);
+      widen_to_float(dtype, {weight_.data() + row * bytes, bytes}, {to, k_});
+      continue;
+    }
+    const auto* packed = reinterpret_cast<const std::uint8_t*>(weight_.data()) +
+                         row * static_cast<std::size_t>(kernels::packed_u4_row_bytes(static_cast<std::int64_t>(k_)));
+    const std::uint64_t groups = k_ / group_size_;
+    for (std::uint64_t g = 0; g < groups; ++g) {
+      const float scale = scales_[row * groups + g];
+      const int zero = zero_points_[row * groups + g];
+      for (std::uint64_t k = g * group_size_; k < (g + 1) * group_size_; ++k) {
+        const std::uint8_t byte = packed[k / 32 * 16 + k % 16];
+        to[k] = scale * static_cast<float>((k % 32 < 16 ? byte & 15 : byte >> 4) - zero);
+      }
+    }
+  }
+}
+
+}  // namespace awq::ops

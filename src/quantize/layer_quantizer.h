@@ -1,0 +1,58 @@
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/architecture.h"
+#include "model/model_files.h"
+#include "quant/scheme.h"
+#include "quantize/activation_stats.h"
+
+namespace awq::quantize {
+
+/// What to do with a layer. Pure data: the same plan, weights and statistics give the same result.
+struct LayerPlan {
+  quant::Scheme scheme;
+  DType scale_dtype = DType::kF16;
+  bool search_scales = true;            ///< false for plain rounding
+  bool search_ranges = true;
+  ops::Precision precision = ops::Precision::kF32;
+  std::array<bool, model::kRoles> quantized{};  ///< by Role; the others stay as they are
+  DType norm_dtype = DType::kF32;       ///< how norms are stored: folding is exact in this type
+};
+
+struct LinearReport {
+  model::Role role;
+  double error_before = 0;    ///< output error of plain rounding, relative to the energy of the output
+  double error_after = 0;     ///< the same for what was stored
+  double clipped_groups = 0;  ///< share of groups with a shrunk range
+};
+
+struct SiteReport {
+  model::Site site;
+  double alpha = -1;          ///< exponent of the chosen scale; -1: none
+};
+
+struct LayerReport {
+  std::vector<LinearReport> linears;
+  std::vector<SiteReport> sites;
+  /// Mean of the relative errors after quantization, weighted by output energy.
+  double mean_error = 0;
+};
+
+/// Per-site statistics of one layer; null where nothing reads them.
+using LayerStatistics = std::array<std::optional<SiteStatistics>, model::kSites>;
+
+/// Quantizes one decoder layer in place: on return the planned linears of `weights` hold canonical quantized tensors and
+/// the producers (norms, value rows, up rows, biases) have absorbed the inverse of the channel scales. The layer's
+/// output in exact arithmetic is unchanged but for the quantization itself. `statistics` may be consumed.
+LayerReport quantize_layer(const model::ModelConfig& config, const model::Architecture& architecture, const LayerPlan& plan,
+                           LayerStatistics& statistics, model::LayerWeights& weights, const std::string& layer_name);
+
+/// True when the producer of a site can absorb scales exactly for this model and plan.
+bool can_fold(const model::ModelConfig& config, const model::Architecture& architecture, const LayerPlan& plan,
+              const model::SiteSpec& site);
+
+}  // namespace awq::quantize

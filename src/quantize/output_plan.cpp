@@ -1,0 +1,201 @@
+#include "quantize/output_plan.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <set>
+#include <span>
+
+#include "base/check.h"
+
+namespace awq::quantize {
+namespace {
+
+using model::LinearSpec;
+
+quant::Scheme scheme_of(const QuantizeOptions& options) {
+  if (options.method != "awq" && options.method != "rtn") {
+    fail(ErrorCode::kInvalidArgument, "--method {}: expected awq or rtn", printable(options.method));
+  }
+  const std::int64_t g = options.group_size;
+  if (g != -1 && g != 32 && g != 64 && g != 128) {
+    fail(ErrorCode::kInvalidArgument, "--group-size {}: expected 32, 64, 128 or -1 (one group per row)", g);
+  }
+  if (options.bits != 2 && options.bits != 3 && options.bits != 4 && options.bits != 8) {
+    fail(ErrorCode::kInvalidArgument, "--bits {}: expected 2, 3, 4 or 8", options.bits);
+  }
+  return {.bits = options.bits, .group_size = g, .symmetric = options.symmetric};
+}
+
+const formats::Codec& codec_for(const QuantizeOptions& options, const quant::Scheme& scheme) {
+  const formats::Codec* codec = formats::find_codec(options.format);
+  if (codec == nullptr || codec->encode == nullptr) {
+    fail(ErrorCode::kInvalidArgument, "--format {}: expected awq or compressed-tensors", printable(options.format));
+  }
+  // A shape that fits every rule: what is refused now is the scheme itself.
+  if (const char* reason = codec->refuses(scheme, 4096, 4096)) {
+    fail(ErrorCode::kInvalidArgument, "--format {} with {} bits{}: {}", codec->name, scheme.bits,
+         scheme.symmetric ? ", symmetric" : "", reason);
+  }
+  return *codec;
+}
+
+bool matches(const std::string& module, const std::vector<std::string>& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), module.c_str(), 0) == 0; });
+}
+
+/// Decides each linear of one layer. Linears that read the same activations are one fused projection in the servers
+/// (qkv, gate_up), which load it whole or not at all: one that stays keeps the others.
+void plan_layer(const model::ModelFiles& files, const QuantizeOptions& options, const formats::Codec& codec,
+                const quant::Scheme& scheme, std::int64_t layer, std::vector<PlannedLinear>& out) {
+  const std::size_t first = out.size();
+  for (const LinearSpec& linear : files.architecture().linears) {
+    PlannedLinear planned{.layer = layer, .spec = &linear, .module = files.linear_name(layer, linear)};
+    const model::LinearShape shape = model::linear_shape(files.config(), linear.role);
+    if (matches(planned.module, options.skip)) {
+      planned.kept_because = "matches --skip";
+    } else if (const char* reason = codec.refuses(scheme, static_cast<std::uint64_t>(shape.out_features),
+                                                  static_cast<std::uint64_t>(shape.in_features))) {
+      planned.kept_because = fmt::format("{} [{}, {}]", reason, shape.out_features, shape.in_features);
+    }
+    out.push_back(std::move(planned));
+  }
+  const std::span<PlannedLinear> all(out.data() + first, out.size() - first);
+  for (const PlannedLinear& kept : all) {
+    if (kept.kept_because.empty() || kept.kept_because.starts_with("servers fuse")) continue;
+    for (PlannedLinear& other : all) {
+      if (other.kept_because.empty() && other.spec->input == kept.spec->input) {
+        other.kept_because = "servers fuse it with " + kept.module + ", which stays";
+      }
+    }
+  }
+}
+
+void add_spec(std::vector<formats::TensorSpec>& tensors, const formats::TensorSpec& source, const std::string& name) {
+  tensors.push_back({name, source.dtype, source.shape});
+}
+
+/// Names under which the embedding and the head go out. Tied tensors are stored once, under the embedding's name,
+/// because servers look for that one.
+std::vector<CopiedTensor> plan_ends(const model::ModelFiles& files) {
+  const auto& names = files.architecture().tensors;
+  const std::string embedding = std::string(names.embedding) + ".weight";
+  const std::string head = std::string(names.head) + ".weight";
+  const bool has_embedding = files.checkpoint().find(embedding) != nullptr;
+  const bool has_head = files.checkpoint().find(head) != nullptr;
+  if (!has_embedding) return {{head, embedding}};
+  if (!has_head) return {{embedding, embedding}};
+  if (!files.config().tie_word_embeddings) return {{embedding, embedding}, {head, head}};
+  const auto& a = files.checkpoint().get(embedding);
+  const auto& b = files.checkpoint().get(head);
+  if (a.dtype != b.dtype) return {{embedding, embedding}, {head, head}};
+  constexpr std::uint64_t kPiece = 1 << 20;
+  std::vector<std::byte> left(kPiece), right(kPiece);
+  for (std::uint64_t at = 0; at < a.size_bytes(); at += kPiece) {
+    const std::size_t count = static_cast<std::size_t>(std::min(kPiece, a.size_bytes() - at));
+    files.checkpoint().read(a, std::span(left).first(count), at);
+    files.checkpoint().read(b, std::span(right).first(count), at);
+    if (!std::equal(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(count), right.begin())) {
+      return {{embedding, embedding}, {head, head}};
+    }
+  }
+  return {{embedding, embedding}};
+}
+
+void add_remarks(const model::ModelFiles& files, const QuantizeOptions& options, OutputPlan& plan) {
+  const model::ModelConfig& c = files.config();
+  if (c.num_attention_heads != c.num_key_value_heads) {
+    plan.remarks.push_back(fmt::format("o_proj gets no channel scales: {} query heads share {} value heads", c.num_attention_heads,
+                                       c.num_key_value_heads));
+  }
+  // A row-parallel linear is cut along its inputs, and every part must hold whole groups.
+  for (const int ways : {2, 4, 8}) {
+    for (const LinearSpec& linear : files.architecture().linears) {
+      const std::int64_t inputs = model::linear_shape(c, linear.role).in_features;
+      const bool row_parallel = linear.role == model::Role::kO || linear.role == model::Role::kDown;
+      if (row_parallel && options.group_size > 0 && inputs % options.group_size == 0 && inputs % (options.group_size * ways) != 0) {
+        plan.remarks.push_back(fmt::format("tensor parallel over {} would fail: {} has {} inputs, not a multiple of {} groups of {}",
+                                           ways, linear.name, inputs, ways, options.group_size));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::array<bool, model::kRoles> OutputPlan::quantized_roles(std::int64_t layer) const {
+  std::array<bool, model::kRoles> out{};
+  for (const PlannedLinear& linear : linears) {
+    if (linear.layer == layer) out[static_cast<std::size_t>(linear.spec->role)] = linear.kept_because.empty();
+  }
+  return out;
+}
+
+std::vector<std::string> OutputPlan::quantized_modules() const {
+  std::vector<std::string> out;
+  for (const PlannedLinear& linear : linears) {
+    if (linear.kept_because.empty()) out.push_back(linear.module);
+  }
+  return out;
+}
+
+std::vector<std::string> OutputPlan::kept_modules(const model::ModelFiles& files) const {
+  std::vector<std::string> out;
+  for (const PlannedLinear& linear : linears) {
+    if (!linear.kept_because.empty()) out.push_back(linear.module);
+  }
+  out.emplace_back(files.architecture().tensors.head);
+  return out;
+}
+
+OutputPlan plan_output(const model::ModelFiles& files, const QuantizeOptions& options) {
+  if (files.codec() != nullptr) {
+    fail(ErrorCode::kUnsupported, "{}: the model is quantized already ({}); expected an unquantized model", files.folder().string(),
+         files.codec()->name);
+  }
+  OutputPlan plan;
+  plan.scheme = scheme_of(options);
+  plan.codec = &codec_for(options, plan.scheme);
+  for (std::int64_t layer = 0; layer < files.config().num_hidden_layers; ++layer) {
+    plan_layer(files, options, *plan.codec, plan.scheme, layer, plan.linears);
+  }
+  if (std::none_of(plan.linears.begin(), plan.linears.end(), [](const PlannedLinear& l) { return l.kept_because.empty(); })) {
+    fail(ErrorCode::kUnsupported, "nothing is left to quantize: {}: {}", plan.linears.front().module, plan.linears.front().kept_because);
+  }
+
+  std::vector<formats::TensorSpec> tensors;
+  std::set<std::string> handled;
+  const auto& checkpoint = files.checkpoint();
+  const auto& names = files.architecture().tensors;
+  handled.insert({std::string(names.embedding) + ".weight", std::string(names.head) + ".weight"});
+  plan.copied = plan_ends(files);
+  add_spec(tensors, checkpoint.get(plan.copied.front().from), plan.copied.front().to);
+  for (const PlannedLinear& linear : plan.linears) {
+    handled.insert(linear.module + ".weight");
+    if (linear.kept_because.empty()) {
+      const model::LinearShape shape = model::linear_shape(files.config(), linear.spec->role);
+      for (formats::TensorSpec spec : plan.codec->encoded_specs(plan.scheme, plan.scale_dtype, static_cast<std::uint64_t>(shape.out_features),
+                                                                static_cast<std::uint64_t>(shape.in_features))) {
+        spec.name = linear.module + "." + spec.name;
+        tensors.push_back(std::move(spec));
+      }
+    } else {
+      add_spec(tensors, checkpoint.get(linear.module + ".weight"), linear.module + ".weight");
+    }
+  }
+  for (const auto& tensor : checkpoint.tensors()) {
+    if (handled.contains(tensor.name)) continue;
+    add_spec(tensors, tensor, tensor.name);
+    // Norms and biases of the layers change with the scales; everything else is copied.
+    if (!tensor.name.starts_with(names.layer_prefix)) plan.copied.push_back({tensor.name, tensor.name});
+  }
+  if (plan.copied.size() > 1 && plan.copied[1].to == std::string(names.head) + ".weight") {
+    add_spec(tensors, checkpoint.get(plan.copied[1].from), plan.copied[1].to);
+  }
+  plan.checkpoint = formats::plan_checkpoint(std::move(tensors), options.max_shard_bytes);
+  add_remarks(files, options, plan);
+  return plan;
+}
+
+}  // namespace awq::quantize

@@ -1,0 +1,120 @@
+#include "quantize/pipeline.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/cpu_features.h"
+#include "base/stop.h"
+#include "quantize/resource_plan.h"
+
+namespace awq::quantize {
+
+void HiddenStates::load(std::int64_t begin, std::int64_t count, float* out) const {
+#pragma omp parallel for schedule(static)
+  for (std::int64_t i = 0; i < count * width_; ++i) out[i] = to_float(values_[static_cast<std::size_t>(begin * width_ + i)]);
+}
+
+void HiddenStates::store(std::int64_t begin, std::int64_t count, const float* from) {
+#pragma omp parallel for schedule(static)
+  for (std::int64_t i = 0; i < count * width_; ++i) values_[static_cast<std::size_t>(begin * width_ + i)] = to_bf16(from[i]);
+}
+
+LayerPipeline::LayerPipeline(const model::ModelFiles& files, const OutputPlan& plan, const QuantizeOptions& options,
+                             CalibrationBlocks blocks, ops::Precision precision)
+    : files_(files),
+      plan_(plan),
+      options_(options),
+      blocks_(std::move(blocks)),
+      precision_(precision),
+      hidden_(blocks_.count * blocks_.length, files.config().hidden_size) {}
+
+void LayerPipeline::embed() {
+  const std::int64_t width = files_.config().hidden_size;
+  AlignedBuffer<float> rows(static_cast<std::size_t>(blocks_.length * width));
+  for (std::int64_t block = 0; block < blocks_.count; ++block) {
+    const std::span<const std::int32_t> ids(blocks_.ids.data() + block * blocks_.length, static_cast<std::size_t>(blocks_.length));
+    files_.embed(ids, rows.data());
+    hidden_.store(block * blocks_.length, blocks_.length, rows.data());
+  }
+}
+
+LayerStatistics LayerPipeline::collect(std::int64_t index, model::LayerWeights& weights) {
+  const model::ModelConfig& config = files_.config();
+  const std::array<bool, model::kRoles> quantized = plan_.quantized_roles(index);
+  LayerStatistics statistics;
+  for (const model::LinearSpec& linear : files_.architecture().linears) {
+    auto& site = statistics[static_cast<std::size_t>(linear.input)];
+    if (quantized[static_cast<std::size_t>(linear.role)] && !site) site.emplace(model::site_width(config, linear.input), precision_);
+  }
+  const model::SiteObserver observer = [&](model::Site site, const float* x, std::int64_t tokens) {
+    if (auto& s = statistics[static_cast<std::size_t>(site)]) s->add(x, tokens);
+  };
+  const bool last = index + 1 == config.num_hidden_layers;
+  // The layer borrows the stored weights for the forward pass and gives them back.
+  model::DecoderLayer layer(std::move(weights));
+  model::Decoder decoder(config);
+  const std::int64_t per_chunk = std::max<std::int64_t>(1, kCalibrationChunk / blocks_.length);
+  AlignedBuffer<float> rows(static_cast<std::size_t>(per_chunk * blocks_.length * config.hidden_size));
+  for (std::int64_t block = 0; block < blocks_.count; block += per_chunk) {
+    stop_flag().throw_if_requested();
+    const std::int64_t count = std::min(per_chunk, blocks_.count - block);
+    const std::vector<model::SequenceSlice> slices(static_cast<std::size_t>(count), {.token_count = blocks_.length});
+    hidden_.load(block * blocks_.length, count * blocks_.length, rows.data());
+    decoder.forward_layer(layer, index, slices, rows.data(), precision_, observer);
+    if (!last) hidden_.store(block * blocks_.length, count * blocks_.length, rows.data());
+  }
+  weights = std::move(layer).into_weights();
+  for (auto& site : statistics) {
+    if (site) site->finish();
+  }
+  return statistics;
+}
+
+LayerPipeline::Result LayerPipeline::run_layer(std::int64_t index) {
+  Result result;
+  const std::string name = files_.layer_name(index, "");
+  try {
+    result.weights = files_.load_layer(index);
+    LayerPlan plan{.scheme = plan_.scheme,
+                   .scale_dtype = plan_.scale_dtype,
+                   .search_scales = options_.method == "awq",
+                   .search_ranges = options_.method == "awq" && options_.search_ranges,
+                   .precision = precision_,
+                   .quantized = plan_.quantized_roles(index)};
+    for (const model::SiteSpec& site : files_.architecture().sites) {
+      if (site.norm != nullptr) plan.norm_dtype = files_.checkpoint().get(files_.layer_name(index, site.norm) + ".weight").dtype;
+    }
+    LayerStatistics statistics;
+    if (calibrates()) statistics = collect(index, result.weights);
+    result.report = quantize_layer(files_.config(), files_.architecture(), plan, statistics, result.weights,
+                                   name.substr(0, name.size() - 1));
+  } catch (Error& error) {
+    error.add_note("layer " + std::to_string(index));
+    throw;
+  }
+  return result;
+}
+
+ops::Precision calibration_precision(const model::ModelFiles& files) {
+  return files.dtype() == DType::kBf16 && has_native_bf16() ? ops::Precision::kBf16 : ops::Precision::kF32;
+}
+
+CalibrationText load_calibration_text(const QuantizeOptions& options) {
+  CalibrationText out;
+  text::Documents documents;
+  if (options.calibration.empty()) {
+    out.name = "the default calibration text";
+    documents = text::split_documents(default_calibration_text(), out.name);
+  } else {
+    out.name = options.calibration.filename().string();
+    documents = text::read_documents(options.calibration);
+  }
+  if (options.evaluate) {
+    out.split = split_held_out(std::move(documents));
+  } else {
+    out.split.calibration = std::move(documents);
+  }
+  return out;
+}
+
+}  // namespace awq::quantize

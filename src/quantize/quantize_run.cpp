@@ -1,0 +1,331 @@
+#include "quantize/quantize_run.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "awq/version.h"
+#include "base/check.h"
+#include "base/cpu_features.h"
+#include "base/resources.h"
+#include "base/stop.h"
+#include "eval/compare.h"
+#include "eval/windows.h"
+#include "file/sha256.h"
+#include "quantize/journal.h"
+#include "quantize/output_writer.h"
+#include "quantize/pipeline.h"
+#include "quantize/report.h"
+#include "quantize/resource_plan.h"
+#include "quantize/staging.h"
+
+namespace awq::quantize {
+namespace {
+
+// Tokens that quality is measured on at most: enough for three digits, little beside the quantization itself.
+constexpr std::int64_t kEvalTokens = 16384;
+constexpr const char* kManifest = "awq_manifest.json";
+constexpr const char* kReport = "awq_report.json";
+
+class Run {
+ public:
+  explicit Run(const QuantizeOptions& options)
+      : options_(options), begin_(monotonic_seconds()), files_(model::ModelFiles::open(options.model)), plan_(plan_output(files_, options)) {}
+
+  QuantizeSummary execute() {
+    summarize_plan();
+    const ResourcePlan resources = prepare();
+    announce(resources);
+    if (options_.dry_run) {
+      summary_.dry_run = true;
+      return finish_summary();
+    }
+    check_resources(resources, options_.output);
+    Staging staging(options_.output, options_.force);
+    std::vector<file::OrderedJson> records = open_journal(staging);
+    const bool resumed = !records.empty();
+    if (resumed && records.back().contains("publish")) {
+      publish_finished(staging, records.back());
+      return finish_summary();
+    }
+    Journal journal(staging.journal(), records);
+    if (!resumed) journal.append(binding_);
+    std::vector<file::OrderedJson> layers(resumed ? records.begin() + 1 : records.begin(), records.end());
+    OutputWriter writer(staging.model(), files_, plan_, resumed);
+    quantize_layers(staging, journal, writer, layers);
+    writer.copy_unchanged();
+    writer.finish();
+    writer.write_companions();
+    publish(staging, journal, layers);
+    return finish_summary();
+  }
+
+ private:
+  void summarize_plan() {
+    summary_.method = options_.method;
+    summary_.format = plan_.codec->name;
+    summary_.bits = plan_.scheme.bits;
+    summary_.group_size = plan_.scheme.group_size;
+    summary_.layers = files_.config().num_hidden_layers;
+    summary_.quantized_linears = static_cast<std::int64_t>(plan_.quantized_modules().size());
+    for (const PlannedLinear& linear : plan_.linears) {
+      if (!linear.kept_because.empty()) summary_.unquantized_linears.push_back(linear.module);
+    }
+    summary_.input_bytes = files_.checkpoint().total_bytes();
+  }
+
+  void warn(const std::string& text) const {
+    if (options_.on_warning) options_.on_warning(text);
+  }
+
+  /// Reads the texts and makes the calibration blocks; after this no tokenizer is needed.
+  ResourcePlan prepare() {
+    precision_ = calibration_precision(files_);
+    const bool calibrates = options_.method == "awq";
+    if (options_.calibration_samples < kMinBlocks) {
+      fail(ErrorCode::kInvalidArgument, "--calib-samples {}: expected at least {}", options_.calibration_samples, kMinBlocks);
+    }
+    if (options_.calibration_seqlen < 8) fail(ErrorCode::kInvalidArgument, "--calib-seqlen {}: expected at least 8", options_.calibration_seqlen);
+    if (calibrates || options_.evaluate) read_texts(calibrates);
+    binding_["version"] = kVersion;
+    binding_["model"] = files_.checkpoint().fingerprint();
+    binding_["config"] = file::sha256_hex(files_.config_json().dump());
+    binding_["method"] = options_.method;
+    binding_["bits"] = plan_.scheme.bits;
+    binding_["group_size"] = plan_.scheme.group_size;
+    binding_["symmetric"] = plan_.scheme.symmetric;
+    binding_["format"] = plan_.codec->name;
+    binding_["clip"] = options_.search_ranges;
+    binding_["skip"] = options_.skip;
+    binding_["max_shard_size"] = options_.max_shard_bytes;
+    binding_["calibration"] = blocks_.digest;
+    binding_["evaluation"] = eval_digest_;
+    binding_["threads"] = options_.threads;
+    binding_["isa"] = isa_name(active_isa());
+    return plan_resources(files_, plan_, blocks_.count, blocks_.length, precision_, options_.evaluate);
+  }
+
+  void read_texts(bool calibrates) {
+    const CalibrationText text = load_calibration_text(options_);
+    const auto tokenizer = text::Tokenizer::load(files_.folder());
+    const model::ModelConfig& config = files_.config();
+    if (tokenizer->vocab_size() > config.vocab_size) {
+      warn(fmt::format("the tokenizer knows {} tokens, the model {}; an id beyond the model's is an error when it occurs",
+                       tokenizer->vocab_size(), config.vocab_size));
+    }
+    if (calibrates) {
+      const std::int64_t length = std::min(options_.calibration_seqlen, config.max_position_embeddings);
+      blocks_ = make_blocks(text.split.calibration, *tokenizer, options_.calibration_samples, length, options_.seed, config.vocab_size);
+      if (blocks_.count < options_.calibration_samples) {
+        warn(fmt::format("{} gives {} blocks of {} tokens; {} were asked for", text.name, blocks_.count, length, options_.calibration_samples));
+      }
+      calibration_ = {{"text", text.name}, {"blocks", blocks_.count}, {"block_length", length}, {"sha256", blocks_.digest}};
+    }
+    if (!options_.evaluate) return;
+    if (text.split.held_out.texts.empty()) {
+      warn(text.name + " is too short to hold out a tenth: the loss will not be measured");
+      return;
+    }
+    const std::int64_t context = std::min<std::int64_t>(2048, config.max_position_embeddings);
+    windows_ = eval::make_windows(text.split.held_out, *tokenizer, context, kEvalTokens, config.vocab_size);
+    eval_text_ = "the held-out tenth of " + text.name;
+    file::Sha256 hash;
+    for (const auto& window : windows_) hash.update(std::as_bytes(std::span(window)));
+    eval_digest_ = hash.hex();
+  }
+
+  void announce(const ResourcePlan& resources) {
+    summary_.planned_peak_bytes = resources.peak_bytes;
+    if (!options_.on_plan) return;
+    options_.on_plan(fmt::format("memory   {} MB at the peak", resources.peak_bytes >> 20));
+    options_.on_plan(fmt::format("disk     {} MB for the output, {} MB in all while it runs", plan_.checkpoint.file_bytes >> 20, resources.disk_bytes >> 20));
+    if (blocks_.count > 0) {
+      options_.on_plan(fmt::format("time     about {:.0f} s on this machine", 1.4 * resources.operations / measure_speed(precision_)));
+      options_.on_plan(fmt::format("text     {} blocks of {} tokens", blocks_.count, blocks_.length));
+    }
+    options_.on_plan(fmt::format("layers   {} with {} of {} linears quantized", summary_.layers, summary_.quantized_linears, plan_.linears.size()));
+    for (const PlannedLinear& linear : plan_.linears) {
+      if (!linear.kept_because.empty()) options_.on_plan("kept     " + linear.module + ": " + linear.kept_because);
+    }
+    for (const std::string& remark : plan_.remarks) options_.on_plan("note     " + remark);
+  }
+
+  /// Records of an interrupted run that this one continues; empty for a fresh start (the staging folder is then clean).
+  std::vector<file::OrderedJson> open_journal(Staging& staging) {
+    std::vector<file::OrderedJson> records = Journal::read(staging.journal());
+    if (records.size() > 1 && !options_.resume && !options_.force) {
+      fail(ErrorCode::kInvalidArgument, "{}: holds {} finished layers of an interrupted run; --resume goes on with it, --force starts over",
+           staging.folder().string(), records.size() - 1);
+    }
+    if (!options_.resume || records.empty()) {
+      staging.clear();
+      return {};
+    }
+    check_binding(records.front(), binding_);
+    if (records.size() == 1) {
+      staging.clear();
+      return {};
+    }
+    return records;
+  }
+
+  void quantize_layers(Staging& staging, Journal& journal, OutputWriter& writer, std::vector<file::OrderedJson>& layers) {
+    LayerPipeline pipeline(files_, plan_, options_, std::move(blocks_), precision_);
+    const auto count = summary_.layers;
+    const auto first = static_cast<std::int64_t>(layers.size());
+    if (pipeline.calibrates() && first < count) {
+      if (first == 0) {
+        pipeline.embed();
+      } else {
+        load_hidden(staging, first - 1, layers.back(), pipeline.hidden());
+      }
+    }
+    const double begin = monotonic_seconds();
+    for (std::int64_t layer = first; layer < count; ++layer) {
+      stop_flag().throw_if_requested();
+      report_progress("quantize", layer, count, begin, first, layers);
+      LayerPipeline::Result result = pipeline.run_layer(layer);
+      writer.write_layer(layer, result.weights);
+      file::OrderedJson record = layer_to_json(layer, result.report, files_);
+      if (pipeline.calibrates() && layer + 1 < count) {
+        file::OutputFile hidden(staging.hidden(layer), file::OutputFile::Mode::kCreate);
+        hidden.write_at(0, pipeline.hidden().bytes());
+        hidden.sync();
+        hidden.close();
+        record["hidden_sha256"] = file::Sha256().update(pipeline.hidden().bytes()).hex();
+      }
+      writer.sync();
+      journal.append(record);
+      layers.push_back(std::move(record));
+    }
+    report_progress("quantize", count, count, begin, first, layers);
+  }
+
+  void report_progress(const char* stage, std::int64_t done, std::int64_t total, double begin, std::int64_t first,
+                       const std::vector<file::OrderedJson>& layers) const {
+    if (!options_.on_progress) return;
+    Progress progress{.stage = stage, .done = done, .total = total};
+    if (done > first) progress.seconds_left = (monotonic_seconds() - begin) / static_cast<double>(done - first) * static_cast<double>(total - done);
+    if (!layers.empty() && blocks_digest_known()) progress.detail = fmt::format("error {:.2e}", layers.back().value("mean_error", 0.0));
+    options_.on_progress(progress);
+  }
+  bool blocks_digest_known() const { return !calibration_.is_null(); }
+
+  static void load_hidden(const Staging& staging, std::int64_t layer, const file::OrderedJson& record, HiddenStates& hidden) {
+    const file::InputFile input(staging.hidden(layer));
+    if (input.size_bytes() != hidden.bytes().size()) {
+      fail(ErrorCode::kCorruptFile, "{}: {} bytes, expected {}; remove the folder to start over", input.path().string(), input.size_bytes(), hidden.bytes().size());
+    }
+    input.read_at(0, hidden.bytes());
+    if (file::Sha256().update(std::as_const(hidden).bytes()).hex() != record.value("hidden_sha256", "")) {
+      fail(ErrorCode::kCorruptFile, "{}: its checksum is not that of the journal; remove the folder to start over", input.path().string());
+    }
+  }
+
+  std::optional<Measurement> measure(const Staging& staging) const {
+    if (windows_.empty()) return std::nullopt;
+    const model::ModelFiles quantized = model::ModelFiles::open(staging.model());
+    eval::CompareOptions compare;
+    compare.hidden_bytes = 256ULL << 20;
+    compare.on_progress = [&](std::int64_t done, std::int64_t total) {
+      if (options_.on_progress) options_.on_progress({.stage = "measure", .done = done, .total = total});
+    };
+    return Measurement{eval_text_, eval::compare(quantized, &files_, windows_, compare)};
+  }
+
+  void publish(Staging& staging, Journal& journal, std::vector<file::OrderedJson>& layers) {
+    const std::optional<Measurement> measurement = measure(staging);
+    for (file::OrderedJson& layer : layers) layer.erase("hidden_sha256");
+    const file::OrderedJson report = report_to_json(options_, plan_, files_, calibration_, layers, measurement);
+    file::write_file_atomically(staging.model() / kReport, report.dump(2) + "\n");
+    file::write_file_atomically(staging.model() / "README.md", model_card(options_, plan_, files_, measurement, original_card(files_)));
+    if (measurement) {
+      summary_.evaluated = true;
+      summary_.eval_tokens = measurement->scores.tokens;
+      summary_.perplexity = std::exp(measurement->scores.nll);
+      summary_.base_perplexity = std::exp(measurement->scores.base_nll);
+      summary_.kl_mean = measurement->scores.kl_mean;
+    }
+    files_.checkpoint().check_unchanged();
+    write_manifest(staging.model());
+    const file::OrderedJson run = {{"seconds", monotonic_seconds() - begin_},
+                                   {"peak_rss_bytes", peak_rss_bytes()},
+                                   {"planned_peak_bytes", summary_.planned_peak_bytes},
+                                   {"threads", options_.threads},
+                                   {"isa", isa_name(active_isa())}};
+    file::write_file_atomically(staging.model() / "awq_run.json", run.dump(2) + "\n");
+    stop_flag().throw_if_requested();
+    // From here on a resumed run only has to give the folder its name.
+    journal.append({{"publish", file::sha256_file(staging.model() / kManifest)}});
+    staging.publish();
+  }
+
+  static void publish_finished(Staging& staging, const file::OrderedJson& record) {
+    const std::filesystem::path manifest = staging.model() / kManifest;
+    if (!file::is_regular_file(manifest) || file::sha256_file(manifest) != record.value("publish", "")) {
+      fail(ErrorCode::kCorruptFile, "{}: is not what the journal says was finished; remove the folder to start over", manifest.string());
+    }
+    staging.publish();
+  }
+
+  QuantizeSummary finish_summary() {
+    const double parameters = static_cast<double>(files_.parameter_count());
+    summary_.output_bytes = plan_.checkpoint.file_bytes;
+    summary_.bits_per_weight = 8.0 * static_cast<double>(plan_.checkpoint.file_bytes) / parameters;
+    double bytes = 0;
+    double weights = 0;
+    for (const PlannedLinear& linear : plan_.linears) {
+      if (!linear.kept_because.empty()) continue;
+      const auto shape = model::linear_shape(files_.config(), linear.spec->role);
+      const auto n = static_cast<std::uint64_t>(shape.out_features);
+      const auto k = static_cast<std::uint64_t>(shape.in_features);
+      for (const auto& spec : plan_.codec->encoded_specs(plan_.scheme, plan_.scale_dtype, n, k)) bytes += static_cast<double>(spec.size_bytes());
+      weights += static_cast<double>(n) * static_cast<double>(k);
+    }
+    summary_.linear_bits_per_weight = 8.0 * bytes / weights;
+    summary_.seconds = monotonic_seconds() - begin_;
+    summary_.peak_rss_bytes = peak_rss_bytes();
+    return summary_;
+  }
+
+  const QuantizeOptions& options_;
+  double begin_;
+  model::ModelFiles files_;
+  OutputPlan plan_;
+  QuantizeSummary summary_;
+  ops::Precision precision_ = ops::Precision::kF32;
+  CalibrationBlocks blocks_;
+  file::OrderedJson calibration_;
+  eval::Windows windows_;
+  std::string eval_text_, eval_digest_;
+  file::OrderedJson binding_;
+};
+
+/// True when an earlier run with these settings published its output and was stopped before it could say so.
+bool is_complete(const QuantizeOptions& options) {
+  const std::filesystem::path manifest = options.output / kManifest;
+  const std::filesystem::path report = options.output / kReport;
+  if (!options.resume || !file::is_regular_file(manifest) || !file::is_regular_file(report)) return false;
+  const std::vector<file::OrderedJson> records = Journal::read(staging_folder(options.output) / "journal");
+  if (!records.empty()) return records.back().value("publish", "") == file::sha256_file(manifest);
+  const file::Json found = file::read_json_file(report);
+  return found.is_object() && found.value("method", "") == options.method && found.value("bits", 0) == options.bits &&
+         found.value("group_size", std::int64_t{0}) == options.group_size && found.value("symmetric", false) == options.symmetric &&
+         found.value("format", "") == options.format;
+}
+
+}  // namespace
+
+QuantizeSummary run(const QuantizeOptions& options) {
+  if (!options.dry_run || !options.output.empty()) check_output_apart(options.model, options.output);
+  if (is_complete(options)) {
+    file::remove_tree(staging_folder(options.output));
+    QuantizeSummary summary;
+    summary.already_complete = true;
+    summary.method = options.method;
+    summary.format = options.format;
+    return summary;
+  }
+  return Run(options).execute();
+}
+
+}  // namespace awq::quantize

@@ -1,0 +1,106 @@
+#include "quantize/scale_search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+#include "base/stop.h"
+#include "quant/group_quant.h"
+
+namespace awq::quantize {
+namespace {
+
+constexpr int kGrid = 20;
+
+/// Mean over all rows of |w| relative to the largest |w| of its group, per channel.
+std::vector<double> relative_magnitude(std::span<const WeightView> consumers, std::int64_t width, std::int64_t group_size) {
+  std::vector<double> mean(static_cast<std::size_t>(width), 0.0);
+  std::int64_t rows = 0;
+  for (const WeightView& view : consumers) rows += view.rows;
+#pragma omp parallel for schedule(static)
+  for (std::int64_t begin = 0; begin < width; begin += group_size) {
+    for (const WeightView& view : consumers) {
+      for (std::int64_t n = 0; n < view.rows; ++n) {
+        const float* w = view.data + n * width + begin;
+        float largest = 0;
+        for (std::int64_t k = 0; k < group_size; ++k) largest = std::max(largest, std::fabs(w[k]));
+        for (std::int64_t k = 0; k < group_size; ++k) {
+          mean[static_cast<std::size_t>(begin + k)] += std::fabs(w[k]) / (largest + 1e-6F);
+        }
+      }
+    }
+  }
+  for (double& value : mean) value /= static_cast<double>(rows);
+  return mean;
+}
+
+std::vector<float> candidate(const std::vector<double>& x, const std::vector<double>& w, double alpha) {
+  std::vector<double> s(x.size());
+  for (std::size_t k = 0; k < s.size(); ++k) {
+    s[k] = std::max(std::pow(x[k], alpha) / (std::pow(w[k], 1.0 - alpha) + 1e-4), 1e-4);
+  }
+  const auto [low, high] = std::minmax_element(s.begin(), s.end());
+  const double norm = std::sqrt(*low * *high);
+  std::vector<float> out(s.size());
+  for (std::size_t k = 0; k < s.size(); ++k) {
+    const double value = s[k] / norm;
+    out[k] = std::isfinite(value) && value > 0 ? static_cast<float>(value) : 1.0F;
+  }
+  return out;
+}
+
+}  // namespace
+
+double rounding_loss(const WeightView& weights, std::span<const float> channel_scale, QuadraticForm& form,
+                     const quant::Scheme& scheme, DType scale_dtype) {
+  const auto width = static_cast<std::int64_t>(channel_scale.size());
+  const auto group_size = static_cast<std::int64_t>(quant::resolved_group_size(scheme, channel_scale.size()));
+  const float largest = static_cast<float>(quant::max_code(scheme.bits));
+  return form.trace(weights.rows, [&](std::int64_t begin, std::int64_t end, float* out) {
+#pragma omp parallel for schedule(static)
+    for (std::int64_t n = begin; n < end; ++n) {
+      const float* w = weights.data + n * width;
+      float* change = out + (n - begin) * width;
+      for (std::int64_t k = 0; k < width; ++k) change[k] = w[k] * channel_scale[static_cast<std::size_t>(k)];
+      for (std::int64_t g = 0; g < width; g += group_size) {
+        const quant::Range range = quant::range_of(change + g, static_cast<std::uint64_t>(group_size));
+        const quant::GroupParams p = quant::fit_range(range.low, range.high, scheme, scale_dtype);
+        const float zero = static_cast<float>(p.zero_point);
+        for (std::int64_t k = g; k < g + group_size; ++k) {
+          const float code = quant::code_of(change[k], p.scale, zero, largest);
+          change[k] = (code - zero) * p.scale / channel_scale[static_cast<std::size_t>(k)] - w[k];
+        }
+      }
+    }
+  });
+}
+
+ScaleSearchResult search_channel_scale(std::span<const WeightView> consumers, const SiteStatistics& statistics,
+                                       QuadraticForm& form, const quant::Scheme& scheme, DType scale_dtype) {
+  const std::int64_t width = statistics.width();
+  const auto group_size = static_cast<std::int64_t>(quant::resolved_group_size(scheme, static_cast<std::uint64_t>(width)));
+  const std::vector<double> x = statistics.mean_abs();
+  const std::vector<double> w = relative_magnitude(consumers, width, group_size);
+  ScaleSearchResult best;
+  best.loss = std::numeric_limits<double>::infinity();
+  for (int i = -1; i < kGrid; ++i) {
+    stop_flag().throw_if_requested();
+    const double alpha = i < 0 ? -1.0 : static_cast<double>(i) / kGrid;
+    std::vector<float> s = i < 0 ? std::vector<float>(static_cast<std::size_t>(width), 1.0F) : candidate(x, w, alpha);
+    double loss = 0;
+    for (const WeightView& view : consumers) loss += rounding_loss(view, s, form, scheme, scale_dtype);
+    if (i < 0) best.identity_loss = loss;
+    if (loss < best.loss) {
+      best.loss = loss;
+      best.alpha = alpha;
+      best.channel_scale = std::move(s);
+    }
+  }
+  if (best.channel_scale.empty()) {
+    fail(ErrorCode::kCorruptFile, "no scale gives a finite error: weights or activations are not finite");
+  }
+  return best;
+}
+
+}  // namespace awq::quantize

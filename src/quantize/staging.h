@@ -1,0 +1,45 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "file/json.h"
+#include "file/output_file.h"
+
+namespace awq::quantize {
+
+/// The place where an output is built: "OUT.awq-partial", beside OUT and so on the same file system.
+///
+///   OUT.awq-partial/lock      held while a process works here
+///   OUT.awq-partial/journal   what is finished
+///   OUT.awq-partial/hidden.*  hidden states at the last two layer boundaries
+///   OUT.awq-partial/model/    the output itself; gets the name OUT in one step at the very end
+class Staging {
+ public:
+  /// Throws kInvalidArgument when `output` holds something and `force` is not set, or when another run works on it.
+  Staging(std::filesystem::path output, bool force);
+
+  std::filesystem::path folder() const { return folder_; }
+  std::filesystem::path model() const { return folder_ / "model"; }
+  std::filesystem::path journal() const { return folder_ / "journal"; }
+  std::filesystem::path hidden(std::int64_t layer) const { return folder_ / (layer % 2 == 0 ? "hidden.0" : "hidden.1"); }
+
+  /// Removes what an earlier run left and starts an empty model folder.
+  void clear();
+  /// Gives model() the name of the output, in the place of an older output if there is one, and removes the rest.
+  void publish();
+
+ private:
+  std::filesystem::path output_;
+  std::filesystem::path folder_;
+  bool force_;
+  std::unique_ptr<file::FileLock> lock_;
+};
+
+/// "OUT" + ".awq-partial"
+std::filesystem::path staging_folder(const std::filesystem::path& output);
+/// Throws kInvalidArgument when the output is the model folder, lies in it or holds it.
+void check_output_apart(const std::filesystem::path& model, const std::filesystem::path& output);
+
+}  // namespace awq::quantize
