@@ -1,10 +1,10 @@
-# One interface target that every target of ours links: warnings, and errors from them for developers.
+# One interface target that every target of ours links: warnings, and errors from them where AWQ_WERROR is on.
 add_library(awq_warnings INTERFACE)
 target_compile_options(awq_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-align -Wimplicit-fallthrough
   # Designated initializers leave the rest to defaults on purpose.
   -Wno-missing-field-initializers)
-if(AWQ_DEVELOPER)
+if(AWQ_WERROR)
   target_compile_options(awq_warnings INTERFACE -Werror)
 endif()
 # Bounds and iterator checks of the standard library stay on in release builds.

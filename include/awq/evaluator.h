@@ -10,11 +10,11 @@ namespace awq {
 
 struct EvaluateOptions {
   std::filesystem::path model;
-  std::filesystem::path against;     ///< base model, or empty
-  std::filesystem::path text;        ///< .txt or .jsonl; empty: the held-out tenth of the default calibration text
-  std::int64_t context = 2048;       ///< tokens per window, at most the model's context
-  std::int64_t max_tokens = 0;       ///< of the text, 0: all
-  int simulate_bits = 0;             ///< quantize `model` in memory first with these bits, 0: as it is
+  std::filesystem::path against;  ///< base model, or empty
+  std::filesystem::path text;     ///< .txt or .jsonl; empty: the held-out tenth of the default calibration text
+  std::int64_t context = 2048;    ///< tokens per window, at most the model's context
+  std::int64_t max_tokens = 0;    ///< of the text, 0: all
+  int simulate_bits = 0;          ///< quantize `model` in memory first with these bits, 0: as it is
   std::string simulate_method = "awq";
   std::int64_t simulate_group_size = 128;
   int threads = 0;
@@ -23,17 +23,17 @@ struct EvaluateOptions {
 };
 
 struct EvaluateSummary {
-  std::int64_t tokens = 0;           ///< predicted tokens
+  std::int64_t tokens = 0;  ///< predicted tokens
   std::int64_t windows = 0;
-  double nll = 0;                    ///< mean, in nats
+  double nll = 0;  ///< mean, in nats
   double perplexity = 0;
   bool compared = false;
   double base_perplexity = 0;
-  double kl_mean = 0;                ///< KL(base || model) per predicted token, in nats
+  double kl_mean = 0;  ///< KL(base || model) per predicted token, in nats
   double kl_p99 = 0;
   double top1_agreement = 0;
-  double delta_nll_mean = 0;         ///< model - base
-  double delta_nll_stderr = 0;       ///< over windows or documents
+  double delta_nll_mean = 0;    ///< model - base
+  double delta_nll_stderr = 0;  ///< over windows or documents
   double seconds = 0;
   std::uint64_t peak_rss_bytes = 0;
 };

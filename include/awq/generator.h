@@ -13,8 +13,8 @@ struct GenerateOptions {
   std::string prompt;
   std::vector<std::int32_t> prompt_ids;  ///< used instead of `prompt` when not empty
   std::int64_t max_tokens = 128;
-  double temperature = 0;                ///< 0: greedy
-  std::int64_t top_k = 0;                ///< 0: all
+  double temperature = 0;  ///< 0: greedy
+  std::int64_t top_k = 0;  ///< 0: all
   double top_p = 1;
   double min_p = 0;
   double repetition_penalty = 1;
@@ -29,8 +29,8 @@ struct GenerateSummary {
   std::int64_t prompt_tokens = 0;
   std::int64_t completion_tokens = 0;
   std::string text;
-  std::vector<std::int32_t> token_ids;   ///< the new tokens
-  std::string finish_reason;             ///< "stop" or "length"
+  std::vector<std::int32_t> token_ids;  ///< the new tokens
+  std::string finish_reason;            ///< "stop" or "length"
   double load_seconds = 0;
   double prefill_tokens_per_s = 0;
   double decode_tokens_per_s = 0;

@@ -16,7 +16,7 @@ struct TensorSummary {
 };
 
 struct PartSummary {
-  std::string name;        ///< "embedding", "linears (quantized)" ..
+  std::string name;  ///< "embedding", "linears (quantized)" ..
   std::uint64_t tensors = 0;
   std::uint64_t bytes = 0;
 };
@@ -26,7 +26,7 @@ struct InspectSummary {
   std::uint64_t parameters = 0;
   std::uint64_t tensor_bytes = 0;
   double bits_per_weight = 0;
-  std::string format;      ///< of the quantized linears, "" when there are none
+  std::string format;  ///< of the quantized linears, "" when there are none
   int bits = 0;
   std::int64_t group_size = 0;
   bool symmetric = false;

@@ -10,35 +10,35 @@ namespace awq {
 
 /// Where long work stands; called from the working thread a few times per second at most.
 struct Progress {
-  std::string stage;        ///< "calibrate", "layer", "measure"
-  std::int64_t done = 0;    ///< units of `total` that are finished
+  std::string stage;      ///< "calibrate", "layer", "measure"
+  std::int64_t done = 0;  ///< units of `total` that are finished
   std::int64_t total = 0;
-  double seconds_left = -1; ///< estimate, negative when unknown
-  std::string detail;       ///< one short remark, such as the last layer's loss
+  double seconds_left = -1;  ///< estimate, negative when unknown
+  std::string detail;        ///< one short remark, such as the last layer's loss
 };
 using ProgressCallback = std::function<void(const Progress&)>;
 using WarningCallback = std::function<void(const std::string&)>;
 
 struct QuantizeOptions {
-  std::filesystem::path model;               ///< folder to read
-  std::filesystem::path output;              ///< folder to make
-  std::string method = "awq";                ///< "awq" or "rtn" (plain rounding)
+  std::filesystem::path model;   ///< folder to read
+  std::filesystem::path output;  ///< folder to make
+  std::string method = "awq";    ///< "awq" or "rtn" (plain rounding)
   int bits = 4;
-  std::int64_t group_size = 128;             ///< 32, 64, 128, or -1 for one group per row
+  std::int64_t group_size = 128;  ///< 32, 64, 128, or -1 for one group per row
   bool symmetric = false;
-  std::string format = "awq";                ///< "awq" (gemm layout) or "compressed-tensors"
-  std::filesystem::path calibration;         ///< .txt or .jsonl; empty: the text that comes with the program
-  std::int64_t calibration_samples = 128;    ///< blocks
-  std::int64_t calibration_seqlen = 512;     ///< tokens per block, at most the model's context
-  std::vector<std::string> skip;             ///< shell patterns of linears that stay in 16 bit
-  bool search_ranges = true;                 ///< false: --no-clip
-  std::uint64_t seed = 0;                    ///< chooses blocks when there are more than calibration_samples
+  std::string format = "awq";              ///< "awq" (gemm layout) or "compressed-tensors"
+  std::filesystem::path calibration;       ///< .txt or .jsonl; empty: the text that comes with the program
+  std::int64_t calibration_samples = 128;  ///< blocks
+  std::int64_t calibration_seqlen = 512;   ///< tokens per block, at most the model's context
+  std::vector<std::string> skip;           ///< shell patterns of linears that stay in 16 bit
+  bool search_ranges = true;               ///< false: --no-clip
+  std::uint64_t seed = 0;                  ///< chooses blocks when there are more than calibration_samples
   bool dry_run = false;
   bool resume = false;
-  bool force = false;                        ///< replace an output that exists
-  bool evaluate = true;                      ///< measure perplexity and KL on a held-out tenth of the text
+  bool force = false;    ///< replace an output that exists
+  bool evaluate = true;  ///< measure perplexity and KL on a held-out tenth of the text
   std::uint64_t max_shard_bytes = 5'000'000'000;
-  int threads = 0;                           ///< 0: all that the process may use
+  int threads = 0;  ///< 0: all that the process may use
   ProgressCallback on_progress;
   WarningCallback on_warning;
   std::function<void(const std::string&)> on_plan;  ///< lines of the plan, before the work starts
@@ -46,7 +46,7 @@ struct QuantizeOptions {
 
 struct QuantizeSummary {
   bool dry_run = false;
-  bool already_complete = false;             ///< --resume found finished work
+  bool already_complete = false;  ///< --resume found finished work
   std::string method, format;
   int bits = 0;
   std::int64_t group_size = 0;
@@ -57,7 +57,7 @@ struct QuantizeSummary {
   std::uint64_t planned_peak_bytes = 0;
   std::uint64_t peak_rss_bytes = 0;
   std::uint64_t input_bytes = 0;
-  std::uint64_t output_bytes = 0;            ///< of the weight files
+  std::uint64_t output_bytes = 0;  ///< of the weight files
   double bits_per_weight = 0;
   double linear_bits_per_weight = 0;
   bool evaluated = false;

@@ -4,8 +4,8 @@
 
 namespace awq {
 
-/// Caps the instruction set that kernels may use: "scalar", "avx2", "avx512", "avx512vnni" or "amx". Call before any other
-/// work. Throws Error{kInvalidArgument} for another name.
+/// Caps the instruction set that kernels may use: "scalar", "avx2", "avx512", "avx512vnni" or "amx". Call before any
+/// other work. Throws Error{kInvalidArgument} for another name.
 void set_instruction_set(const std::string& name);
 
 /// Asks running work to stop at its next safe point; it then throws Error{kInterrupted}. Safe in a signal handler.

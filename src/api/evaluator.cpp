@@ -38,7 +38,8 @@ EvaluateSummary evaluate_model(const EvaluateOptions& options) {
   api::set_up_threads(options.threads);
   const double begin = monotonic_seconds();
   if (options.context < 2) fail(ErrorCode::kInvalidArgument, "--ctx {}: expected at least 2", options.context);
-  if (options.max_tokens < 0) fail(ErrorCode::kInvalidArgument, "--max-tokens {}: expected 0 (all) or more", options.max_tokens);
+  if (options.max_tokens < 0)
+    fail(ErrorCode::kInvalidArgument, "--max-tokens {}: expected 0 (all) or more", options.max_tokens);
   const model::ModelFiles files = model::ModelFiles::open(options.model);
   std::optional<model::ModelFiles> base;
   if (!options.against.empty()) base.emplace(model::ModelFiles::open(options.against));

@@ -10,8 +10,12 @@ namespace awq {
 GenerateSummary generate_text(const GenerateOptions& options) {
   api::set_up_threads(options.threads);
   generate::GenerationOptions g;
-  g.sampling = {.temperature = options.temperature, .top_k = options.top_k, .top_p = options.top_p, .min_p = options.min_p,
-                .repetition_penalty = options.repetition_penalty, .seed = options.seed};
+  g.sampling = {.temperature = options.temperature,
+                .top_k = options.top_k,
+                .top_p = options.top_p,
+                .min_p = options.min_p,
+                .repetition_penalty = options.repetition_penalty,
+                .seed = options.seed};
   generate::check_sampling(g.sampling);
   const double begin = monotonic_seconds();
   const model::ModelFiles files = model::ModelFiles::open(options.model);
@@ -31,7 +35,8 @@ GenerateSummary generate_text(const GenerateOptions& options) {
   summary.text = result.text;
   summary.token_ids = result.token_ids;
   summary.finish_reason = result.finish_reason;
-  if (result.prefill_seconds > 0) summary.prefill_tokens_per_s = static_cast<double>(prompt.size()) / result.prefill_seconds;
+  if (result.prefill_seconds > 0)
+    summary.prefill_tokens_per_s = static_cast<double>(prompt.size()) / result.prefill_seconds;
   // The first new token comes out of the prefill.
   if (result.token_ids.size() > 1 && result.decode_seconds > 0) {
     summary.decode_tokens_per_s = static_cast<double>(result.token_ids.size() - 1) / result.decode_seconds;

@@ -41,7 +41,8 @@ void read_everything(const ModelFiles& files, std::vector<std::string>& problems
     attempt([&] {
       const model::LayerWeights weights = files.load_layer(layer);
       for (const model::LinearSpec& linear : files.architecture().linears) {
-        attempt([&] { model::check_finite(weights[linear.role].to_floats().span(), files.linear_name(layer, linear)); });
+        attempt(
+            [&] { model::check_finite(weights[linear.role].to_floats().span(), files.linear_name(layer, linear)); });
       }
     });
   }
@@ -53,8 +54,8 @@ void check_tokenizer(const ModelFiles& files, std::vector<std::string>& problems
   try {
     const auto tokenizer = text::Tokenizer::load(files.folder());
     if (tokenizer->vocab_size() > files.config().vocab_size) {
-      problems.push_back(fmt::format("the tokenizer has ids up to {}, the model's vocab_size is {}", tokenizer->vocab_size() - 1,
-                                     files.config().vocab_size));
+      problems.push_back(fmt::format("the tokenizer has ids up to {}, the model's vocab_size is {}",
+                                     tokenizer->vocab_size() - 1, files.config().vocab_size));
     }
   } catch (const Error& error) {
     problems.emplace_back(error.what());

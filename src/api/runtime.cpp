@@ -15,7 +15,8 @@ void request_stop(int signal_number) noexcept { stop_flag().request(signal_numbe
 namespace api {
 
 int set_up_threads(int threads) {
-  if (threads < 0 || threads > 4096) fail(ErrorCode::kInvalidArgument, "--threads {}: expected 1 to 4096, or 0 for all", threads);
+  if (threads < 0 || threads > 4096)
+    fail(ErrorCode::kInvalidArgument, "--threads {}: expected 1 to 4096, or 0 for all", threads);
   const int count = threads == 0 ? usable_processors() : threads;
   ops::configure_threads(count);
   return count;

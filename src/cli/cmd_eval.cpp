@@ -54,8 +54,10 @@ std::function<int()> add_eval(CLI::App& app, CommonFlags& common) {
   app.add_option("--against", o.against, "Base model for the KL divergence");
   app.add_option("--text", o.text, "Text to score, .txt or .jsonl (default: the held-out tenth of the built-in text)");
   app.add_option("--ctx", o.context, "Tokens per window, at most the model's context")->capture_default_str();
-  app.add_option("--max-tokens", o.max_tokens, "Score only this many tokens of the text (0: all)")->capture_default_str();
-  app.add_option("--simulate-bits", o.simulate_bits, "Quantize in memory with so many bits first, and compare with the original");
+  app.add_option("--max-tokens", o.max_tokens, "Score only this many tokens of the text (0: all)")
+      ->capture_default_str();
+  app.add_option("--simulate-bits", o.simulate_bits,
+                 "Quantize in memory with so many bits first, and compare with the original");
   app.add_option("--simulate-method", o.simulate_method, "awq or rtn")->capture_default_str();
   app.add_option("--group-size", o.simulate_group_size, "Group size for --simulate-bits")->capture_default_str();
   return [options, &common] { return run(*options, common); };

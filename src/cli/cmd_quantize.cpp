@@ -49,11 +49,11 @@ void print_summary(const QuantizeSummary& s, const QuantizeOptions& options) {
     return;
   }
   if (s.dry_run) return;
-  fmt::print("{}: {} -> {}, {:.3f} bits per weight ({:.3f} in the quantized linears)\n", options.output.string(), size_text(s.input_bytes),
-             size_text(s.output_bytes), s.bits_per_weight, s.linear_bits_per_weight);
+  fmt::print("{}: {} -> {}, {:.3f} bits per weight ({:.3f} in the quantized linears)\n", options.output.string(),
+             size_text(s.input_bytes), size_text(s.output_bytes), s.bits_per_weight, s.linear_bits_per_weight);
   if (s.evaluated) {
-    fmt::print("perplexity {:.4f} -> {:.4f}, KL {:.6f} nats per token (held-out text, {} tokens)\n", s.base_perplexity, s.perplexity,
-               s.kl_mean, s.eval_tokens);
+    fmt::print("perplexity {:.4f} -> {:.4f}, KL {:.6f} nats per token (held-out text, {} tokens)\n", s.base_perplexity,
+               s.perplexity, s.kl_mean, s.eval_tokens);
   }
   fmt::print("{:.1f} s, {} of memory at the peak\n", s.seconds, size_text(s.peak_rss_bytes));
 }
@@ -90,7 +90,8 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
   app.add_option("-o,--output", o.output, "Folder to make")->required();
   app.add_option("--method", o.method, "awq, or rtn for plain rounding")->capture_default_str();
   app.add_option("--bits", o.bits, "Bits per weight: 4 (2, 3, 8 with compressed-tensors)")->capture_default_str();
-  app.add_option("--group-size", o.group_size, "Inputs that share a scale: 128, 64, 32, or -1 for a whole row")->capture_default_str();
+  app.add_option("--group-size", o.group_size, "Inputs that share a scale: 128, 64, 32, or -1 for a whole row")
+      ->capture_default_str();
   app.add_flag("--symmetric", o.symmetric, "Fixed zero point");
   app.add_option("--format", o.format, "awq or compressed-tensors")->capture_default_str();
   app.add_option("--calib", o.calibration, "Calibration text, .txt or .jsonl (default: the built-in text)");
@@ -98,12 +99,15 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
   app.add_option("--calib-seqlen", o.calibration_seqlen, "Tokens per block")->capture_default_str();
   app.add_option("--skip", o.skip, "Shell pattern of linears that stay in 16 bit; may be given again");
   app.add_flag("--no-clip", flags->no_clip, "Keep the full range of every group");
-  app.add_option("--seed", o.seed, "Chooses calibration blocks when there are more than asked for")->capture_default_str();
+  app.add_option("--seed", o.seed, "Chooses calibration blocks when there are more than asked for")
+      ->capture_default_str();
   app.add_flag("--dry-run", o.dry_run, "Print what the run would need and stop");
   app.add_flag("--resume", o.resume, "Go on with an interrupted run");
   app.add_flag("--force", o.force, "Replace an existing output");
   app.add_flag("--no-eval", flags->no_eval, "Do not measure the loss on a held-out tenth of the text");
-  app.add_option("--max-shard-size", flags->max_shard_gb, "Largest weight file in GB")->capture_default_str()->check(CLI::Range(0.000001, 1e6));
+  app.add_option("--max-shard-size", flags->max_shard_gb, "Largest weight file in GB")
+      ->capture_default_str()
+      ->check(CLI::Range(0.000001, 1e6));
   return [flags, &common] { return run(*flags, common); };
 }
 

@@ -56,8 +56,9 @@ int run(Flags& flags, const CommonFlags& common) {
     return 0;
   }
   fmt::print("\n");
-  print_note(fmt::format("[{} prompt tokens at {:.1f}/s, {} new tokens at {:.1f}/s, loaded in {:.2f} s]", s.prompt_tokens,
-                         s.prefill_tokens_per_s, s.completion_tokens, s.decode_tokens_per_s, s.load_seconds));
+  print_note(fmt::format("[{} prompt tokens at {:.1f}/s, {} new tokens at {:.1f}/s, loaded in {:.2f} s]",
+                         s.prompt_tokens, s.prefill_tokens_per_s, s.completion_tokens, s.decode_tokens_per_s,
+                         s.load_seconds));
   return 0;
 }
 
@@ -75,7 +76,8 @@ std::function<int()> add_run(CLI::App& app, CommonFlags& common) {
   app.add_option("--top-k", o.top_k, "Draw among the k likeliest tokens (0: all)")->capture_default_str();
   app.add_option("--top-p", o.top_p, "Draw among the likeliest tokens that hold this share")->capture_default_str();
   app.add_option("--min-p", o.min_p, "Drop tokens less likely than this share of the likeliest")->capture_default_str();
-  app.add_option("--repetition-penalty", o.repetition_penalty, "Above 1 makes repeats less likely")->capture_default_str();
+  app.add_option("--repetition-penalty", o.repetition_penalty, "Above 1 makes repeats less likely")
+      ->capture_default_str();
   app.add_option("--stop", o.stop, "End before this text; may be given again")->allow_extra_args(false);
   app.add_option("--seed", o.seed, "Of the draws")->capture_default_str();
   app.add_flag("--ignore-eos", o.ignore_eos, "Go on after an end-of-sequence token");

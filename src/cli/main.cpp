@@ -26,7 +26,8 @@ void install_signal_handlers() {
 
 void check_device(const std::string& device) {
   if (device == "cpu" || device == "auto") return;
-  if (device.starts_with("cuda")) throw Error(ErrorCode::kDevice, "--device " + device + ": this build has no CUDA support");
+  if (device.starts_with("cuda"))
+    throw Error(ErrorCode::kDevice, "--device " + device + ": this build has no CUDA support");
   throw Error(ErrorCode::kInvalidArgument, "--device " + device + ": expected cpu, cuda, cuda:N or auto");
 }
 

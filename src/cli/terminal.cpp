@@ -40,7 +40,8 @@ void ProgressPrinter::show(const Progress& p) {
   if (terminal_) {
     if (drawn_ && p.stage != last_stage_) clear();
     const int filled = static_cast<int>(share * kBarWidth);
-    const std::string bar = std::string(static_cast<std::size_t>(filled), '#') + std::string(static_cast<std::size_t>(kBarWidth - filled), '.');
+    const std::string bar = std::string(static_cast<std::size_t>(filled), '#') +
+                            std::string(static_cast<std::size_t>(kBarWidth - filled), '.');
     fmt::print(stderr, "\r\x1b[K{:<9}[{}] {}", p.stage, bar, tail);
     std::fflush(stderr);
     drawn_ = true;

@@ -21,7 +21,8 @@ constexpr std::int64_t kHeadChunk = 256;
 /// Hidden states of some windows under one model, taken through it layer by layer.
 class Stream {
  public:
-  Stream(const model::WeightSource& source, std::span<const std::vector<std::int32_t>> windows, ops::Precision precision)
+  Stream(const model::WeightSource& source, std::span<const std::vector<std::int32_t>> windows,
+         ops::Precision precision)
       : source_(source), windows_(windows), precision_(precision), decoder_(source.config()) {
     std::vector<std::int32_t> ids;
     for (const auto& window : windows) ids.insert(ids.end(), window.begin(), window.end());
@@ -161,7 +162,8 @@ class Totals {
   std::vector<std::pair<double, double>> deltas_;
 };
 
-void score_windows(std::span<const std::vector<std::int32_t>> windows, Stream& model, Stream* base, std::int64_t vocab, Totals& totals) {
+void score_windows(std::span<const std::vector<std::int32_t>> windows, Stream& model, Stream* base, std::int64_t vocab,
+                   Totals& totals) {
   std::int64_t row = 0;
   for (const auto& window : windows) {
     const auto predicted = static_cast<std::int64_t>(window.size()) - 1;
@@ -173,8 +175,8 @@ void score_windows(std::span<const std::vector<std::int32_t>> windows, Stream& m
       const float* b = base != nullptr ? base->logits(row + begin, count) : nullptr;
 #pragma omp parallel for schedule(static)
       for (std::int64_t i = 0; i < count; ++i) {
-        tokens[static_cast<std::size_t>(begin + i)] =
-            score(m + i * vocab, b != nullptr ? b + i * vocab : nullptr, vocab, window[static_cast<std::size_t>(begin + i + 1)]);
+        tokens[static_cast<std::size_t>(begin + i)] = score(m + i * vocab, b != nullptr ? b + i * vocab : nullptr,
+                                                            vocab, window[static_cast<std::size_t>(begin + i + 1)]);
       }
     }
     totals.add_window(tokens);
@@ -188,7 +190,8 @@ Scores compare(const model::WeightSource& model, const model::WeightSource* base
                const CompareOptions& options) {
   const model::ModelConfig& config = model.config();
   if (base != nullptr && base->config().vocab_size != config.vocab_size) {
-    fail(ErrorCode::kInvalidArgument, "the models cannot be compared: vocab_size is {} and {}", config.vocab_size, base->config().vocab_size);
+    fail(ErrorCode::kInvalidArgument, "the models cannot be compared: vocab_size is {} and {}", config.vocab_size,
+         base->config().vocab_size);
   }
   const auto row_bytes = static_cast<std::uint64_t>(config.hidden_size) * sizeof(float) * (base != nullptr ? 2 : 1);
   Totals totals;

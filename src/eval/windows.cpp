@@ -14,7 +14,8 @@ Windows make_windows(const text::Documents& documents, const text::Tokenizer& to
   // False once the limit is reached.
   const auto add = [&](std::vector<std::int32_t> window) {
     if (window.size() < 2) return true;
-    if (max_tokens > 0 && !windows.empty() && total + static_cast<std::int64_t>(window.size()) > max_tokens) return false;
+    if (max_tokens > 0 && !windows.empty() && total + static_cast<std::int64_t>(window.size()) > max_tokens)
+      return false;
     total += static_cast<std::int64_t>(window.size());
     windows.push_back(std::move(window));
     return true;
@@ -27,14 +28,18 @@ Windows make_windows(const text::Documents& documents, const text::Tokenizer& to
       continue;
     }
     for (std::size_t begin = 0; begin + length <= ids.size(); begin += length) {
-      if (!add({ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(begin + length)})) break;
+      if (!add({ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                ids.begin() + static_cast<std::ptrdiff_t>(begin + length)}))
+        break;
     }
   }
   if (windows.empty()) fail(ErrorCode::kCorruptFile, "the evaluation text has fewer than two tokens");
   for (const auto& window : windows) {
-    const auto bad = std::find_if(window.begin(), window.end(), [&](std::int32_t id) { return id < 0 || id >= vocab_size; });
+    const auto bad =
+        std::find_if(window.begin(), window.end(), [&](std::int32_t id) { return id < 0 || id >= vocab_size; });
     if (bad != window.end()) {
-      fail(ErrorCode::kCorruptFile, "the tokenizer gives id {}, but the model has {} tokens (config.json vocab_size)", *bad, vocab_size);
+      fail(ErrorCode::kCorruptFile, "the tokenizer gives id {}, but the model has {} tokens (config.json vocab_size)",
+           *bad, vocab_size);
     }
   }
   return windows;

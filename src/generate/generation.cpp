@@ -81,8 +81,9 @@ std::string StopMatcher::push(const std::string& text) {
 
 std::string StopMatcher::finish() { return stopped_ ? std::string() : std::exchange(held_, {}); }
 
-GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& tokenizer, std::span<const std::int32_t> prompt,
-                          const GenerationOptions& options, const TextCallback& on_text) {
+GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& tokenizer,
+                          std::span<const std::int32_t> prompt, const GenerationOptions& options,
+                          const TextCallback& on_text) {
   const std::int64_t context = model.config().max_position_embeddings;
   if (prompt.empty()) fail(ErrorCode::kInvalidArgument, "the prompt is empty and the tokenizer adds no BOS");
   const bool unbounded = model.config().rope.kind == model::RopeConfig::Kind::kDynamic;
@@ -95,6 +96,9 @@ GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& to
   Sampler sampler(options.sampling);
   StopMatcher matcher(options.stop);
   text::StreamDecoder decoder(tokenizer);
+  // Decoding starts with the prompt, whose text is not shown again: the first new token may depend on it (a decoder
+  // drops the blank at the very beginning of a text).
+  for (const std::int32_t id : prompt) decoder.push(id);
   GenerationResult result;
   const auto show = [&](const std::string& piece) {
     if (piece.empty()) return;

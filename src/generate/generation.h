@@ -14,25 +14,26 @@ namespace awq::generate {
 struct GenerationOptions {
   SamplingOptions sampling;
   std::int64_t max_tokens = 128;
-  std::vector<std::string> stop;         ///< the text ends before the first of these
-  std::vector<std::int32_t> stop_ids;    ///< end-of-sequence ids
+  std::vector<std::string> stop;       ///< the text ends before the first of these
+  std::vector<std::int32_t> stop_ids;  ///< end-of-sequence ids
   bool ignore_stop_ids = false;
 };
 
 struct GenerationResult {
-  std::vector<std::int32_t> token_ids;   ///< new tokens, an end-of-sequence id not among them
-  std::string text;                      ///< cut before a stop string
-  std::string finish_reason;             ///< "stop" or "length"
+  std::vector<std::int32_t> token_ids;  ///< new tokens, an end-of-sequence id not among them
+  std::string text;                     ///< cut before a stop string
+  std::string finish_reason;            ///< "stop" or "length"
   double prefill_seconds = 0;
-  double decode_seconds = 0;             ///< of token_ids.size() - 1 steps
+  double decode_seconds = 0;  ///< of token_ids.size() - 1 steps
 };
 
 /// Called with each piece of text as soon as it cannot be part of a stop string any more.
 using TextCallback = std::function<void(const std::string& piece)>;
 
 /// Continues `prompt`. Throws kInvalidArgument for an empty prompt or one longer than the context.
-GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& tokenizer, std::span<const std::int32_t> prompt,
-                          const GenerationOptions& options, const TextCallback& on_text);
+GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& tokenizer,
+                          std::span<const std::int32_t> prompt, const GenerationOptions& options,
+                          const TextCallback& on_text);
 
 /// Passes text through, holding back what may be the beginning of a stop string.
 class StopMatcher {

@@ -30,7 +30,8 @@ void check_sampling(const SamplingOptions& o) {
   require(o.top_k >= 0, "top-k", static_cast<double>(o.top_k), "0 or more");
   require(o.top_p > 0 && o.top_p <= 1, "top-p", o.top_p, "more than 0, at most 1");
   require(o.min_p >= 0 && o.min_p <= 1, "min-p", o.min_p, "0 to 1");
-  require(std::isfinite(o.repetition_penalty) && o.repetition_penalty > 0, "repetition-penalty", o.repetition_penalty, "more than 0");
+  require(std::isfinite(o.repetition_penalty) && o.repetition_penalty > 0, "repetition-penalty", o.repetition_penalty,
+          "more than 0");
 }
 
 Sampler::Sampler(const SamplingOptions& options) : options_(options) { check_sampling(options); }
@@ -55,9 +56,11 @@ std::int32_t Sampler::pick(std::span<const float> logits, std::span<const std::i
     return a.probability != b.probability ? a.probability > b.probability : a.id < b.id;
   };
   std::sort(choices.begin(), choices.end(), likelier);
-  if (options_.top_k > 0 && static_cast<std::size_t>(options_.top_k) < choices.size()) choices.resize(static_cast<std::size_t>(options_.top_k));
+  if (options_.top_k > 0 && static_cast<std::size_t>(options_.top_k) < choices.size())
+    choices.resize(static_cast<std::size_t>(options_.top_k));
   const auto total = [&] {
-    return std::accumulate(choices.begin(), choices.end(), 0.0, [](double sum, const Choice& c) { return sum + c.probability; });
+    return std::accumulate(choices.begin(), choices.end(), 0.0,
+                           [](double sum, const Choice& c) { return sum + c.probability; });
   };
   if (options_.top_p < 1) {
     const double limit = options_.top_p * total();

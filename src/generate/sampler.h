@@ -7,8 +7,8 @@
 namespace awq::generate {
 
 struct SamplingOptions {
-  double temperature = 0;            ///< 0: greedy
-  std::int64_t top_k = 0;            ///< 0: all
+  double temperature = 0;  ///< 0: greedy
+  std::int64_t top_k = 0;  ///< 0: all
   double top_p = 1;
   double min_p = 0;
   double repetition_penalty = 1;

@@ -9,9 +9,16 @@ namespace awq::kernels {
 const LinearKernel* linear_kernels_cpu() {
   static const LinearKernel kTable[] = {
 #if defined(__x86_64__)
-      avx2::kU4, avx2::kBf16, avx2::kF16, avx2::kF32,
+    avx2::kU4,
+    avx2::kBf16,
+    avx2::kF16,
+    avx2::kF32,
 #endif
-      ref::kU4,  ref::kBf16,  ref::kF16,  ref::kF32,  {nullptr, WeightKind::kF32, 0, nullptr, nullptr},
+    ref::kU4,
+    ref::kBf16,
+    ref::kF16,
+    ref::kF32,
+    {nullptr, WeightKind::kF32, 0, nullptr, nullptr},
   };
   return kTable;
 }

@@ -39,13 +39,18 @@ const Architecture* find_architecture(std::string_view name) {
 
 LinearShape linear_shape(const ModelConfig& c, Role role) {
   switch (role) {
-    case Role::kQ: return {c.q_width(), c.hidden_size};
+    case Role::kQ:
+      return {c.q_width(), c.hidden_size};
     case Role::kK:
-    case Role::kV: return {c.kv_width(), c.hidden_size};
-    case Role::kO: return {c.hidden_size, c.q_width()};
+    case Role::kV:
+      return {c.kv_width(), c.hidden_size};
+    case Role::kO:
+      return {c.hidden_size, c.q_width()};
     case Role::kGate:
-    case Role::kUp: return {c.intermediate_size, c.hidden_size};
-    case Role::kDown: return {c.hidden_size, c.intermediate_size};
+    case Role::kUp:
+      return {c.intermediate_size, c.hidden_size};
+    case Role::kDown:
+      return {c.hidden_size, c.intermediate_size};
   }
   fail(ErrorCode::kInternal, "linear_shape: no such role");
 }
@@ -54,11 +59,14 @@ bool linear_has_bias(const ModelConfig& c, Role role) {
   switch (role) {
     case Role::kQ:
     case Role::kK:
-    case Role::kV: return c.qkv_bias;
-    case Role::kO: return c.output_bias;
+    case Role::kV:
+      return c.qkv_bias;
+    case Role::kO:
+      return c.output_bias;
     case Role::kGate:
     case Role::kUp:
-    case Role::kDown: return c.mlp_bias;
+    case Role::kDown:
+      return c.mlp_bias;
   }
   fail(ErrorCode::kInternal, "linear_has_bias: no such role");
 }
@@ -66,9 +74,12 @@ bool linear_has_bias(const ModelConfig& c, Role role) {
 std::int64_t site_width(const ModelConfig& c, Site site) {
   switch (site) {
     case Site::kAttentionInput:
-    case Site::kMlpInput: return c.hidden_size;
-    case Site::kAttentionOutput: return c.q_width();
-    case Site::kMlpProduct: return c.intermediate_size;
+    case Site::kMlpInput:
+      return c.hidden_size;
+    case Site::kAttentionOutput:
+      return c.q_width();
+    case Site::kMlpProduct:
+      return c.intermediate_size;
   }
   fail(ErrorCode::kInternal, "site_width: no such site");
 }

@@ -21,9 +21,9 @@ inline constexpr std::size_t kSites = 4;
 
 /// What absorbs the division at a site.
 enum class Producer {
-  kNorm,        ///< weight of the RMSNorm in front
-  kValueRows,   ///< rows of v_proj; exact only where every query head has its own value head
-  kUpRows,      ///< rows of up_proj: the product silu(gate) * up is linear in up
+  kNorm,       ///< weight of the RMSNorm in front
+  kValueRows,  ///< rows of v_proj; exact only where every query head has its own value head
+  kUpRows,     ///< rows of up_proj: the product silu(gate) * up is linear in up
 };
 
 struct LinearSpec {
@@ -44,7 +44,7 @@ struct TensorNames {
   const char* layer_prefix;  ///< "model.layers." + index + "."
   const char* final_norm;
   const char* head;
-  const char* q_norm;        ///< inside the layer; used when the config has qk_norm
+  const char* q_norm;  ///< inside the layer; used when the config has qk_norm
   const char* k_norm;
 };
 

@@ -39,7 +39,7 @@ struct ModelConfig {
   bool qkv_bias = false;
   bool output_bias = false;  ///< of o_proj
   bool mlp_bias = false;
-  bool qk_norm = false;      ///< RMSNorm on each head of q and k before the rotation
+  bool qk_norm = false;  ///< RMSNorm on each head of q and k before the rotation
   RopeConfig rope;
   /// Keys that a query of layer i sees, itself included; 0: all before it. [num_hidden_layers]
   std::vector<std::int64_t> layer_window;

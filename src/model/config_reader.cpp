@@ -113,17 +113,20 @@ RopeConfig read_rope(const ConfigReader& in, const ModelConfig& config, double d
   const std::string where = in.file_name() + (parameters.has_value() ? " rope_parameters" : " rope_scaling");
   const ConfigReader r(scaling.has_value() ? *scaling : empty, where);
   rope.theta = r.number_or("rope_theta", in.number_or("rope_theta", default_theta));
-  if (!(rope.theta > 0)) fail(ErrorCode::kCorruptFile, "{}: \"rope_theta\" is {}, expected a positive number", in.file_name(), rope.theta);
+  if (!(rope.theta > 0))
+    fail(ErrorCode::kCorruptFile, "{}: \"rope_theta\" is {}, expected a positive number", in.file_name(), rope.theta);
   const std::string kind = r.string_or("rope_type", r.string_or("type", "default"));
   if (r.number_or("partial_rotary_factor", in.number_or("partial_rotary_factor", 1.0)) != 1.0) {
     fail(ErrorCode::kUnsupported, "{}: \"partial_rotary_factor\" other than 1 is not supported", in.file_name());
   }
   if (kind == "default") return rope;
   rope.factor = r.number_or("factor", 1.0);
-  if (!(rope.factor >= 1.0)) fail(ErrorCode::kCorruptFile, "{}: \"factor\" is {}, expected at least 1", where, rope.factor);
-  rope.original_max_position_embeddings = in.size_or(
-      "original_max_position_embeddings",
-      r.size_or("original_max_position_embeddings", config.max_position_embeddings, std::int64_t{1} << 31), std::int64_t{1} << 31);
+  if (!(rope.factor >= 1.0))
+    fail(ErrorCode::kCorruptFile, "{}: \"factor\" is {}, expected at least 1", where, rope.factor);
+  rope.original_max_position_embeddings =
+      in.size_or("original_max_position_embeddings",
+                 r.size_or("original_max_position_embeddings", config.max_position_embeddings, std::int64_t{1} << 31),
+                 std::int64_t{1} << 31);
   if (kind == "linear") {
     rope.kind = RopeConfig::Kind::kLinear;
   } else if (kind == "dynamic") {
@@ -172,12 +175,15 @@ ModelConfig read_llama_like(const ConfigReader& in, const ModelConfig& defaults)
     fail(ErrorCode::kCorruptFile, "{}: \"hidden_size\" {} is not a multiple of \"num_attention_heads\" {}",
          in.file_name(), c.hidden_size, c.num_attention_heads);
   }
-  c.head_dim = in.size_or("head_dim", defaults.head_dim > 0 ? defaults.head_dim : c.hidden_size / c.num_attention_heads, 65536);
+  c.head_dim =
+      in.size_or("head_dim", defaults.head_dim > 0 ? defaults.head_dim : c.hidden_size / c.num_attention_heads, 65536);
   if (c.head_dim % 2 != 0) {
-    fail(ErrorCode::kCorruptFile, "{}: \"head_dim\" {} is odd, rotary embedding needs pairs", in.file_name(), c.head_dim);
+    fail(ErrorCode::kCorruptFile, "{}: \"head_dim\" {} is odd, rotary embedding needs pairs", in.file_name(),
+         c.head_dim);
   }
   c.vocab_size = in.required_size("vocab_size");
-  c.max_position_embeddings = in.size_or("max_position_embeddings", defaults.max_position_embeddings, std::int64_t{1} << 31);
+  c.max_position_embeddings =
+      in.size_or("max_position_embeddings", defaults.max_position_embeddings, std::int64_t{1} << 31);
   c.rms_norm_eps = in.number_or("rms_norm_eps", defaults.rms_norm_eps);
   if (!(c.rms_norm_eps >= 0) || c.rms_norm_eps > 1) {
     fail(ErrorCode::kCorruptFile, "{}: \"rms_norm_eps\" is {}, expected 0 to 1", in.file_name(), c.rms_norm_eps);

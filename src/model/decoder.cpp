@@ -110,8 +110,12 @@ void Decoder::attend(const DecoderLayer& layer, std::int64_t layer_index, std::s
       keys = cache.keys.data();
       values = cache.values.data();
     }
-    sequences.push_back({.q = q, .keys = keys, .values = values, .out = work_.attended.data() + begin * q_width,
-                         .query_count = count, .key_count = length});
+    sequences.push_back({.q = q,
+                         .keys = keys,
+                         .values = values,
+                         .out = work_.attended.data() + begin * q_width,
+                         .query_count = count,
+                         .key_count = length});
     begin += count;
   }
   ops::attention(sequences, shape);

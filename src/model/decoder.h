@@ -34,8 +34,8 @@ class KvCache {
   std::vector<LayerCache> layers_;
 };
 
-/// False when a sequence that grows to `length` tokens changes the rotary frequencies of its earlier tokens (dynamic NTK
-/// past the trained context): it has to be run again from its start, without a cache.
+/// False when a sequence that grows to `length` tokens changes the rotary frequencies of its earlier tokens (dynamic
+/// NTK past the trained context): it has to be run again from its start, without a cache.
 bool cache_is_valid(const ModelConfig& config, std::int64_t length);
 
 /// A flat batch: tokens of all sequences one after the other.
@@ -77,7 +77,8 @@ class Decoder {
   const ModelConfig& config() const { return config_; }
 
  private:
-  void attend(const DecoderLayer& layer, std::int64_t layer_index, std::span<const SequenceSlice> slices, std::int64_t tokens);
+  void attend(const DecoderLayer& layer, std::int64_t layer_index, std::span<const SequenceSlice> slices,
+              std::int64_t tokens);
   const ops::RopeTable& rope_table(std::int64_t length);
 
   ModelConfig config_;

@@ -15,8 +15,8 @@ LanguageModel::LanguageModel(const ModelFiles& files) : config_(files.config()),
     const auto& tensor = files.checkpoint().get(files.embedding_tensor());
     AlignedBuffer<std::byte> bytes(tensor.size_bytes());
     files.checkpoint().read(tensor, bytes.span());
-    embedding_ = ops::Linear(static_cast<std::uint64_t>(config_.vocab_size), static_cast<std::uint64_t>(config_.hidden_size),
-                             tensor.dtype, std::move(bytes), {});
+    embedding_ = ops::Linear(static_cast<std::uint64_t>(config_.vocab_size),
+                             static_cast<std::uint64_t>(config_.hidden_size), tensor.dtype, std::move(bytes), {});
   }
 }
 
@@ -30,7 +30,8 @@ std::span<const float> LanguageModel::forward(std::span<const std::int32_t> ids,
     if (ids[i] < 0 || ids[i] >= config_.vocab_size) {
       fail(ErrorCode::kInvalidArgument, "token id {} is outside the vocabulary of {}", ids[i], config_.vocab_size);
     }
-    table.expand_rows(static_cast<std::uint64_t>(ids[i]), static_cast<std::uint64_t>(ids[i]) + 1, hidden_.data() + i * h);
+    table.expand_rows(static_cast<std::uint64_t>(ids[i]), static_cast<std::uint64_t>(ids[i]) + 1,
+                      hidden_.data() + i * h);
   }
   std::int64_t expected = 0;
   for (const SequenceSlice& slice : slices) {
@@ -55,7 +56,8 @@ std::span<const float> LanguageModel::forward(std::span<const std::int32_t> ids,
       std::copy(hidden_.data() + (end - 1) * h, hidden_.data() + end * h, last_.data() + i * h);
     }
   }
-  ops::rms_norm(last_.data(), rows, config_.hidden_size, final_norm_.data(), static_cast<float>(config_.rms_norm_eps), last_.data());
+  ops::rms_norm(last_.data(), rows, config_.hidden_size, final_norm_.data(), static_cast<float>(config_.rms_norm_eps),
+                last_.data());
   logits_.ensure(static_cast<std::size_t>(rows * config_.vocab_size));
   head_.forward(last_.data(), rows, logits_.data());
   return {logits_.data(), static_cast<std::size_t>(rows * config_.vocab_size)};

@@ -17,7 +17,8 @@ class LanguageModel {
   /// Runs a flat batch: `ids` are the new tokens of all slices. Returns the logits [slices, vocab_size] of each
   /// slice's last token, or of every token when `all` is set; advances the caches. The memory is valid until the
   /// next call.
-  std::span<const float> forward(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices, bool all = false);
+  std::span<const float> forward(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices,
+                                 bool all = false);
   /// Bytes of weights that one token reads.
   std::uint64_t bytes_per_token() const;
 

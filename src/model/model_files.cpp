@@ -19,7 +19,8 @@ const Architecture& architecture_from(const ConfigReader& in) {
     for (const char* name : architecture->names) known += (known.empty() ? "" : ", ") + std::string(name);
   }
   if (names.empty()) {
-    fail(ErrorCode::kCorruptFile, "{}: \"architectures\" is missing or empty, expected one of {}", in.file_name(), known);
+    fail(ErrorCode::kCorruptFile, "{}: \"architectures\" is missing or empty, expected one of {}", in.file_name(),
+         known);
   }
   const Architecture* found = find_architecture(names.front());
   if (found == nullptr) {
@@ -76,7 +77,8 @@ ops::Linear LinearWeights::into_linear() && {
 ModelFiles ModelFiles::open(const std::filesystem::path& folder) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(folder, ignored)) {
-    fail(ErrorCode::kNotFound, "{}: no such folder; expected a model folder with config.json and safetensors", folder.string());
+    fail(ErrorCode::kNotFound, "{}: no such folder; expected a model folder with config.json and safetensors",
+         folder.string());
   }
   const std::string config_path = (folder / "config.json").string();
   auto config_json = file::read_json_file<file::OrderedJson>(config_path, {.max_bytes = kMaxConfigBytes});
@@ -137,7 +139,8 @@ void ModelFiles::check_matrix(const std::string& tensor, std::int64_t rows, std:
   const std::vector<std::uint64_t> expected{static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns)};
   if (!is_float_weight(found.dtype) || found.shape != expected) {
     fail(ErrorCode::kCorruptFile, "{}: tensor \"{}\" is {} {}, expected F32, F16 or BF16 [{}, {}] (config.json)",
-         folder_.string(), printable(tensor), dtype_name(found.dtype), formats::shape_string(found.shape), rows, columns);
+         folder_.string(), printable(tensor), dtype_name(found.dtype), formats::shape_string(found.shape), rows,
+         columns);
   }
 }
 
@@ -165,8 +168,9 @@ void ModelFiles::check_tensors() const {
       if (linear_has_bias(config_, linear.role)) check_vector(module + ".bias", shape.out_features);
       // A bias that nobody would add means that the configuration and the file speak of different models.
       if (!linear_has_bias(config_, linear.role) && checkpoint_.find(module + ".bias") != nullptr) {
-        fail(ErrorCode::kCorruptFile, "{}: tensor \"{}.bias\" is present, but config.json describes a linear without bias",
-             folder_.string(), module);
+        fail(ErrorCode::kCorruptFile,
+             "{}: tensor \"{}.bias\" is present, but config.json describes a linear without bias", folder_.string(),
+             module);
       }
     }
   }
@@ -220,7 +224,8 @@ void ModelFiles::embed(std::span<const std::int32_t> ids, float* out) const {
   const auto width = static_cast<std::size_t>(config_.hidden_size);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= config_.vocab_size) {
-      fail(ErrorCode::kCorruptFile, "token id {} is outside the vocabulary of {} (config.json)", ids[i], config_.vocab_size);
+      fail(ErrorCode::kCorruptFile, "token id {} is outside the vocabulary of {} (config.json)", ids[i],
+           config_.vocab_size);
     }
     checkpoint_.read_floats(tensor, {out + i * width, width}, static_cast<std::uint64_t>(ids[i]) * width);
     check_finite({out + i * width, width}, tensor.name);
@@ -243,7 +248,9 @@ LinearWeights ModelFiles::load_head() const {
 }
 
 std::uint64_t ModelFiles::parameter_count() const {
-  const auto matrix = [](std::int64_t a, std::int64_t b) { return static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b); };
+  const auto matrix = [](std::int64_t a, std::int64_t b) {
+    return static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b);
+  };
   std::uint64_t layer_total = 0;
   for (const LinearSpec& linear : architecture_->linears) {
     const LinearShape shape = linear_shape(config_, linear.role);

@@ -20,9 +20,9 @@ struct LinearWeights {
   std::uint64_t out_features = 0;
   std::uint64_t in_features = 0;
   std::optional<quant::QuantizedTensor> quantized;
-  DType dtype = DType::kF32;        ///< of `dense`
-  AlignedBuffer<std::byte> dense;   ///< [out, in], empty when quantized
-  AlignedBuffer<float> bias;        ///< [out] or empty
+  DType dtype = DType::kF32;       ///< of `dense`
+  AlignedBuffer<std::byte> dense;  ///< [out, in], empty when quantized
+  AlignedBuffer<float> bias;       ///< [out] or empty
 
   /// All weights as floats, [out, in].
   AlignedBuffer<float> to_floats() const;
@@ -32,9 +32,9 @@ struct LinearWeights {
 
 /// One decoder layer's weights.
 struct LayerWeights {
-  std::array<LinearWeights, kRoles> linears;        ///< by Role
-  AlignedBuffer<float> input_norm, mlp_norm;        ///< [hidden_size]; norms of kAttentionInput and kMlpInput
-  AlignedBuffer<float> q_norm, k_norm;              ///< [head_dim] or empty
+  std::array<LinearWeights, kRoles> linears;  ///< by Role
+  AlignedBuffer<float> input_norm, mlp_norm;  ///< [hidden_size]; norms of kAttentionInput and kMlpInput
+  AlignedBuffer<float> q_norm, k_norm;        ///< [head_dim] or empty
 
   LinearWeights& operator[](Role role) { return linears[static_cast<std::size_t>(role)]; }
   const LinearWeights& operator[](Role role) const { return linears[static_cast<std::size_t>(role)]; }

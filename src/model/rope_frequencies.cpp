@@ -34,7 +34,8 @@ void yarn(const RopeConfig& rope, std::int64_t head_dim, RopeFrequencies& out) {
   const double d = static_cast<double>(head_dim);
   // The pair whose angle turns `rotations` times over the trained context.
   const auto pair_of = [&](double rotations) {
-    return d * std::log(static_cast<double>(rope.original_max_position_embeddings) / (rotations * 2.0 * std::numbers::pi)) /
+    return d *
+           std::log(static_cast<double>(rope.original_max_position_embeddings) / (rotations * 2.0 * std::numbers::pi)) /
            (2.0 * std::log(rope.theta));
   };
   double low = pair_of(rope.beta_fast);
@@ -67,7 +68,8 @@ RopeFrequencies compute_rope(const RopeConfig& rope, std::int64_t head_dim, std:
   const std::int64_t trained = rope.original_max_position_embeddings;
   if (rope.kind == RopeConfig::Kind::kDynamic && length > trained && head_dim > 2) {
     const double ratio = static_cast<double>(length) / static_cast<double>(trained);
-    theta *= std::pow(rope.factor * ratio - (rope.factor - 1.0), static_cast<double>(head_dim) / static_cast<double>(head_dim - 2));
+    theta *= std::pow(rope.factor * ratio - (rope.factor - 1.0),
+                      static_cast<double>(head_dim) / static_cast<double>(head_dim - 2));
   }
   for (std::int64_t j = 0; j < head_dim / 2; ++j) {
     double f = frequency(theta, j, head_dim);

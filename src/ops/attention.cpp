@@ -44,21 +44,38 @@ void run_task(const Task& task, const AttentionShape& shape, std::vector<float>&
   const std::int64_t past = s.key_count - s.query_count;
   const std::int64_t queries = task.query_end - task.query_begin;
   const std::int64_t key_end = past + task.query_end;  // no query of this block sees further
-  const std::int64_t key_begin = shape.window > 0 ? std::max<std::int64_t>(0, past + task.query_begin + 1 - shape.window) : 0;
+  const std::int64_t key_begin =
+      shape.window > 0 ? std::max<std::int64_t>(0, past + task.query_begin + 1 - shape.window) : 0;
   const std::int64_t keys = key_end - key_begin;
   scores.resize(static_cast<std::size_t>(std::max(scores.size(), static_cast<std::size_t>(queries * keys))));
   const float* q = s.q + task.query_begin * q_width + task.head * d;
   const float* k = s.keys + key_begin * kv_width + kv_head * d;
   const float* v = s.values + key_begin * kv_width + kv_head * d;
   float* out = s.out + task.query_begin * q_width + task.head * d;
-  gemm(GemmF32{.transpose_b = true, .m = queries, .n = keys, .k = d, .alpha = shape.scale, .a = q, .lda = q_width,
-               .b = k, .ldb = kv_width, .c = scores.data(), .ldc = keys});
+  gemm(GemmF32{.transpose_b = true,
+               .m = queries,
+               .n = keys,
+               .k = d,
+               .alpha = shape.scale,
+               .a = q,
+               .lda = q_width,
+               .b = k,
+               .ldb = kv_width,
+               .c = scores.data(),
+               .ldc = keys});
   for (std::int64_t i = 0; i < queries; ++i) {
     const std::int64_t last = past + task.query_begin + i;
     const std::int64_t first = shape.window > 0 ? std::max<std::int64_t>(0, last + 1 - shape.window) : 0;
     masked_softmax(scores.data() + i * keys, keys, first - key_begin, last + 1 - key_begin);
   }
-  gemm(GemmF32{.m = queries, .n = d, .k = keys, .a = scores.data(), .lda = keys, .b = v, .ldb = kv_width, .c = out,
+  gemm(GemmF32{.m = queries,
+               .n = d,
+               .k = keys,
+               .a = scores.data(),
+               .lda = keys,
+               .b = v,
+               .ldb = kv_width,
+               .c = out,
                .ldc = q_width});
 }
 

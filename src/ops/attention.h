@@ -19,8 +19,8 @@ struct AttentionShape {
   std::int64_t num_heads = 0;
   std::int64_t num_kv_heads = 0;  ///< head h reads kv head h / (num_heads / num_kv_heads)
   std::int64_t head_dim = 0;
-  float scale = 0;                ///< of the scores, usually head_dim^-0.5
-  std::int64_t window = 0;        ///< keys a query sees, itself included; 0: all before it
+  float scale = 0;          ///< of the scores, usually head_dim^-0.5
+  std::int64_t window = 0;  ///< keys a query sees, itself included; 0: all before it
 };
 
 /// Causal softmax attention in binary32. Heads and blocks of queries run in parallel.

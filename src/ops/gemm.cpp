@@ -24,7 +24,8 @@ memory::dims strides(bool transposed, std::int64_t leading) {
   return transposed ? memory::dims{1, leading} : memory::dims{leading, 1};
 }
 
-using Key = std::tuple<bool, bool, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool>;
+using Key =
+    std::tuple<bool, bool, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool>;
 
 struct MatmulPlan {
   dnnl::matmul primitive;
@@ -87,7 +88,8 @@ void gemm(const GemmBf16& g) {
     memory b(plan.b, cpu_engine(), const_cast<Bf16*>(g.b));
     memory c(plan.c, cpu_engine(), g.c);
     memory scratch(plan.scratch, cpu_engine());
-    plan.primitive.execute(stream, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}, {DNNL_ARG_SCRATCHPAD, scratch}});
+    plan.primitive.execute(
+        stream, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}, {DNNL_ARG_SCRATCHPAD, scratch}});
     stream.wait();
   } catch (const dnnl::error& error) {
     fail(ErrorCode::kInternal, "oneDNN bf16 matmul {}x{}x{}: {}", g.m, g.n, g.k, error.what());
@@ -98,13 +100,20 @@ void configure_threads(int threads) {
   omp_set_num_threads(threads);
   omp_set_dynamic(0);
   switch (active_isa()) {  // the cap has to reach oneDNN too, or its sums would differ from a smaller machine's
-    case Isa::kScalar: dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41); break;
-    case Isa::kAvx2: dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2); break;
-    case Isa::kAvx512: dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core); break;
+    case Isa::kScalar:
+      dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);
+      break;
+    case Isa::kAvx2:
+      dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
+      break;
+    case Isa::kAvx512:
+      dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core);
+      break;
     case Isa::kAvx512Vnni:
       dnnl::set_max_cpu_isa(has_native_bf16() ? dnnl::cpu_isa::avx512_core_bf16 : dnnl::cpu_isa::avx512_core_vnni);
       break;
-    case Isa::kAmx: break;
+    case Isa::kAmx:
+      break;
   }
 }
 

@@ -9,7 +9,8 @@ namespace awq::ops {
 /// Dense matrix products through oneDNN, on all threads of the caller's OpenMP team; inside a parallel region each
 /// call runs on the calling thread alone. Matrices are row-major with the given leading dimensions.
 
-/// c[m,n] = alpha * op(a) * op(b) + beta * c in binary32. op() transposes when the flag is set: a is then [k,m], b [n,k].
+/// c[m,n] = alpha * op(a) * op(b) + beta * c in binary32. op() transposes when the flag is set: a is then [k,m], b
+/// [n,k].
 struct GemmF32 {
   bool transpose_a = false;
   bool transpose_b = false;

@@ -135,15 +135,31 @@ void Linear::forward_many(const float* x, std::int64_t m, float* y) const {
   const auto n = static_cast<std::int64_t>(n_);
   const auto k = static_cast<std::int64_t>(k_);
   if (kind_ == WeightKind::kF32) {
-    gemm(GemmF32{.transpose_b = true, .m = m, .n = n, .k = k, .a = x, .lda = k,
-                 .b = reinterpret_cast<const float*>(weight_.data()), .ldb = k, .c = y, .ldc = n});
+    gemm(GemmF32{.transpose_b = true,
+                 .m = m,
+                 .n = n,
+                 .k = k,
+                 .a = x,
+                 .lda = k,
+                 .b = reinterpret_cast<const float*>(weight_.data()),
+                 .ldb = k,
+                 .c = y,
+                 .ldc = n});
   } else {
     AlignedBuffer<float> tile(static_cast<std::size_t>(std::min(kTileRows, n) * k));
     for (std::int64_t begin = 0; begin < n; begin += kTileRows) {
       const std::int64_t rows = std::min(kTileRows, n - begin);
       expand_rows(static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(begin + rows), tile.data());
-      gemm(GemmF32{.transpose_b = true, .m = m, .n = rows, .k = k, .a = x, .lda = k, .b = tile.data(), .ldb = k,
-                   .c = y + begin, .ldc = n});
+      gemm(GemmF32{.transpose_b = true,
+                   .m = m,
+                   .n = rows,
+                   .k = k,
+                   .a = x,
+                   .lda = k,
+                   .b = tile.data(),
+                   .ldb = k,
+                   .c = y + begin,
+                   .ldc = n});
     }
   }
   add_bias(m, y);
@@ -157,8 +173,16 @@ void Linear::forward_bf16(const float* x, std::int64_t m, float* y) const {
   for (std::int64_t i = 0; i < m; ++i) {
     for (std::int64_t j = 0; j < k; ++j) rounded[static_cast<std::size_t>(i * k + j)] = to_bf16(x[i * k + j]);
   }
-  gemm(GemmBf16{.transpose_b = true, .m = m, .n = n, .k = k, .a = rounded.data(), .lda = k,
-                .b = reinterpret_cast<const Bf16*>(weight_.data()), .ldb = k, .c = y, .ldc = n});
+  gemm(GemmBf16{.transpose_b = true,
+                .m = m,
+                .n = n,
+                .k = k,
+                .a = rounded.data(),
+                .lda = k,
+                .b = reinterpret_cast<const Bf16*>(weight_.data()),
+                .ldb = k,
+                .c = y,
+                .ldc = n});
   add_bias(m, y);
 }
 

@@ -7,8 +7,8 @@ namespace awq::ops {
 
 /// cos and sin of each position's angles, scaled by the attention factor.
 struct RopeTable {
-  std::int64_t pairs = 0;          ///< rotated pairs per head: head_dim / 2
-  std::vector<float> cosine, sine; ///< [positions, pairs]
+  std::int64_t pairs = 0;           ///< rotated pairs per head: head_dim / 2
+  std::vector<float> cosine, sine;  ///< [positions, pairs]
 
   /// Angles of positions [0, positions) at the given frequencies, computed as position * frequency in binary32 as the
   /// reference implementations do.

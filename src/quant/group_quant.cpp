@@ -42,7 +42,8 @@ Range range_of(const float* weights, std::uint64_t count) {
   return range;
 }
 
-QuantizedTensor make_tensor(std::uint64_t out_features, std::uint64_t in_features, const Scheme& scheme, DType scale_dtype) {
+QuantizedTensor make_tensor(std::uint64_t out_features, std::uint64_t in_features, const Scheme& scheme,
+                            DType scale_dtype) {
   QuantizedTensor tensor;
   tensor.out_features = out_features;
   tensor.in_features = in_features;
@@ -91,11 +92,12 @@ QuantizedTensor round_to_nearest(const float* weights, std::uint64_t out_feature
 }
 
 void check_scales(const QuantizedTensor& tensor, const char* what) {
-  const auto bad = std::find_if(tensor.scales.begin(), tensor.scales.end(),
-                                [](float s) { return !std::isfinite(s) || s <= 0; });
+  const auto bad =
+      std::find_if(tensor.scales.begin(), tensor.scales.end(), [](float s) { return !std::isfinite(s) || s <= 0; });
   if (bad != tensor.scales.end()) {
-    fail(ErrorCode::kUnsupported, "{}: group {} needs a scale of {}, which {} cannot hold; skip this linear with --skip",
-         what, bad - tensor.scales.begin(), *bad, dtype_name(tensor.scale_dtype));
+    fail(ErrorCode::kUnsupported,
+         "{}: group {} needs a scale of {}, which {} cannot hold; skip this linear with --skip", what,
+         bad - tensor.scales.begin(), *bad, dtype_name(tensor.scale_dtype));
   }
 }
 

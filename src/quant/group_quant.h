@@ -42,7 +42,8 @@ struct Range {
 Range range_of(const float* weights, std::uint64_t count);
 
 /// An empty canonical tensor of the right sizes.
-QuantizedTensor make_tensor(std::uint64_t out_features, std::uint64_t in_features, const Scheme& scheme, DType scale_dtype);
+QuantizedTensor make_tensor(std::uint64_t out_features, std::uint64_t in_features, const Scheme& scheme,
+                            DType scale_dtype);
 /// Fills the codes of row `row` from weights [K] and the tensor's scales and zero points.
 void encode_row(const float* weights, std::uint64_t row, QuantizedTensor& tensor);
 /// Plain rounding: the range of each group is that of its weights. W [N, K].

@@ -6,9 +6,9 @@ namespace awq::quant {
 
 /// How the weights of one linear are stored. Groups lie along in_features.
 struct Scheme {
-  int bits = 4;                  ///< 2..8
-  std::int64_t group_size = 128; ///< -1: one group per row
-  bool symmetric = false;        ///< every zero point is 2^(bits-1)
+  int bits = 4;                   ///< 2..8
+  std::int64_t group_size = 128;  ///< -1: one group per row
+  bool symmetric = false;         ///< every zero point is 2^(bits-1)
 
   bool operator==(const Scheme&) const = default;
 };

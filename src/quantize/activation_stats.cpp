@@ -34,18 +34,36 @@ void SiteStatistics::add(const float* x, std::int64_t tokens) {
     rounded_.ensure(static_cast<std::size_t>(tokens * width_));
 #pragma omp parallel for schedule(static)
     for (std::int64_t t = 0; t < tokens; ++t) {
-      for (std::int64_t k = 0; k < width_; ++k) rounded_[static_cast<std::size_t>(t * width_ + k)] = to_bf16(x[t * width_ + k]);
+      for (std::int64_t k = 0; k < width_; ++k)
+        rounded_[static_cast<std::size_t>(t * width_ + k)] = to_bf16(x[t * width_ + k]);
     }
   }
   for (std::int64_t begin = 0; begin < width_; begin += kBlock) {
     const std::int64_t end = std::min(width_, begin + kBlock);
     if (bf16) {
-      ops::gemm(ops::GemmBf16{.transpose_a = true, .m = end, .n = end - begin, .k = tokens, .a = rounded_.data(),
-                              .lda = width_, .b = rounded_.data() + begin, .ldb = width_, .accumulate = true,
-                              .c = gram_.data() + begin, .ldc = width_});
+      ops::gemm(ops::GemmBf16{.transpose_a = true,
+                              .m = end,
+                              .n = end - begin,
+                              .k = tokens,
+                              .a = rounded_.data(),
+                              .lda = width_,
+                              .b = rounded_.data() + begin,
+                              .ldb = width_,
+                              .accumulate = true,
+                              .c = gram_.data() + begin,
+                              .ldc = width_});
     } else {
-      ops::gemm(ops::GemmF32{.transpose_a = true, .m = end, .n = end - begin, .k = tokens, .a = x, .lda = width_,
-                             .b = x + begin, .ldb = width_, .beta = 1, .c = gram_.data() + begin, .ldc = width_});
+      ops::gemm(ops::GemmF32{.transpose_a = true,
+                             .m = end,
+                             .n = end - begin,
+                             .k = tokens,
+                             .a = x,
+                             .lda = width_,
+                             .b = x + begin,
+                             .ldb = width_,
+                             .beta = 1,
+                             .c = gram_.data() + begin,
+                             .ldc = width_});
     }
   }
 }
@@ -54,11 +72,13 @@ void SiteStatistics::finish() {
   rounded_ = {};
 #pragma omp parallel for schedule(dynamic, 16)
   for (std::int64_t i = 0; i < width_; ++i) {
-    for (std::int64_t j = 0; j < i; ++j) gram_[static_cast<std::size_t>(i * width_ + j)] = gram_[static_cast<std::size_t>(j * width_ + i)];
+    for (std::int64_t j = 0; j < i; ++j)
+      gram_[static_cast<std::size_t>(i * width_ + j)] = gram_[static_cast<std::size_t>(j * width_ + i)];
   }
   for (std::int64_t i = 0; i < width_; ++i) {
     if (!std::isfinite(gram_[static_cast<std::size_t>(i * width_ + i)])) {
-      fail(ErrorCode::kCorruptFile, "the activations of channel {} overflow: the model gives no finite numbers on the calibration text", i);
+      fail(ErrorCode::kCorruptFile,
+           "the activations of channel {} overflow: the model gives no finite numbers on the calibration text", i);
     }
   }
 }

@@ -52,8 +52,9 @@ CalibrationSplit split_held_out(text::Documents documents) {
   return out;
 }
 
-CalibrationBlocks make_blocks(const text::Documents& documents, const text::Tokenizer& tokenizer, std::int64_t max_blocks,
-                              std::int64_t length, std::uint64_t seed, std::int64_t vocab_size) {
+CalibrationBlocks make_blocks(const text::Documents& documents, const text::Tokenizer& tokenizer,
+                              std::int64_t max_blocks, std::int64_t length, std::uint64_t seed,
+                              std::int64_t vocab_size) {
   std::vector<std::int32_t> all;
   for (const std::string& text : documents.texts) {
     const std::vector<std::int32_t> ids = tokenizer.encode(text, {.add_special_tokens = true});
@@ -66,7 +67,8 @@ CalibrationBlocks make_blocks(const text::Documents& documents, const text::Toke
   }
   const auto bad = std::find_if(all.begin(), all.end(), [&](std::int32_t id) { return id < 0 || id >= vocab_size; });
   if (bad != all.end()) {
-    fail(ErrorCode::kCorruptFile, "the tokenizer gives id {}, but the model has {} tokens (config.json vocab_size)", *bad, vocab_size);
+    fail(ErrorCode::kCorruptFile, "the tokenizer gives id {}, but the model has {} tokens (config.json vocab_size)",
+         *bad, vocab_size);
   }
   CalibrationBlocks blocks;
   blocks.length = length;

@@ -25,7 +25,7 @@ struct CalibrationBlocks {
   std::vector<std::int32_t> ids;  ///< [count * length]
   std::int64_t count = 0;
   std::int64_t length = 0;
-  std::string digest;             ///< of the ids: part of what a resumed run must share
+  std::string digest;  ///< of the ids: part of what a resumed run must share
 };
 
 /// Fewest blocks that statistics can be taken from.
@@ -34,7 +34,8 @@ inline constexpr std::int64_t kMinBlocks = 16;
 /// Tokenizes every document (with the tokenizer's BOS), concatenates, and cuts into blocks of `length`; the tail is
 /// dropped. Of more than `max_blocks` blocks, a selection that depends on `seed` alone is used, in text order.
 /// Throws kCorruptFile for fewer than kMinBlocks, or an id outside `vocab_size`.
-CalibrationBlocks make_blocks(const text::Documents& documents, const text::Tokenizer& tokenizer, std::int64_t max_blocks,
-                              std::int64_t length, std::uint64_t seed, std::int64_t vocab_size);
+CalibrationBlocks make_blocks(const text::Documents& documents, const text::Tokenizer& tokenizer,
+                              std::int64_t max_blocks, std::int64_t length, std::uint64_t seed,
+                              std::int64_t vocab_size);
 
 }  // namespace awq::quantize

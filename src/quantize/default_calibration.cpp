@@ -19,7 +19,8 @@ extern const char awq_default_calibration_end[];
 namespace awq::quantize {
 
 std::string_view default_calibration_text() {
-  return {awq_default_calibration_begin, static_cast<std::size_t>(awq_default_calibration_end - awq_default_calibration_begin)};
+  return {awq_default_calibration_begin,
+          static_cast<std::size_t>(awq_default_calibration_end - awq_default_calibration_begin)};
 }
 
 }  // namespace awq::quantize

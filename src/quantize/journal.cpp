@@ -33,7 +33,8 @@ std::vector<file::OrderedJson> Journal::read(const std::filesystem::path& path) 
                        file::sha256_hex(line.substr(kDigits + 1)).substr(0, kDigits) == line.substr(0, kDigits);
     if (!whole) {
       if (last) break;
-      fail(ErrorCode::kCorruptFile, "{}: record {} is damaged; remove the folder to start over", path.string(), records.size());
+      fail(ErrorCode::kCorruptFile, "{}: record {} is damaged; remove the folder to start over", path.string(),
+           records.size());
     }
     records.push_back(file::parse_json<file::OrderedJson>(line.substr(kDigits + 1), path.string()));
     begin = end + 1;
@@ -58,7 +59,9 @@ void check_binding(const file::OrderedJson& found, const file::OrderedJson& expe
   for (const auto& [key, value] : expected.items()) {
     const auto other = found.find(key);
     if (other == found.end() || *other != value) {
-      fail(ErrorCode::kInvalidArgument, "cannot resume: the interrupted run had {} {}, this one has {}; use the same settings, or --force to start over",
+      fail(ErrorCode::kInvalidArgument,
+           "cannot resume: the interrupted run had {} {}, this one has {}; use the same settings, or --force to start "
+           "over",
            key, other == found.end() ? "none" : other->dump(), value.dump());
     }
   }

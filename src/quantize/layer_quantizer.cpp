@@ -36,7 +36,12 @@ class LayerJob {
  public:
   LayerJob(const model::ModelConfig& config, const model::Architecture& architecture, const LayerPlan& plan,
            LayerStatistics& statistics, model::LayerWeights& weights, const std::string& layer_name)
-      : config_(config), architecture_(architecture), plan_(plan), statistics_(statistics), weights_(weights), name_(layer_name) {}
+      : config_(config),
+        architecture_(architecture),
+        plan_(plan),
+        statistics_(statistics),
+        weights_(weights),
+        name_(layer_name) {}
 
   LayerReport run() {
     // A site that is fed by rows of a linear comes before the site which that linear reads, so that the division of
@@ -83,7 +88,8 @@ class LayerJob {
       model::check_finite(consumer.weights.span(), name_ + "." + linear.name + ".weight");
       const std::vector<float>& row_scale = row_scales_[index_of(linear.role)];
       if (!row_scale.empty()) {
-        fold_into_rows(consumer.weights.data(), static_cast<std::int64_t>(stored.in_features), stored.bias.span(), row_scale);
+        fold_into_rows(consumer.weights.data(), static_cast<std::int64_t>(stored.in_features), stored.bias.span(),
+                       row_scale);
       }
       out.push_back(std::move(consumer));
     }
@@ -118,7 +124,8 @@ class LayerJob {
     report_.sites.push_back(report);
   }
 
-  void apply(const SiteSpec& site, std::vector<float> channel_scale, SiteStatistics& statistics, std::vector<Consumer>& consumers) {
+  void apply(const SiteSpec& site, std::vector<float> channel_scale, SiteStatistics& statistics,
+             std::vector<Consumer>& consumers) {
     if (site.producer == Producer::kNorm) {
       AlignedBuffer<float>& norm = site.site == model::Site::kAttentionInput ? weights_.input_norm : weights_.mlp_norm;
       channel_scale = fold_into_norm(norm.span(), channel_scale, plan_.norm_dtype);
@@ -146,12 +153,16 @@ class LayerJob {
 #pragma omp parallel for schedule(static)
         for (std::int64_t n = begin; n < end; ++n) {
           float* change = out + (n - begin) * width;
-          quant::dequantize_rows(found.tensor, static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(n) + 1, change);
+          quant::dequantize_rows(found.tensor, static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(n) + 1,
+                                 change);
           for (std::int64_t k = 0; k < width; ++k) change[k] -= w[n * width + k];
         }
       });
-      const auto relative = [&](double error) { return consumer.energy > 0 ? std::max(error, 0.0) / consumer.energy : 0.0; };
-      report_.linears.push_back({consumer.spec->role, relative(consumer.before), relative(after), found.clipped_groups});
+      const auto relative = [&](double error) {
+        return consumer.energy > 0 ? std::max(error, 0.0) / consumer.energy : 0.0;
+      };
+      report_.linears.push_back(
+          {consumer.spec->role, relative(consumer.before), relative(after), found.clipped_groups});
       errors_.emplace_back(relative(after), consumer.energy);
       store(consumer, std::move(found.tensor));
     }
@@ -160,8 +171,8 @@ class LayerJob {
   void store_rounded(Consumer& consumer) {
     model::LinearWeights& stored = weights_[consumer.spec->role];
     report_.linears.push_back({.role = consumer.spec->role});
-    store(consumer, quant::round_to_nearest(consumer.weights.data(), stored.out_features, stored.in_features, plan_.scheme,
-                                            plan_.scale_dtype));
+    store(consumer, quant::round_to_nearest(consumer.weights.data(), stored.out_features, stored.in_features,
+                                            plan_.scheme, plan_.scale_dtype));
   }
 
   void store(Consumer& consumer, quant::QuantizedTensor tensor) {
@@ -196,8 +207,9 @@ bool can_fold(const model::ModelConfig& config, const model::Architecture& archi
   return site.producer != Producer::kValueRows || config.num_attention_heads == config.num_key_value_heads;
 }
 
-LayerReport quantize_layer(const model::ModelConfig& config, const model::Architecture& architecture, const LayerPlan& plan,
-                           LayerStatistics& statistics, model::LayerWeights& weights, const std::string& layer_name) {
+LayerReport quantize_layer(const model::ModelConfig& config, const model::Architecture& architecture,
+                           const LayerPlan& plan, LayerStatistics& statistics, model::LayerWeights& weights,
+                           const std::string& layer_name) {
   return LayerJob(config, architecture, plan, statistics, weights, layer_name).run();
 }
 

@@ -16,11 +16,11 @@ namespace awq::quantize {
 struct LayerPlan {
   quant::Scheme scheme;
   DType scale_dtype = DType::kF16;
-  bool search_scales = true;            ///< false for plain rounding
+  bool search_scales = true;  ///< false for plain rounding
   bool search_ranges = true;
   ops::Precision precision = ops::Precision::kF32;
   std::array<bool, model::kRoles> quantized{};  ///< by Role; the others stay as they are
-  DType norm_dtype = DType::kF32;       ///< how norms are stored: folding is exact in this type
+  DType norm_dtype = DType::kF32;               ///< how norms are stored: folding is exact in this type
 };
 
 struct LinearReport {
@@ -32,7 +32,7 @@ struct LinearReport {
 
 struct SiteReport {
   model::Site site;
-  double alpha = -1;          ///< exponent of the chosen scale; -1: none
+  double alpha = -1;  ///< exponent of the chosen scale; -1: none
 };
 
 struct LayerReport {
@@ -45,11 +45,12 @@ struct LayerReport {
 /// Per-site statistics of one layer; null where nothing reads them.
 using LayerStatistics = std::array<std::optional<SiteStatistics>, model::kSites>;
 
-/// Quantizes one decoder layer in place: on return the planned linears of `weights` hold canonical quantized tensors and
-/// the producers (norms, value rows, up rows, biases) have absorbed the inverse of the channel scales. The layer's
+/// Quantizes one decoder layer in place: on return the planned linears of `weights` hold canonical quantized tensors
+/// and the producers (norms, value rows, up rows, biases) have absorbed the inverse of the channel scales. The layer's
 /// output in exact arithmetic is unchanged but for the quantization itself. `statistics` may be consumed.
-LayerReport quantize_layer(const model::ModelConfig& config, const model::Architecture& architecture, const LayerPlan& plan,
-                           LayerStatistics& statistics, model::LayerWeights& weights, const std::string& layer_name);
+LayerReport quantize_layer(const model::ModelConfig& config, const model::Architecture& architecture,
+                           const LayerPlan& plan, LayerStatistics& statistics, model::LayerWeights& weights,
+                           const std::string& layer_name);
 
 /// True when the producer of a site can absorb scales exactly for this model and plan.
 bool can_fold(const model::ModelConfig& config, const model::Architecture& architecture, const LayerPlan& plan,

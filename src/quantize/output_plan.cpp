@@ -106,17 +106,19 @@ std::vector<CopiedTensor> plan_ends(const model::ModelFiles& files) {
 void add_remarks(const model::ModelFiles& files, const QuantizeOptions& options, OutputPlan& plan) {
   const model::ModelConfig& c = files.config();
   if (c.num_attention_heads != c.num_key_value_heads) {
-    plan.remarks.push_back(fmt::format("o_proj gets no channel scales: {} query heads share {} value heads", c.num_attention_heads,
-                                       c.num_key_value_heads));
+    plan.remarks.push_back(fmt::format("o_proj gets no channel scales: {} query heads share {} value heads",
+                                       c.num_attention_heads, c.num_key_value_heads));
   }
   // A row-parallel linear is cut along its inputs, and every part must hold whole groups.
   for (const int ways : {2, 4, 8}) {
     for (const LinearSpec& linear : files.architecture().linears) {
       const std::int64_t inputs = model::linear_shape(c, linear.role).in_features;
       const bool row_parallel = linear.role == model::Role::kO || linear.role == model::Role::kDown;
-      if (row_parallel && options.group_size > 0 && inputs % options.group_size == 0 && inputs % (options.group_size * ways) != 0) {
-        plan.remarks.push_back(fmt::format("tensor parallel over {} would fail: {} has {} inputs, not a multiple of {} groups of {}",
-                                           ways, linear.name, inputs, ways, options.group_size));
+      if (row_parallel && options.group_size > 0 && inputs % options.group_size == 0 &&
+          inputs % (options.group_size * ways) != 0) {
+        plan.remarks.push_back(
+            fmt::format("tensor parallel over {} would fail: {} has {} inputs, not a multiple of {} groups of {}", ways,
+                        linear.name, inputs, ways, options.group_size));
       }
     }
   }
@@ -151,8 +153,8 @@ std::vector<std::string> OutputPlan::kept_modules(const model::ModelFiles& files
 
 OutputPlan plan_output(const model::ModelFiles& files, const QuantizeOptions& options) {
   if (files.codec() != nullptr) {
-    fail(ErrorCode::kUnsupported, "{}: the model is quantized already ({}); expected an unquantized model", files.folder().string(),
-         files.codec()->name);
+    fail(ErrorCode::kUnsupported, "{}: the model is quantized already ({}); expected an unquantized model",
+         files.folder().string(), files.codec()->name);
   }
   OutputPlan plan;
   plan.scheme = scheme_of(options);
@@ -160,8 +162,10 @@ OutputPlan plan_output(const model::ModelFiles& files, const QuantizeOptions& op
   for (std::int64_t layer = 0; layer < files.config().num_hidden_layers; ++layer) {
     plan_layer(files, options, *plan.codec, plan.scheme, layer, plan.linears);
   }
-  if (std::none_of(plan.linears.begin(), plan.linears.end(), [](const PlannedLinear& l) { return l.kept_because.empty(); })) {
-    fail(ErrorCode::kUnsupported, "nothing is left to quantize: {}: {}", plan.linears.front().module, plan.linears.front().kept_because);
+  if (std::none_of(plan.linears.begin(), plan.linears.end(),
+                   [](const PlannedLinear& l) { return l.kept_because.empty(); })) {
+    fail(ErrorCode::kUnsupported, "nothing is left to quantize: {}: {}", plan.linears.front().module,
+         plan.linears.front().kept_because);
   }
 
   std::vector<formats::TensorSpec> tensors;
@@ -175,8 +179,9 @@ OutputPlan plan_output(const model::ModelFiles& files, const QuantizeOptions& op
     handled.insert(linear.module + ".weight");
     if (linear.kept_because.empty()) {
       const model::LinearShape shape = model::linear_shape(files.config(), linear.spec->role);
-      for (formats::TensorSpec spec : plan.codec->encoded_specs(plan.scheme, plan.scale_dtype, static_cast<std::uint64_t>(shape.out_features),
-                                                                static_cast<std::uint64_t>(shape.in_features))) {
+      for (formats::TensorSpec spec :
+           plan.codec->encoded_specs(plan.scheme, plan.scale_dtype, static_cast<std::uint64_t>(shape.out_features),
+                                     static_cast<std::uint64_t>(shape.in_features))) {
         spec.name = linear.module + "." + spec.name;
         tensors.push_back(std::move(spec));
       }

@@ -32,7 +32,7 @@ struct OutputPlan {
   std::vector<PlannedLinear> linears;  ///< by layer, in the order of the architecture
   std::vector<CopiedTensor> copied;
   formats::CheckpointPlan checkpoint;
-  std::vector<std::string> remarks;    ///< what a user of the result should know, one line each
+  std::vector<std::string> remarks;  ///< what a user of the result should know, one line each
 
   std::array<bool, model::kRoles> quantized_roles(std::int64_t layer) const;
   std::vector<std::string> quantized_modules() const;

@@ -17,9 +17,12 @@ namespace {
 
 constexpr std::uint64_t kMaxCardBytes = 4 << 20;
 // Files that belong to a model and not to its weights.
-constexpr const char* kCompanions[] = {"tokenizer*",   "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
-                                       "generation_config.json", "chat_template*", "*.jinja",  "LICENSE*", "LICENCE*", "NOTICE*",
-                                       "USE_POLICY*"};
+constexpr const char* kCompanions[] = {"tokenizer*",        "special_tokens_map.json",
+                                       "added_tokens.json", "vocab.*",
+                                       "merges.txt",        "generation_config.json",
+                                       "chat_template*",    "*.jinja",
+                                       "LICENSE*",          "LICENCE*",
+                                       "NOTICE*",           "USE_POLICY*"};
 
 bool is_companion(const std::string& name) {
   return std::any_of(std::begin(kCompanions), std::end(kCompanions),
@@ -28,7 +31,8 @@ bool is_companion(const std::string& name) {
 
 }  // namespace
 
-OutputWriter::OutputWriter(std::filesystem::path folder, const model::ModelFiles& files, const OutputPlan& plan, bool resume)
+OutputWriter::OutputWriter(std::filesystem::path folder, const model::ModelFiles& files, const OutputPlan& plan,
+                           bool resume)
     : folder_(std::move(folder)), files_(files), plan_(plan), writer_(folder_, plan.checkpoint, resume) {}
 
 void OutputWriter::write_floats(const std::string& name, std::span<const float> values) {
@@ -128,7 +132,8 @@ void write_manifest(const std::filesystem::path& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (name == "awq_manifest.json" || name == "awq_run.json") continue;
-    rows[name] = {{"size_bytes", std::filesystem::file_size(entry.path())}, {"sha256", file::sha256_file(entry.path())}};
+    rows[name] = {{"size_bytes", std::filesystem::file_size(entry.path())},
+                  {"sha256", file::sha256_file(entry.path())}};
   }
   file::OrderedJson manifest;
   manifest["files"] = rows;

@@ -11,12 +11,14 @@ namespace awq::quantize {
 
 void HiddenStates::load(std::int64_t begin, std::int64_t count, float* out) const {
 #pragma omp parallel for schedule(static)
-  for (std::int64_t i = 0; i < count * width_; ++i) out[i] = to_float(values_[static_cast<std::size_t>(begin * width_ + i)]);
+  for (std::int64_t i = 0; i < count * width_; ++i)
+    out[i] = to_float(values_[static_cast<std::size_t>(begin * width_ + i)]);
 }
 
 void HiddenStates::store(std::int64_t begin, std::int64_t count, const float* from) {
 #pragma omp parallel for schedule(static)
-  for (std::int64_t i = 0; i < count * width_; ++i) values_[static_cast<std::size_t>(begin * width_ + i)] = to_bf16(from[i]);
+  for (std::int64_t i = 0; i < count * width_; ++i)
+    values_[static_cast<std::size_t>(begin * width_ + i)] = to_bf16(from[i]);
 }
 
 LayerPipeline::LayerPipeline(const model::ModelFiles& files, const OutputPlan& plan, const QuantizeOptions& options,
@@ -32,7 +34,8 @@ void LayerPipeline::embed() {
   const std::int64_t width = files_.config().hidden_size;
   AlignedBuffer<float> rows(static_cast<std::size_t>(blocks_.length * width));
   for (std::int64_t block = 0; block < blocks_.count; ++block) {
-    const std::span<const std::int32_t> ids(blocks_.ids.data() + block * blocks_.length, static_cast<std::size_t>(blocks_.length));
+    const std::span<const std::int32_t> ids(blocks_.ids.data() + block * blocks_.length,
+                                            static_cast<std::size_t>(blocks_.length));
     files_.embed(ids, rows.data());
     hidden_.store(block * blocks_.length, blocks_.length, rows.data());
   }
@@ -44,7 +47,8 @@ LayerStatistics LayerPipeline::collect(std::int64_t index, model::LayerWeights& 
   LayerStatistics statistics;
   for (const model::LinearSpec& linear : files_.architecture().linears) {
     auto& site = statistics[static_cast<std::size_t>(linear.input)];
-    if (quantized[static_cast<std::size_t>(linear.role)] && !site) site.emplace(model::site_width(config, linear.input), precision_);
+    if (quantized[static_cast<std::size_t>(linear.role)] && !site)
+      site.emplace(model::site_width(config, linear.input), precision_);
   }
   const model::SiteObserver observer = [&](model::Site site, const float* x, std::int64_t tokens) {
     if (auto& s = statistics[static_cast<std::size_t>(site)]) s->add(x, tokens);
@@ -82,7 +86,8 @@ LayerPipeline::Result LayerPipeline::run_layer(std::int64_t index) {
                    .precision = precision_,
                    .quantized = plan_.quantized_roles(index)};
     for (const model::SiteSpec& site : files_.architecture().sites) {
-      if (site.norm != nullptr) plan.norm_dtype = files_.checkpoint().get(files_.layer_name(index, site.norm) + ".weight").dtype;
+      if (site.norm != nullptr)
+        plan.norm_dtype = files_.checkpoint().get(files_.layer_name(index, site.norm) + ".weight").dtype;
     }
     LayerStatistics statistics;
     if (calibrates()) statistics = collect(index, result.weights);

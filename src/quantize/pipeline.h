@@ -19,7 +19,8 @@ namespace awq::quantize {
 /// Hidden states of all calibration tokens at one layer boundary, in bf16.
 class HiddenStates {
  public:
-  HiddenStates(std::int64_t tokens, std::int64_t width) : width_(width), values_(static_cast<std::size_t>(tokens * width)) {}
+  HiddenStates(std::int64_t tokens, std::int64_t width)
+      : width_(width), values_(static_cast<std::size_t>(tokens * width)) {}
   std::int64_t tokens() const { return static_cast<std::int64_t>(values_.size()) / width_; }
   void load(std::int64_t begin, std::int64_t count, float* out) const;
   void store(std::int64_t begin, std::int64_t count, const float* from);
@@ -70,7 +71,7 @@ ops::Precision calibration_precision(const model::ModelFiles& files);
 /// Calibration text of the options, split from its held-out tenth when quality will be measured.
 struct CalibrationText {
   CalibrationSplit split;
-  std::string name;           ///< "the default calibration text" or the path
+  std::string name;  ///< "the default calibration text" or the path
 };
 CalibrationText load_calibration_text(const QuantizeOptions& options);
 

@@ -16,7 +16,8 @@ constexpr std::int64_t kColumnBlock = 512;
 
 /// sum over rows i and columns j of weight(j) * a[i][j] * b[i][j], weight 1 inside the diagonal block and 2 before it
 /// is folded in by the caller; each row has its own sum so that the order does not depend on threads.
-double weighted_dot(const float* a, std::int64_t lda, const float* b, std::int64_t ldb, std::int64_t rows, std::int64_t columns) {
+double weighted_dot(const float* a, std::int64_t lda, const float* b, std::int64_t ldb, std::int64_t rows,
+                    std::int64_t columns) {
   std::vector<double> sums(static_cast<std::size_t>(rows));
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < rows; ++i) {
@@ -49,7 +50,8 @@ QuadraticForm::QuadraticForm(const float* gram, std::int64_t width, ops::Precisi
 #pragma omp parallel for schedule(static)
   for (std::int64_t row = 0; row < width; ++row) {
     const auto i = static_cast<std::size_t>(row);
-    for (std::size_t j = 0; j < k; ++j) normalised_[i * k + j] = to_bf16(gram[i * k + j] / (diagonal_[i] * diagonal_[j]));
+    for (std::size_t j = 0; j < k; ++j)
+      normalised_[i * k + j] = to_bf16(gram[i * k + j] / (diagonal_[i] * diagonal_[j]));
   }
 }
 
@@ -69,12 +71,27 @@ double QuadraticForm::chunk_f32(std::int64_t rows) {
     const std::int64_t columns = std::min(kColumnBlock, width_ - begin);
     // Columns before the block meet it twice in the symmetric sum, the block meets itself once.
     if (begin > 0) {
-      ops::gemm(ops::GemmF32{.m = rows, .n = columns, .k = begin, .alpha = 2, .a = change_.data(), .lda = width_,
-                             .b = gram_ + begin, .ldb = width_, .c = product_.data(), .ldc = columns});
+      ops::gemm(ops::GemmF32{.m = rows,
+                             .n = columns,
+                             .k = begin,
+                             .alpha = 2,
+                             .a = change_.data(),
+                             .lda = width_,
+                             .b = gram_ + begin,
+                             .ldb = width_,
+                             .c = product_.data(),
+                             .ldc = columns});
     }
-    ops::gemm(ops::GemmF32{.m = rows, .n = columns, .k = columns, .a = change_.data() + begin, .lda = width_,
-                           .b = gram_ + begin * width_ + begin, .ldb = width_, .beta = begin > 0 ? 1.0F : 0.0F,
-                           .c = product_.data(), .ldc = columns});
+    ops::gemm(ops::GemmF32{.m = rows,
+                           .n = columns,
+                           .k = columns,
+                           .a = change_.data() + begin,
+                           .lda = width_,
+                           .b = gram_ + begin * width_ + begin,
+                           .ldb = width_,
+                           .beta = begin > 0 ? 1.0F : 0.0F,
+                           .c = product_.data(),
+                           .ldc = columns});
     total += weighted_dot(product_.data(), columns, change_.data() + begin, width_, rows, columns);
   }
   return total;
@@ -97,9 +114,17 @@ double QuadraticForm::chunk_bf16(std::int64_t rows) {
       const std::int64_t depth = diagonal ? columns : begin;
       if (depth == 0) continue;
       const std::int64_t first = diagonal ? begin : 0;
-      ops::gemm(ops::GemmBf16{.m = rows, .n = columns, .k = depth, .a = rounded_.data() + first, .lda = width_,
-                              .b = normalised_.data() + first * width_ + begin, .ldb = width_, .c = product_.data(), .ldc = columns});
-      total += (diagonal ? 1 : 2) * weighted_dot(product_.data(), columns, change_.data() + begin, width_, rows, columns);
+      ops::gemm(ops::GemmBf16{.m = rows,
+                              .n = columns,
+                              .k = depth,
+                              .a = rounded_.data() + first,
+                              .lda = width_,
+                              .b = normalised_.data() + first * width_ + begin,
+                              .ldb = width_,
+                              .c = product_.data(),
+                              .ldc = columns});
+      total +=
+          (diagonal ? 1 : 2) * weighted_dot(product_.data(), columns, change_.data() + begin, width_, rows, columns);
     }
   }
   return total;
@@ -107,7 +132,8 @@ double QuadraticForm::chunk_bf16(std::int64_t rows) {
 
 std::uint64_t QuadraticForm::bytes(std::int64_t width, ops::Precision precision) {
   const auto k = static_cast<std::uint64_t>(width);
-  const std::uint64_t chunk = static_cast<std::uint64_t>(kRowChunk) * k * 4 + static_cast<std::uint64_t>(kRowChunk * kColumnBlock) * 4;
+  const std::uint64_t chunk =
+      static_cast<std::uint64_t>(kRowChunk) * k * 4 + static_cast<std::uint64_t>(kRowChunk * kColumnBlock) * 4;
   if (precision != ops::Precision::kBf16 || !has_native_bf16()) return chunk;
   return chunk + chunk / 2 + k * k * 2;
 }

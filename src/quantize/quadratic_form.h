@@ -31,8 +31,8 @@ class QuadraticForm {
   std::int64_t width_;
   bool bf16_;
   const float* gram_;
-  AlignedBuffer<Bf16> normalised_;    ///< [K, K], kBf16 only
-  AlignedBuffer<float> diagonal_;     ///< sqrt of the diagonal
+  AlignedBuffer<Bf16> normalised_;  ///< [K, K], kBf16 only
+  AlignedBuffer<float> diagonal_;   ///< sqrt of the diagonal
   AlignedBuffer<float> change_, product_;
   AlignedBuffer<Bf16> rounded_;
 };

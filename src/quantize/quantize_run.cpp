@@ -21,15 +21,22 @@
 namespace awq::quantize {
 namespace {
 
-// Tokens that quality is measured on at most: enough for three digits, little beside the quantization itself.
-constexpr std::int64_t kEvalTokens = 16384;
+/// Tokens that quality is measured on: enough for two or three digits, little beside the quantization itself. Large
+/// models get fewer, because a token costs more of them and says as much.
+std::int64_t eval_tokens(std::uint64_t parameters) {
+  return static_cast<std::int64_t>(std::clamp(5e12 / static_cast<double>(parameters), 2048.0, 16384.0));
+}
+
 constexpr const char* kManifest = "awq_manifest.json";
 constexpr const char* kReport = "awq_report.json";
 
 class Run {
  public:
   explicit Run(const QuantizeOptions& options)
-      : options_(options), begin_(monotonic_seconds()), files_(model::ModelFiles::open(options.model)), plan_(plan_output(files_, options)) {}
+      : options_(options),
+        begin_(monotonic_seconds()),
+        files_(model::ModelFiles::open(options.model)),
+        plan_(plan_output(files_, options)) {}
 
   QuantizeSummary execute() {
     summarize_plan();
@@ -82,9 +89,11 @@ class Run {
     precision_ = calibration_precision(files_);
     const bool calibrates = options_.method == "awq";
     if (options_.calibration_samples < kMinBlocks) {
-      fail(ErrorCode::kInvalidArgument, "--calib-samples {}: expected at least {}", options_.calibration_samples, kMinBlocks);
+      fail(ErrorCode::kInvalidArgument, "--calib-samples {}: expected at least {}", options_.calibration_samples,
+           kMinBlocks);
     }
-    if (options_.calibration_seqlen < 8) fail(ErrorCode::kInvalidArgument, "--calib-seqlen {}: expected at least 8", options_.calibration_seqlen);
+    if (options_.calibration_seqlen < 8)
+      fail(ErrorCode::kInvalidArgument, "--calib-seqlen {}: expected at least 8", options_.calibration_seqlen);
     if (calibrates || options_.evaluate) read_texts(calibrates);
     binding_["version"] = kVersion;
     binding_["model"] = files_.checkpoint().fingerprint();
@@ -109,16 +118,20 @@ class Run {
     const auto tokenizer = text::Tokenizer::load(files_.folder());
     const model::ModelConfig& config = files_.config();
     if (tokenizer->vocab_size() > config.vocab_size) {
-      warn(fmt::format("the tokenizer knows {} tokens, the model {}; an id beyond the model's is an error when it occurs",
-                       tokenizer->vocab_size(), config.vocab_size));
+      warn(fmt::format(
+          "the tokenizer knows {} tokens, the model {}; an id beyond the model's is an error when it occurs",
+          tokenizer->vocab_size(), config.vocab_size));
     }
     if (calibrates) {
       const std::int64_t length = std::min(options_.calibration_seqlen, config.max_position_embeddings);
-      blocks_ = make_blocks(text.split.calibration, *tokenizer, options_.calibration_samples, length, options_.seed, config.vocab_size);
+      blocks_ = make_blocks(text.split.calibration, *tokenizer, options_.calibration_samples, length, options_.seed,
+                            config.vocab_size);
       if (blocks_.count < options_.calibration_samples) {
-        warn(fmt::format("{} gives {} blocks of {} tokens; {} were asked for", text.name, blocks_.count, length, options_.calibration_samples));
+        warn(fmt::format("{} gives {} blocks of {} tokens; {} were asked for", text.name, blocks_.count, length,
+                         options_.calibration_samples));
       }
-      calibration_ = {{"text", text.name}, {"blocks", blocks_.count}, {"block_length", length}, {"sha256", blocks_.digest}};
+      calibration_ = {
+          {"text", text.name}, {"blocks", blocks_.count}, {"block_length", length}, {"sha256", blocks_.digest}};
     }
     if (!options_.evaluate) return;
     if (text.split.held_out.texts.empty()) {
@@ -126,7 +139,8 @@ class Run {
       return;
     }
     const std::int64_t context = std::min<std::int64_t>(2048, config.max_position_embeddings);
-    windows_ = eval::make_windows(text.split.held_out, *tokenizer, context, kEvalTokens, config.vocab_size);
+    windows_ = eval::make_windows(text.split.held_out, *tokenizer, context, eval_tokens(files_.parameter_count()),
+                                  config.vocab_size);
     eval_text_ = "the held-out tenth of " + text.name;
     file::Sha256 hash;
     for (const auto& window : windows_) hash.update(std::as_bytes(std::span(window)));
@@ -137,12 +151,15 @@ class Run {
     summary_.planned_peak_bytes = resources.peak_bytes;
     if (!options_.on_plan) return;
     options_.on_plan(fmt::format("memory   {} MB at the peak", resources.peak_bytes >> 20));
-    options_.on_plan(fmt::format("disk     {} MB for the output, {} MB in all while it runs", plan_.checkpoint.file_bytes >> 20, resources.disk_bytes >> 20));
+    options_.on_plan(fmt::format("disk     {} MB for the output, {} MB in all while it runs",
+                                 plan_.checkpoint.file_bytes >> 20, resources.disk_bytes >> 20));
     if (blocks_.count > 0) {
-      options_.on_plan(fmt::format("time     about {:.0f} s on this machine", 1.4 * resources.operations / measure_speed(precision_)));
+      options_.on_plan(fmt::format("time     about {:.0f} s on this machine",
+                                   1.4 * resources.operations / measure_speed(precision_)));
       options_.on_plan(fmt::format("text     {} blocks of {} tokens", blocks_.count, blocks_.length));
     }
-    options_.on_plan(fmt::format("layers   {} with {} of {} linears quantized", summary_.layers, summary_.quantized_linears, plan_.linears.size()));
+    options_.on_plan(fmt::format("layers   {} with {} of {} linears quantized", summary_.layers,
+                                 summary_.quantized_linears, plan_.linears.size()));
     for (const PlannedLinear& linear : plan_.linears) {
       if (!linear.kept_because.empty()) options_.on_plan("kept     " + linear.module + ": " + linear.kept_because);
     }
@@ -153,7 +170,8 @@ class Run {
   std::vector<file::OrderedJson> open_journal(Staging& staging) {
     std::vector<file::OrderedJson> records = Journal::read(staging.journal());
     if (records.size() > 1 && !options_.resume && !options_.force) {
-      fail(ErrorCode::kInvalidArgument, "{}: holds {} finished layers of an interrupted run; --resume goes on with it, --force starts over",
+      fail(ErrorCode::kInvalidArgument,
+           "{}: holds {} finished layers of an interrupted run; --resume goes on with it, --force starts over",
            staging.folder().string(), records.size() - 1);
     }
     if (!options_.resume || records.empty()) {
@@ -168,7 +186,8 @@ class Run {
     return records;
   }
 
-  void quantize_layers(Staging& staging, Journal& journal, OutputWriter& writer, std::vector<file::OrderedJson>& layers) {
+  void quantize_layers(Staging& staging, Journal& journal, OutputWriter& writer,
+                       std::vector<file::OrderedJson>& layers) {
     LayerPipeline pipeline(files_, plan_, options_, std::move(blocks_), precision_);
     const auto count = summary_.layers;
     const auto first = static_cast<std::int64_t>(layers.size());
@@ -204,20 +223,26 @@ class Run {
                        const std::vector<file::OrderedJson>& layers) const {
     if (!options_.on_progress) return;
     Progress progress{.stage = stage, .done = done, .total = total};
-    if (done > first) progress.seconds_left = (monotonic_seconds() - begin) / static_cast<double>(done - first) * static_cast<double>(total - done);
-    if (!layers.empty() && blocks_digest_known()) progress.detail = fmt::format("error {:.2e}", layers.back().value("mean_error", 0.0));
+    if (done > first)
+      progress.seconds_left =
+          (monotonic_seconds() - begin) / static_cast<double>(done - first) * static_cast<double>(total - done);
+    if (!layers.empty() && blocks_digest_known())
+      progress.detail = fmt::format("error {:.2e}", layers.back().value("mean_error", 0.0));
     options_.on_progress(progress);
   }
   bool blocks_digest_known() const { return !calibration_.is_null(); }
 
-  static void load_hidden(const Staging& staging, std::int64_t layer, const file::OrderedJson& record, HiddenStates& hidden) {
+  static void load_hidden(const Staging& staging, std::int64_t layer, const file::OrderedJson& record,
+                          HiddenStates& hidden) {
     const file::InputFile input(staging.hidden(layer));
     if (input.size_bytes() != hidden.bytes().size()) {
-      fail(ErrorCode::kCorruptFile, "{}: {} bytes, expected {}; remove the folder to start over", input.path().string(), input.size_bytes(), hidden.bytes().size());
+      fail(ErrorCode::kCorruptFile, "{}: {} bytes, expected {}; remove the folder to start over", input.path().string(),
+           input.size_bytes(), hidden.bytes().size());
     }
     input.read_at(0, hidden.bytes());
     if (file::Sha256().update(std::as_const(hidden).bytes()).hex() != record.value("hidden_sha256", "")) {
-      fail(ErrorCode::kCorruptFile, "{}: its checksum is not that of the journal; remove the folder to start over", input.path().string());
+      fail(ErrorCode::kCorruptFile, "{}: its checksum is not that of the journal; remove the folder to start over",
+           input.path().string());
     }
   }
 
@@ -237,7 +262,8 @@ class Run {
     for (file::OrderedJson& layer : layers) layer.erase("hidden_sha256");
     const file::OrderedJson report = report_to_json(options_, plan_, files_, calibration_, layers, measurement);
     file::write_file_atomically(staging.model() / kReport, report.dump(2) + "\n");
-    file::write_file_atomically(staging.model() / "README.md", model_card(options_, plan_, files_, measurement, original_card(files_)));
+    file::write_file_atomically(staging.model() / "README.md",
+                                model_card(options_, plan_, files_, measurement, original_card(files_)));
     if (measurement) {
       summary_.evaluated = true;
       summary_.eval_tokens = measurement->scores.tokens;
@@ -262,7 +288,8 @@ class Run {
   static void publish_finished(Staging& staging, const file::OrderedJson& record) {
     const std::filesystem::path manifest = staging.model() / kManifest;
     if (!file::is_regular_file(manifest) || file::sha256_file(manifest) != record.value("publish", "")) {
-      fail(ErrorCode::kCorruptFile, "{}: is not what the journal says was finished; remove the folder to start over", manifest.string());
+      fail(ErrorCode::kCorruptFile, "{}: is not what the journal says was finished; remove the folder to start over",
+           manifest.string());
     }
     staging.publish();
   }
@@ -278,7 +305,8 @@ class Run {
       const auto shape = model::linear_shape(files_.config(), linear.spec->role);
       const auto n = static_cast<std::uint64_t>(shape.out_features);
       const auto k = static_cast<std::uint64_t>(shape.in_features);
-      for (const auto& spec : plan_.codec->encoded_specs(plan_.scheme, plan_.scale_dtype, n, k)) bytes += static_cast<double>(spec.size_bytes());
+      for (const auto& spec : plan_.codec->encoded_specs(plan_.scheme, plan_.scale_dtype, n, k))
+        bytes += static_cast<double>(spec.size_bytes());
       weights += static_cast<double>(n) * static_cast<double>(k);
     }
     summary_.linear_bits_per_weight = 8.0 * bytes / weights;
@@ -309,8 +337,8 @@ bool is_complete(const QuantizeOptions& options) {
   if (!records.empty()) return records.back().value("publish", "") == file::sha256_file(manifest);
   const file::Json found = file::read_json_file(report);
   return found.is_object() && found.value("method", "") == options.method && found.value("bits", 0) == options.bits &&
-         found.value("group_size", std::int64_t{0}) == options.group_size && found.value("symmetric", false) == options.symmetric &&
-         found.value("format", "") == options.format;
+         found.value("group_size", std::int64_t{0}) == options.group_size &&
+         found.value("symmetric", false) == options.symmetric && found.value("format", "") == options.format;
 }
 
 }  // namespace

@@ -36,7 +36,8 @@ std::vector<Shrink> coarse_candidates(bool symmetric) {
   std::vector<Shrink> out;
   for (int a = 0; a < kCoarseSteps; ++a) {
     for (int b = 0; b < kCoarseSteps; ++b) {
-      if (!symmetric || a == b) out.push_back({1 - kCoarseStep * static_cast<float>(a), 1 - kCoarseStep * static_cast<float>(b)});
+      if (!symmetric || a == b)
+        out.push_back({1 - kCoarseStep * static_cast<float>(a), 1 - kCoarseStep * static_cast<float>(b)});
     }
   }
   return out;
@@ -63,12 +64,19 @@ struct Scratch {
 /// The candidates of several rows for one group, evaluated by one product with the group's block of H.
 class GroupTask {
  public:
-  GroupTask(const float* weights, std::int64_t width, const float* gram, std::int64_t group_begin, std::int64_t group_size,
-            const quant::Scheme& scheme, DType scale_dtype)
-      : weights_(weights), width_(width), gram_(gram), begin_(group_begin), size_(group_size), scheme_(scheme), scale_dtype_(scale_dtype) {}
+  GroupTask(const float* weights, std::int64_t width, const float* gram, std::int64_t group_begin,
+            std::int64_t group_size, const quant::Scheme& scheme, DType scale_dtype)
+      : weights_(weights),
+        width_(width),
+        gram_(gram),
+        begin_(group_begin),
+        size_(group_size),
+        scheme_(scheme),
+        scale_dtype_(scale_dtype) {}
 
   /// `candidates[i]` are tried on row row_begin + i.
-  void run(std::int64_t row_begin, std::span<const std::vector<Shrink>> candidates, std::span<Best> best, Scratch& scratch) const {
+  void run(std::int64_t row_begin, std::span<const std::vector<Shrink>> candidates, std::span<Best> best,
+           Scratch& scratch) const {
     std::int64_t total = 0;
     for (const auto& list : candidates) total += static_cast<std::int64_t>(list.size());
     if (total == 0) return;
@@ -79,13 +87,21 @@ class GroupTask {
     }
     scratch.params.resize(static_cast<std::size_t>(total));
     fill(row_begin, candidates, scratch);
-    ops::gemm(ops::GemmF32{.m = total, .n = size_, .k = size_, .a = scratch.change.data(), .lda = size_,
-                           .b = gram_ + begin_ * width_ + begin_, .ldb = width_, .c = scratch.product.data(), .ldc = size_});
+    ops::gemm(ops::GemmF32{.m = total,
+                           .n = size_,
+                           .k = size_,
+                           .a = scratch.change.data(),
+                           .lda = size_,
+                           .b = gram_ + begin_ * width_ + begin_,
+                           .ldb = width_,
+                           .c = scratch.product.data(),
+                           .ldc = size_});
     std::int64_t at = 0;
     for (std::size_t i = 0; i < candidates.size(); ++i) {
       for (const Shrink& shrink : candidates[i]) {
         const double loss = dot(scratch.change.data() + at * size_, scratch.product.data() + at * size_);
-        if (!best[i].set || loss < best[i].loss) best[i] = {shrink, scratch.params[static_cast<std::size_t>(at)], loss, true};
+        if (!best[i].set || loss < best[i].loss)
+          best[i] = {shrink, scratch.params[static_cast<std::size_t>(at)], loss, true};
         ++at;
       }
     }
@@ -99,11 +115,13 @@ class GroupTask {
       const float* w = weights_ + (row_begin + static_cast<std::int64_t>(i)) * width_ + begin_;
       const quant::Range range = quant::range_of(w, static_cast<std::uint64_t>(size_));
       for (const Shrink& shrink : candidates[i]) {
-        const quant::GroupParams p = quant::fit_range(range.low * shrink.low, range.high * shrink.high, scheme_, scale_dtype_);
+        const quant::GroupParams p =
+            quant::fit_range(range.low * shrink.low, range.high * shrink.high, scheme_, scale_dtype_);
         scratch.params[static_cast<std::size_t>(at)] = p;
         const float zero = static_cast<float>(p.zero_point);
         float* change = scratch.change.data() + at * size_;
-        for (std::int64_t k = 0; k < size_; ++k) change[k] = (quant::code_of(w[k], p.scale, zero, largest) - zero) * p.scale - w[k];
+        for (std::int64_t k = 0; k < size_; ++k)
+          change[k] = (quant::code_of(w[k], p.scale, zero, largest) - zero) * p.scale - w[k];
         ++at;
       }
     }
@@ -134,7 +152,8 @@ class GroupTask {
 RangeSearchResult search_ranges(const float* weights, std::int64_t rows, std::int64_t width, const float* gram,
                                 const quant::Scheme& scheme, DType scale_dtype) {
   RangeSearchResult result;
-  result.tensor = quant::make_tensor(static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(width), scheme, scale_dtype);
+  result.tensor =
+      quant::make_tensor(static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(width), scheme, scale_dtype);
   const auto groups = static_cast<std::int64_t>(result.tensor.groups());
   const std::int64_t group_size = width / groups;
   const std::int64_t blocks = (rows + kRowsPerTask - 1) / kRowsPerTask;
@@ -154,7 +173,8 @@ RangeSearchResult search_ranges(const float* weights, std::int64_t rows, std::in
       std::vector<std::vector<Shrink>> candidates(static_cast<std::size_t>(count), coarse);
       const std::span<Best> span(best.data(), static_cast<std::size_t>(count));
       group.run(row_begin, candidates, span, scratch);
-      for (std::size_t i = 0; i < candidates.size(); ++i) candidates[i] = fine_candidates(best[i].shrink, scheme.symmetric);
+      for (std::size_t i = 0; i < candidates.size(); ++i)
+        candidates[i] = fine_candidates(best[i].shrink, scheme.symmetric);
       group.run(row_begin, candidates, span, scratch);
       for (std::int64_t i = 0; i < count; ++i) {
         const Best& b = best[static_cast<std::size_t>(i)];

@@ -11,10 +11,14 @@ namespace {
 
 const char* site_name(model::Site site) {
   switch (site) {
-    case model::Site::kAttentionInput: return "attention_input";
-    case model::Site::kAttentionOutput: return "attention_output";
-    case model::Site::kMlpInput: return "mlp_input";
-    case model::Site::kMlpProduct: return "mlp_product";
+    case model::Site::kAttentionInput:
+      return "attention_input";
+    case model::Site::kAttentionOutput:
+      return "attention_output";
+    case model::Site::kMlpInput:
+      return "mlp_input";
+    case model::Site::kMlpProduct:
+      return "mlp_product";
   }
   return "";
 }
@@ -109,10 +113,11 @@ std::string model_card(const QuantizeOptions& options, const OutputPlan& plan, c
   if (front.find("base_model:") == std::string::npos) out += "base_model: " + name + "\n";
   out += "---\n\n";
   out += fmt::format("# {} in {} bits\n\n", name, plan.scheme.bits);
-  out += fmt::format("Quantized by awq.cpp {} with `--method {} --bits {} --group-size {}{} --format {}`: {} of {} linear layers, "
-                     "{} zero points.\n\n",
-                     kVersion, options.method, plan.scheme.bits, plan.scheme.group_size, options.symmetric ? " --symmetric" : "",
-                     plan.codec->name, plan.quantized_modules().size(), plan.linears.size(), options.symmetric ? "fixed" : "searched");
+  out += fmt::format(
+      "Quantized by awq.cpp {} with `--method {} --bits {} --group-size {}{} --format {}`: {} of {} linear layers, "
+      "{} zero points.\n\n",
+      kVersion, options.method, plan.scheme.bits, plan.scheme.group_size, options.symmetric ? " --symmetric" : "",
+      plan.codec->name, plan.quantized_modules().size(), plan.linears.size(), options.symmetric ? "fixed" : "searched");
   if (measurement) {
     const eval::Scores& s = measurement->scores;
     out += fmt::format("What it cost, measured on {} ({} predicted tokens):\n\n", measurement->text, s.tokens);

@@ -30,12 +30,14 @@ std::uint64_t tokenizer_bytes(const model::ModelFiles& files) {
   return size * 12;
 }
 
-std::uint64_t matrix(std::int64_t a, std::int64_t b) { return static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b); }
+std::uint64_t matrix(std::int64_t a, std::int64_t b) {
+  return static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b);
+}
 
 struct LayerBytes {
-  std::uint64_t stored = 0;     ///< raw weights
-  std::uint64_t gram = 0;       ///< of all sites
-  std::uint64_t codes = 0;      ///< canonical tensors, one byte per code
+  std::uint64_t stored = 0;        ///< raw weights
+  std::uint64_t gram = 0;          ///< of all sites
+  std::uint64_t codes = 0;         ///< canonical tensors, one byte per code
   std::uint64_t largest_site = 0;  ///< weights as floats and search memory of the most demanding site
 };
 
@@ -63,22 +65,25 @@ LayerBytes layer_bytes(const model::ModelFiles& files, ops::Precision precision)
 
 }  // namespace
 
-ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& plan, std::int64_t blocks, std::int64_t length,
-                            ops::Precision precision, bool evaluate) {
+ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& plan, std::int64_t blocks,
+                            std::int64_t length, ops::Precision precision, bool evaluate) {
   const model::ModelConfig& c = files.config();
   const LayerBytes layer = layer_bytes(files, precision);
   const std::int64_t tokens = blocks * length;
-  const std::int64_t chunk = std::min<std::int64_t>(std::max(kCalibrationChunk, length), std::max<std::int64_t>(tokens, 1));
+  const std::int64_t chunk =
+      std::min<std::int64_t>(std::max(kCalibrationChunk, length), std::max<std::int64_t>(tokens, 1));
   const std::uint64_t hidden = matrix(tokens, c.hidden_size) * 2;
-  const std::uint64_t widths = static_cast<std::uint64_t>(4 * c.hidden_size + 2 * c.q_width() + 2 * c.kv_width() + 2 * c.intermediate_size);
+  const std::uint64_t widths =
+      static_cast<std::uint64_t>(4 * c.hidden_size + 2 * c.q_width() + 2 * c.kv_width() + 2 * c.intermediate_size);
   const std::uint64_t widest = static_cast<std::uint64_t>(std::max({c.hidden_size, c.q_width(), c.intermediate_size}));
   const std::uint64_t activations = static_cast<std::uint64_t>(chunk) * (widths * 4 + widest * 4);
   const std::uint64_t forward = blocks > 0 ? layer.stored + layer.gram + activations : layer.stored;
   const std::uint64_t search = (blocks > 0 ? layer.gram : 0) + layer.stored / 2 + layer.codes + layer.largest_site;
   // Measuring holds hidden states of both models, one layer, the output matrix of both and a piece of the logits.
   const std::uint64_t head = matrix(c.vocab_size, c.hidden_size) * (dtype_bits(files.dtype()) / 8);
-  const std::uint64_t measure =
-      evaluate ? 2 * head + matrix(16384, c.hidden_size) * 8 + layer.stored + layer.codes + activations + matrix(512, c.vocab_size) * 4 : 0;
+  const std::uint64_t measure = evaluate ? 2 * head + matrix(16384, c.hidden_size) * 8 + layer.stored + layer.codes +
+                                               activations + matrix(512, c.vocab_size) * 4
+                                         : 0;
   ResourcePlan out;
   out.peak_bytes = kProgramBytes + std::max({hidden + std::max(forward, search), measure, tokenizer_bytes(files)});
   out.disk_bytes = plan.checkpoint.file_bytes + (c.num_hidden_layers > 1 ? 2 * hidden : 0);
@@ -105,9 +110,25 @@ double measure_speed(ops::Precision precision) {
   AlignedBuffer<Bf16> b(static_cast<std::size_t>(kSize * kSize));
   const auto product = [&] {
     if (precision == ops::Precision::kBf16) {
-      ops::gemm(ops::GemmBf16{.m = kSize, .n = kSize, .k = kSize, .a = b.data(), .lda = kSize, .b = b.data(), .ldb = kSize, .c = c.data(), .ldc = kSize});
+      ops::gemm(ops::GemmBf16{.m = kSize,
+                              .n = kSize,
+                              .k = kSize,
+                              .a = b.data(),
+                              .lda = kSize,
+                              .b = b.data(),
+                              .ldb = kSize,
+                              .c = c.data(),
+                              .ldc = kSize});
     } else {
-      ops::gemm(ops::GemmF32{.m = kSize, .n = kSize, .k = kSize, .a = a.data(), .lda = kSize, .b = a.data(), .ldb = kSize, .c = c.data(), .ldc = kSize});
+      ops::gemm(ops::GemmF32{.m = kSize,
+                             .n = kSize,
+                             .k = kSize,
+                             .a = a.data(),
+                             .lda = kSize,
+                             .b = a.data(),
+                             .ldb = kSize,
+                             .c = c.data(),
+                             .ldc = kSize});
     }
   };
   product();  // the first call makes the kernel
@@ -122,15 +143,17 @@ double measure_speed(ops::Precision precision) {
 
 void check_resources(const ResourcePlan& plan, const std::filesystem::path& output) {
   if (const auto available = available_memory_bytes(); available && plan.peak_bytes > *available) {
-    fail(ErrorCode::kOutOfMemory, "this run needs {} MB of memory, {} MB are available; fewer --calib-samples need less",
-         plan.peak_bytes >> 20, *available >> 20);
+    fail(ErrorCode::kOutOfMemory,
+         "this run needs {} MB of memory, {} MB are available; fewer --calib-samples need less", plan.peak_bytes >> 20,
+         *available >> 20);
   }
   std::error_code ignored;
   std::filesystem::path existing = std::filesystem::absolute(output).parent_path();
   while (!existing.empty() && !std::filesystem::exists(existing, ignored)) existing = existing.parent_path();
   const auto space = std::filesystem::space(existing, ignored);
   if (!ignored && space.available < plan.disk_bytes) {
-    fail(ErrorCode::kIo, "{}: this run needs {} MB of disk, {} MB are free", existing.string(), plan.disk_bytes >> 20, space.available >> 20);
+    fail(ErrorCode::kIo, "{}: this run needs {} MB of disk, {} MB are free", existing.string(), plan.disk_bytes >> 20,
+         space.available >> 20);
   }
 }
 

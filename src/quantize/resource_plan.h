@@ -15,14 +15,14 @@ inline constexpr std::int64_t kCalibrationChunk = 2048;
 
 /// What a run will need, from shapes alone.
 struct ResourcePlan {
-  std::uint64_t peak_bytes = 0;       ///< resident memory
-  std::uint64_t disk_bytes = 0;       ///< free space needed beside the output folder
-  double operations = 0;              ///< multiply-adds, counted as two
+  std::uint64_t peak_bytes = 0;  ///< resident memory
+  std::uint64_t disk_bytes = 0;  ///< free space needed beside the output folder
+  double operations = 0;         ///< multiply-adds, counted as two
 };
 
 /// `blocks` * `length` calibration tokens (0 blocks: plain rounding without calibration).
-ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& plan, std::int64_t blocks, std::int64_t length,
-                            ops::Precision precision, bool evaluate);
+ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& plan, std::int64_t blocks,
+                            std::int64_t length, ops::Precision precision, bool evaluate);
 
 /// Operations per second that dense products reach here now, from a measurement of about 50 ms.
 double measure_speed(ops::Precision precision);

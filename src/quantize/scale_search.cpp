@@ -14,7 +14,8 @@ namespace {
 constexpr int kGrid = 20;
 
 /// Mean over all rows of |w| relative to the largest |w| of its group, per channel.
-std::vector<double> relative_magnitude(std::span<const WeightView> consumers, std::int64_t width, std::int64_t group_size) {
+std::vector<double> relative_magnitude(std::span<const WeightView> consumers, std::int64_t width,
+                                       std::int64_t group_size) {
   std::vector<double> mean(static_cast<std::size_t>(width), 0.0);
   std::int64_t rows = 0;
   for (const WeightView& view : consumers) rows += view.rows;
@@ -79,7 +80,8 @@ double rounding_loss(const WeightView& weights, std::span<const float> channel_s
 ScaleSearchResult search_channel_scale(std::span<const WeightView> consumers, const SiteStatistics& statistics,
                                        QuadraticForm& form, const quant::Scheme& scheme, DType scale_dtype) {
   const std::int64_t width = statistics.width();
-  const auto group_size = static_cast<std::int64_t>(quant::resolved_group_size(scheme, static_cast<std::uint64_t>(width)));
+  const auto group_size =
+      static_cast<std::int64_t>(quant::resolved_group_size(scheme, static_cast<std::uint64_t>(width)));
   const std::vector<double> x = statistics.mean_abs();
   const std::vector<double> w = relative_magnitude(consumers, width, group_size);
   ScaleSearchResult best;

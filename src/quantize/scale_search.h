@@ -18,10 +18,10 @@ struct WeightView {
 };
 
 struct ScaleSearchResult {
-  std::vector<float> channel_scale;      ///< [K], all 1 when the identity won
-  double alpha = -1;                     ///< exponent of the winner; -1: identity
-  double loss = 0;                       ///< of the winner, summed over the consumers
-  double identity_loss = 0;              ///< of plain rounding, summed over the consumers
+  std::vector<float> channel_scale;  ///< [K], all 1 when the identity won
+  double alpha = -1;                 ///< exponent of the winner; -1: identity
+  double loss = 0;                   ///< of the winner, summed over the consumers
+  double identity_loss = 0;          ///< of plain rounding, summed over the consumers
 };
 
 /// AWQ's duo-scaling search (docs/algorithm.md): s = mean|x|^a / (mean relative |w|^(1-a) + 1e-4) for a = 0, 0.05 ..

@@ -45,13 +45,15 @@ SimulatedModel::SimulatedModel(const model::ModelFiles& files, const QuantizeOpt
     const CalibrationText text = load_calibration_text(options);
     const auto tokenizer = text::Tokenizer::load(files.folder());
     const std::int64_t length = std::min(options.calibration_seqlen, files.config().max_position_embeddings);
-    blocks = make_blocks(text.split.calibration, *tokenizer, options.calibration_samples, length, options.seed, files.config().vocab_size);
+    blocks = make_blocks(text.split.calibration, *tokenizer, options.calibration_samples, length, options.seed,
+                         files.config().vocab_size);
   }
   LayerPipeline pipeline(files, plan, options, std::move(blocks), calibration_precision(files));
   if (pipeline.calibrates()) pipeline.embed();
   for (std::int64_t layer = 0; layer < files.config().num_hidden_layers; ++layer) {
     stop_flag().throw_if_requested();
-    if (options.on_progress) options.on_progress({.stage = "quantize", .done = layer, .total = files.config().num_hidden_layers});
+    if (options.on_progress)
+      options.on_progress({.stage = "quantize", .done = layer, .total = files.config().num_hidden_layers});
     layers_.push_back(pipeline.run_layer(layer).weights);
   }
 }

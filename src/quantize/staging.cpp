@@ -36,15 +36,19 @@ void check_output_apart(const fs::path& model, const fs::path& output) {
   std::error_code ignored;
   const fs::path in = without_trailing_slash(fs::weakly_canonical(model, ignored));
   const fs::path out = without_trailing_slash(fs::weakly_canonical(output, ignored));
-  if (in == out) fail(ErrorCode::kInvalidArgument, "--output {}: is the model itself; expected another folder", output.string());
+  if (in == out)
+    fail(ErrorCode::kInvalidArgument, "--output {}: is the model itself; expected another folder", output.string());
   if (is_inside(out, in) || is_inside(in, out)) {
-    fail(ErrorCode::kInvalidArgument, "--output {} and the model {}: one lies inside the other", output.string(), model.string());
+    fail(ErrorCode::kInvalidArgument, "--output {} and the model {}: one lies inside the other", output.string(),
+         model.string());
   }
 }
 
-Staging::Staging(fs::path output, bool force) : output_(without_trailing_slash(output)), folder_(staging_folder(output)), force_(force) {
+Staging::Staging(fs::path output, bool force)
+    : output_(without_trailing_slash(output)), folder_(staging_folder(output)), force_(force) {
   if (holds_something(output_) && !force) {
-    fail(ErrorCode::kInvalidArgument, "{}: exists and is not empty; choose another folder, or --force to replace it", output_.string());
+    fail(ErrorCode::kInvalidArgument, "{}: exists and is not empty; choose another folder, or --force to replace it",
+         output_.string());
   }
   std::error_code ignored;
   if (const fs::path parent = output_.parent_path(); !fs::is_directory(parent, ignored)) {

@@ -23,7 +23,9 @@ class Staging {
   std::filesystem::path folder() const { return folder_; }
   std::filesystem::path model() const { return folder_ / "model"; }
   std::filesystem::path journal() const { return folder_ / "journal"; }
-  std::filesystem::path hidden(std::int64_t layer) const { return folder_ / (layer % 2 == 0 ? "hidden.0" : "hidden.1"); }
+  std::filesystem::path hidden(std::int64_t layer) const {
+    return folder_ / (layer % 2 == 0 ? "hidden.0" : "hidden.1");
+  }
 
   /// Removes what an earlier run left and starts an empty model folder.
   void clear();

@@ -28,10 +28,12 @@ void widen_to_float(DType dtype, std::span<const std::byte> from, std::span<floa
       std::memcpy(target, source, from.size());
       break;
     case DType::kBf16:
-      for (std::ptrdiff_t i = 0; i < count; ++i) target[i] = to_float(load_half<Bf16>(source, static_cast<std::size_t>(i)));
+      for (std::ptrdiff_t i = 0; i < count; ++i)
+        target[i] = to_float(load_half<Bf16>(source, static_cast<std::size_t>(i)));
       break;
     default:
-      for (std::ptrdiff_t i = 0; i < count; ++i) target[i] = to_float(load_half<F16>(source, static_cast<std::size_t>(i)));
+      for (std::ptrdiff_t i = 0; i < count; ++i)
+        target[i] = to_float(load_half<F16>(source, static_cast<std::size_t>(i)));
   }
 }
 

@@ -12,7 +12,10 @@
 namespace awq::text {
 
 BpeModel::BpeModel(const Vocab& vocab, std::span<const BpeMerge> merges, BpeOptions options)
-    : vocab_(vocab), options_(std::move(options)), merges_(merges.size()), byte_words_(options_.byte_level ? vocab.count() : 0) {
+    : vocab_(vocab),
+      options_(std::move(options)),
+      merges_(merges.size()),
+      byte_words_(options_.byte_level ? vocab.count() : 0) {
   for (const BpeMerge& merge : merges) {
     merges_.set(static_cast<std::uint32_t>(merge.left), static_cast<std::uint32_t>(merge.right),
                 {merge.rank, merge.result});

@@ -30,13 +30,13 @@ struct BpeOptions {
   bool ignore_merges = false;  ///< a word that is a token is that token, whatever the merges say
   bool byte_fallback = false;  ///< unknown characters become <0xHH> tokens
   bool fuse_unk = false;       ///< neighbouring unknown characters become one unk token
-  std::optional<std::int32_t> unk_id;
-  std::string continuing_subword_prefix;
-  std::string end_of_word_suffix;
+  std::optional<std::int32_t> unk_id = {};
+  std::string continuing_subword_prefix = {};
+  std::string end_of_word_suffix = {};
   /// Characters without a token of their own that merges use nevertheless: symbols vocab.end_id(), +1, ...
-  std::vector<std::string> extra_scalars;
+  std::vector<std::string> extra_scalars = {};
   /// By id: tokens that merging may pass through but that split back in the result. Empty: none.
-  std::vector<bool> unused;
+  std::vector<bool> unused = {};
 };
 
 /// Byte pair encoding of one word. Immutable but for a cache of facts about the vocabulary; safe from many threads.
@@ -68,10 +68,10 @@ class BpeModel {
   const Vocab& vocab_;
   BpeOptions options_;
   MergeTable merges_;
-  StringTable byte_words_;                             ///< raw bytes -> id, when byte_level
-  std::array<std::int32_t, 256> byte_symbols_{};       ///< initial symbol of a byte, when byte_level
-  std::array<std::int32_t, 128> ascii_symbols_{};      ///< token of an ASCII character or -1
-  std::array<std::int32_t, 256> fallback_symbols_{};   ///< token <0xHH> or -1
+  StringTable byte_words_;                            ///< raw bytes -> id, when byte_level
+  std::array<std::int32_t, 256> byte_symbols_{};      ///< initial symbol of a byte, when byte_level
+  std::array<std::int32_t, 128> ascii_symbols_{};     ///< token of an ASCII character or -1
+  std::array<std::int32_t, 256> fallback_symbols_{};  ///< token <0xHH> or -1
   StringTable extra_symbols_;
   AdjacentScalars adjacent_;
   bool can_cut_ = false;

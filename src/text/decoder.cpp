@@ -103,7 +103,8 @@ class StripEach : public DecodeStage {
  public:
   explicit StripEach(const DecodeStep& step) : step_(step) {}
   void push(std::string_view token) override {
-    for (std::size_t i = 0; i < step_.start && token.starts_with(step_.text); ++i) token.remove_prefix(step_.text.size());
+    for (std::size_t i = 0; i < step_.start && token.starts_with(step_.text); ++i)
+      token.remove_prefix(step_.text.size());
     for (std::size_t i = 0; i < step_.stop && token.ends_with(step_.text); ++i) token.remove_suffix(step_.text.size());
     emit(token);
   }
@@ -206,15 +207,21 @@ bool fuses(DecodeStep::Kind kind) { return kind == DecodeStep::Kind::kFuse || ki
 
 std::unique_ptr<DecodeStage> make_stage(const DecodeStep& step, bool is_fused) {
   switch (step.kind) {
-    case DecodeStep::Kind::kReplace: return std::make_unique<Replace>(step);
-    case DecodeStep::Kind::kByteFallback: return std::make_unique<ByteFallback>();
-    case DecodeStep::Kind::kFuse: return std::make_unique<Fuse>();
+    case DecodeStep::Kind::kReplace:
+      return std::make_unique<Replace>(step);
+    case DecodeStep::Kind::kByteFallback:
+      return std::make_unique<ByteFallback>();
+    case DecodeStep::Kind::kFuse:
+      return std::make_unique<Fuse>();
     case DecodeStep::Kind::kStrip:
       if (is_fused) return std::make_unique<StripWhole>(step);
       return std::make_unique<StripEach>(step);
-    case DecodeStep::Kind::kByteLevel: return std::make_unique<ByteLevel>();
-    case DecodeStep::Kind::kMetaspace: return std::make_unique<Metaspace>(step);
-    case DecodeStep::Kind::kJoin: return std::make_unique<Join>();
+    case DecodeStep::Kind::kByteLevel:
+      return std::make_unique<ByteLevel>();
+    case DecodeStep::Kind::kMetaspace:
+      return std::make_unique<Metaspace>(step);
+    case DecodeStep::Kind::kJoin:
+      return std::make_unique<Join>();
   }
   check_failed("a known decode step", __FILE__, __LINE__);
 }

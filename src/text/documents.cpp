@@ -42,7 +42,8 @@ void for_each_line(std::string_view text, Take take) {
 }
 
 std::string text_of_record(const file::Json& record, const std::string& where) {
-  if (record.is_object() && record.contains("text") && record["text"].is_string()) return record["text"].get<std::string>();
+  if (record.is_object() && record.contains("text") && record["text"].is_string())
+    return record["text"].get<std::string>();
   if (!record.is_object() || !record.contains("messages") || !record["messages"].is_array()) {
     fail(ErrorCode::kCorruptFile, "{}: expected an object with a string \"text\" or a list \"messages\"", where);
   }

@@ -10,7 +10,8 @@
 
 namespace awq::text {
 
-/// A value inside a JSON file together with its place, so that every complaint names both. Borrows the document and the name.
+/// A value inside a JSON file together with its place, so that every complaint names both. Borrows the document and the
+/// name.
 class JsonField {
  public:
   JsonField(const file::Json& value, std::string_view file, std::string path = "")

@@ -136,9 +136,15 @@ std::optional<KnownPattern> find_known_pattern(std::string_view pattern) {
 void split_by_known_pattern(KnownPattern pattern, std::string_view text, Span range, std::vector<Span>& out) {
   Splitter splitter(text, range);
   switch (pattern) {
-    case KnownPattern::kGpt2: splitter.run(&Splitter::next_gpt2, out); return;
-    case KnownPattern::kLlama3: splitter.run(&Splitter::next_llama3<3>, out); return;
-    case KnownPattern::kQwen2: splitter.run(&Splitter::next_llama3<1>, out); return;
+    case KnownPattern::kGpt2:
+      splitter.run(&Splitter::next_gpt2, out);
+      return;
+    case KnownPattern::kLlama3:
+      splitter.run(&Splitter::next_llama3<3>, out);
+      return;
+    case KnownPattern::kQwen2:
+      splitter.run(&Splitter::next_llama3<1>, out);
+      return;
   }
 }
 

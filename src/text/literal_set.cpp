@@ -36,8 +36,10 @@ std::optional<LiteralSet::Match> LiteralSet::match_at(std::string_view text, std
     const auto byte_at = [&](const std::string& literal) { return static_cast<unsigned char>(literal[depth]); };
     const auto first = literals_.begin() + static_cast<std::ptrdiff_t>(range.begin);
     const auto last = literals_.begin() + static_cast<std::ptrdiff_t>(range.end);
-    const auto low = std::lower_bound(first, last, next, [&](const std::string& l, unsigned char b) { return byte_at(l) < b; });
-    const auto high = std::upper_bound(low, last, next, [&](unsigned char b, const std::string& l) { return b < byte_at(l); });
+    const auto low =
+        std::lower_bound(first, last, next, [&](const std::string& l, unsigned char b) { return byte_at(l) < b; });
+    const auto high =
+        std::upper_bound(low, last, next, [&](unsigned char b, const std::string& l) { return b < byte_at(l); });
     range = {static_cast<std::size_t>(low - literals_.begin()), static_cast<std::size_t>(high - literals_.begin())};
   }
   return best;

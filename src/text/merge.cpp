@@ -1,7 +1,9 @@
 #include "text/merge.h"
 
 #include <algorithm>
+#include <bit>
 #include <functional>
+#include <utility>
 
 #include "base/check.h"
 
@@ -50,45 +52,54 @@ void merge_short(const MergeTable& table, MergeScratch& scratch, SplitLog* log) 
 /// sequential, so that a word of a million characters takes hardly more than twice the time of half of it.
 class CandidateQueue {
  public:
-  CandidateQueue(MergeScratch& scratch, std::size_t expected) : sorted_(scratch.sorted), heap_(scratch.heap) {
-    sorted_.clear();
-    sorted_.reserve(expected);
-    heap_.clear();
+  /// `capacity`: candidates that can ever be pushed, and the most that can be pushed first.
+  CandidateQueue(MergeScratch& scratch, std::size_t capacity) : sorted_(scratch.sorted), heap_(scratch.heap) {
+    sorted_.ensure(capacity);
+    heap_.ensure(capacity);
   }
 
   /// Before the first pop(): adds to the sorted array, in any order.
-  void push_first(std::uint32_t rank, std::size_t at) { sorted_.push_back((static_cast<std::uint64_t>(rank) << 32) | at); }
+  void push_first(std::uint32_t rank, std::size_t at) { sorted_[sorted_size_++] = entry_of(rank, at); }
   void sort() {
-    if (!std::is_sorted(sorted_.begin(), sorted_.end())) std::sort(sorted_.begin(), sorted_.end());
+    if (!std::is_sorted(sorted_.data(), sorted_.data() + sorted_size_)) {
+      std::sort(sorted_.data(), sorted_.data() + sorted_size_);
+    }
   }
 
   void push(std::uint32_t rank, std::size_t at) {
-    heap_.push_back((static_cast<std::uint64_t>(rank) << 32) | at);
-    std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
+    AWQ_CHECK(heap_size_ < heap_.size());
+    heap_[heap_size_++] = entry_of(rank, at);
+    std::push_heap(heap_.data(), heap_.data() + heap_size_, std::greater<>());
   }
 
   /// False at the end.
   bool pop(std::uint64_t& entry) {
-    if (cursor_ == sorted_.size()) {
-      if (heap_.empty()) return false;
+    if (cursor_ == sorted_size_) {
+      if (heap_size_ == 0) return false;
       sorted_.swap(heap_);
-      heap_.clear();
+      sorted_size_ = std::exchange(heap_size_, 0);
       cursor_ = 0;
       sort();
     }
-    if (heap_.empty() || sorted_[cursor_] <= heap_.front()) {
+    if (heap_size_ == 0 || sorted_[cursor_] <= heap_[0]) {
       entry = sorted_[cursor_++];
       return true;
     }
-    entry = heap_.front();
-    std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
-    heap_.pop_back();
+    entry = heap_[0];
+    std::pop_heap(heap_.data(), heap_.data() + heap_size_, std::greater<>());
+    --heap_size_;
     return true;
   }
 
  private:
-  std::vector<std::uint64_t>& sorted_;
-  std::vector<std::uint64_t>& heap_;
+  static std::uint64_t entry_of(std::uint32_t rank, std::size_t at) {
+    return (static_cast<std::uint64_t>(rank) << 32) | at;
+  }
+
+  AlignedBuffer<std::uint64_t>& sorted_;
+  AlignedBuffer<std::uint64_t>& heap_;
+  std::size_t sorted_size_ = 0;
+  std::size_t heap_size_ = 0;
   std::size_t cursor_ = 0;
 };
 
@@ -96,11 +107,13 @@ class CandidateQueue {
 /// frees its right position for good, so no position ever comes back.
 void merge_long(const MergeTable& table, MergeScratch& scratch, SplitLog* log) {
   std::vector<std::int32_t>& symbols = scratch.symbols;
-  std::vector<MergeNode>& nodes = scratch.nodes;
+  AlignedBuffer<MergeNode>& nodes = scratch.nodes;
   const std::size_t count = symbols.size();
   AWQ_CHECK(count < kNone);
-  nodes.resize(count);
-  CandidateQueue queue(scratch, count);
+  const std::size_t capacity = std::bit_ceil(std::max(count, std::size_t{256}));
+  nodes.ensure(capacity);
+  // Every merge frees a symbol and pushes at most two candidates.
+  CandidateQueue queue(scratch, 2 * capacity);
   for (std::size_t i = 0; i < count; ++i) {
     const bool is_last = i + 1 == count;
     nodes[i] = {.symbol = symbols[i],

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "text/string_table.h"
 
 namespace awq::text {
@@ -38,10 +39,10 @@ struct MergeNode {
 struct MergeScratch {
   std::vector<std::int32_t> symbols;
   std::vector<MergeRule> rules;  ///< of the pairs (i, i + 1) of a short word
-  std::vector<MergeNode> nodes;
-  // Candidates for merging in a long word, as rank << 32 | position.
-  std::vector<std::uint64_t> sorted;
-  std::vector<std::uint64_t> heap;
+  // For long words. Huge pages, because a word of a megabyte would spend a good part of its time in page faults.
+  AlignedBuffer<MergeNode> nodes;
+  AlignedBuffer<std::uint64_t> sorted;  ///< candidates for merging: rank << 32 | position
+  AlignedBuffer<std::uint64_t> heap;    ///< same
 };
 
 /// Merges scratch.symbols in place until no pair of neighbours has a rule. n symbols take O(n log n).

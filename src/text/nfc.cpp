@@ -54,9 +54,9 @@ void append_normalized(std::string_view text, NormalForm form, std::string& out)
   decompose(text, compatibility, scalars);
   std::size_t count = scalars.size();
   if (compose && count > 0) {
-    const utf8proc_ssize_t composed = utf8proc_normalize_utf32(
-        scalars.data(), static_cast<utf8proc_ssize_t>(count),
-        static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+    const utf8proc_ssize_t composed =
+        utf8proc_normalize_utf32(scalars.data(), static_cast<utf8proc_ssize_t>(count),
+                                 static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
     AWQ_CHECK(composed >= 0);
     count = static_cast<std::size_t>(composed);
   }
@@ -88,7 +88,8 @@ std::string to_nfc(std::string_view text) {
 }  // namespace
 
 std::string unicode_normalize(std::string_view text, NormalForm form) {
-  const bool is_ascii = std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  const bool is_ascii =
+      std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
   if (is_ascii) return std::string(text);
   if (form == NormalForm::kNfc) return to_nfc(text);
   std::string out;

@@ -70,8 +70,8 @@ void append_without_accent(char32_t scalar, std::string& out) {
 
 /// The clean-up of Google's NMT models: control characters go, odd blanks become spaces.
 void append_nmt(char32_t c, std::string& out) {
-  const bool dropped = (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F ||
-                       c == 0x9F;
+  const bool dropped =
+      (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
   const bool blank = c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
                      c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
   if (!dropped) append_utf8(out, blank ? U' ' : c);
@@ -97,7 +97,8 @@ class StripSpace : public Normalizer {
 
 class ReplaceString : public Normalizer {
  public:
-  ReplaceString(std::string pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  ReplaceString(std::string pattern, std::string content)
+      : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void apply(std::string& text, bool) const override {
     std::size_t at = text.find(pattern_);
     if (at == std::string::npos) return;
@@ -205,15 +206,15 @@ std::unique_ptr<Normalizer> read_replace(const JsonField& field) {
   const JsonField pattern = field.at("pattern");
   std::string content = short_string(field.at("content"), 0);
   if (const std::optional<JsonField> regex = pattern.get("Regex")) {
-    return std::make_unique<ReplaceRegex>(SplitRegex(regex->string(), regex->where()),
-                                          std::move(content));
+    return std::make_unique<ReplaceRegex>(SplitRegex(regex->string(), regex->where()), std::move(content));
   }
   return std::make_unique<ReplaceString>(short_string(pattern.at("String"), 1), std::move(content));
 }
 
 std::unique_ptr<Normalizer> read_sequence(const JsonField& field) {
   const JsonField list = field.at("normalizers");
-  if (list.size() > kMaxStages) list.unsupported(fmt::format("{} stages, at most {} are read", list.size(), kMaxStages));
+  if (list.size() > kMaxStages)
+    list.unsupported(fmt::format("{} stages, at most {} are read", list.size(), kMaxStages));
   std::vector<std::unique_ptr<Normalizer>> stages;
   for (std::size_t i = 0; i < list.size(); ++i) stages.push_back(read_normalizer(list.item(i)));
   return std::make_unique<NormalizerSequence>(std::move(stages));

@@ -11,13 +11,13 @@ namespace {
 
 // Where Oniguruma and PCRE2 differ on what tokenizers use:
 //   \s    PCRE2 adds U+180E                          -> the property White_Space
-//   \w    PCRE2 10.42 knows letters, digits and _    -> Alphabetic, marks, Nd, Pc
+//   \w    PCRE2 10.42 knows letters, digits and _    -> Alphabetic, marks, numbers, Pc
 //   \h    hexadecimal digit / horizontal space       -> the digits
 //   \v    vertical tab / any vertical space          -> the tab
 //   \uHHHH                                           -> \x{HHHH}
 //   \p{Han} script / script extensions               -> \p{sc:Han}
 //   [a[b]] and && in classes, named and recursive groups, {n}+, \b, \x: refused
-constexpr std::string_view kWordSet = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+constexpr std::string_view kWordSet = R"(\p{Alphabetic}\p{M}\p{N}\p{Pc})";
 
 constexpr std::array<std::string_view, 9> kScripts = {"Han",  "Hiragana", "Katakana", "Hangul", "Latin",
                                                       "Thai", "Cyrillic", "Arabic",   "Greek"};
@@ -68,7 +68,7 @@ class Translator {
   }
 
   void group() {
-    static constexpr std::array<std::string_view, 9> kGroups = {"(?:", "(?=", "(?!", "(?<=", "(?<!",
+    static constexpr std::array<std::string_view, 9> kGroups = {"(?:", "(?=",  "(?!",  "(?<=", "(?<!",
                                                                 "(?>", "(?i:", "(?i)", "(?-i:"};
     for (const std::string_view group : kGroups) {
       if (std::string_view(pattern_).substr(at_).starts_with(group)) {
@@ -93,21 +93,40 @@ class Translator {
     if (at_ + 1 >= pattern_.size()) refuse("a backslash at the end");
     const char c = pattern_[at_ + 1];
     switch (c) {
-      case 's': replace(R"(\p{White_Space})"); return;
-      case 'S': replace(R"(\P{White_Space})"); return;
-      case 'd': replace(R"(\p{Nd})"); return;
-      case 'D': replace(R"(\P{Nd})"); return;
-      case 'w': replace(in_class_ ? std::string(kWordSet) : "[" + std::string(kWordSet) + "]"); return;
+      case 's':
+        replace(R"(\p{White_Space})");
+        return;
+      case 'S':
+        replace(R"(\P{White_Space})");
+        return;
+      case 'd':
+        replace(R"(\p{Nd})");
+        return;
+      case 'D':
+        replace(R"(\P{Nd})");
+        return;
+      case 'w':
+        replace(in_class_ ? std::string(kWordSet) : "[" + std::string(kWordSet) + "]");
+        return;
       case 'W':
         if (in_class_) refuse("\\W in a class");
         replace("[^" + std::string(kWordSet) + "]");
         return;
-      case 'h': replace(in_class_ ? "0-9a-fA-F" : "[0-9a-fA-F]"); return;
-      case 'v': replace(R"(\x0b)"); return;
-      case 'u': unicode_escape(); return;
+      case 'h':
+        replace(in_class_ ? "0-9a-fA-F" : "[0-9a-fA-F]");
+        return;
+      case 'v':
+        replace(R"(\x0b)");
+        return;
+      case 'u':
+        unicode_escape();
+        return;
       case 'p':
-      case 'P': property(); return;
-      default: break;
+      case 'P':
+        property();
+        return;
+      default:
+        break;
     }
     const bool is_letter_or_digit = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     const bool is_same = std::string_view("rntfaeAz").find(c) != std::string_view::npos;

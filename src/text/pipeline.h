@@ -25,8 +25,8 @@ struct PipelineParts {
   Vocab vocab;       ///< of the model alone
   std::vector<BpeMerge> merges;
   BpeOptions bpe;
-  std::vector<AddedToken> added;  ///< ids of their own, or those of the same token in `vocab`
-  bool added_are_normal = false;  ///< contents of normalized tokens are in normalized form already
+  std::vector<AddedToken> added;            ///< ids of their own, or those of the same token in `vocab`
+  bool added_are_normal = false;            ///< contents of normalized tokens are in normalized form already
   std::vector<std::int32_t> special_vocab;  ///< ids of `vocab` that decoding leaves out although no text matches them
   std::unique_ptr<Normalizer> normalizer;
   std::unique_ptr<PreTokenizer> pretokenizer;

@@ -215,7 +215,8 @@ std::unique_ptr<PreTokenizer> read_metaspace(const JsonField& field) {
       }
     }
   }));
-  if (field.boolean_or("split", true)) sequence->add(make_split(FindString{replacement}, SplitBehavior::kMergedWithNext));
+  if (field.boolean_or("split", true))
+    sequence->add(make_split(FindString{replacement}, SplitBehavior::kMergedWithNext));
   return sequence;
 }
 
@@ -246,7 +247,8 @@ std::unique_ptr<PreTokenizer> read_char_delimiter(const JsonField& field) {
 
 ReadPreTokenizer read_sequence(const JsonField& field, bool can_leave_bytes) {
   const JsonField list = field.at("pretokenizers");
-  if (list.size() > kMaxStages) list.unsupported(fmt::format("{} stages, at most {} are read", list.size(), kMaxStages));
+  if (list.size() > kMaxStages)
+    list.unsupported(fmt::format("{} stages, at most {} are read", list.size(), kMaxStages));
   auto sequence = std::make_unique<PreTokenizerSequence>();
   bool left_bytes = false;
   for (std::size_t i = 0; i < list.size(); ++i) {

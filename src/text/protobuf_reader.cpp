@@ -39,7 +39,8 @@ std::optional<ProtobufReader::Field> ProtobufReader::next() {
   field.offset = base_ + at_;
   const std::size_t begin = at_;
   const std::uint64_t tag = varint();
-  if (tag >> 3 == 0 || tag >> 3 > 0x1FFFFFFF) corrupt(begin, fmt::format("field number {}", tag >> 3), "1 to 536870911");
+  if (tag >> 3 == 0 || tag >> 3 > 0x1FFFFFFF)
+    corrupt(begin, fmt::format("field number {}", tag >> 3), "1 to 536870911");
   field.number = static_cast<std::uint32_t>(tag >> 3);
   switch (tag & 7) {
     case 0:
@@ -64,7 +65,8 @@ std::optional<ProtobufReader::Field> ProtobufReader::next() {
       field.wire = Wire::kFixed32;
       field.value = little_endian(4);
       return field;
-    default: corrupt(begin, fmt::format("wire type {}", tag & 7), "0, 1, 2 or 5");
+    default:
+      corrupt(begin, fmt::format("wire type {}", tag & 7), "0, 1, 2 or 5");
   }
 }
 

@@ -39,17 +39,28 @@ void read_trainer(ProtobufReader reader, const std::string& name, SentencePieceM
   std::int64_t model_type = 1;  // the default of the format is unigram
   while (const std::optional<ProtobufReader::Field> field = reader.next()) {
     switch (field->number) {
-      case 3: model_type = reader.integer(*field); break;
+      case 3:
+        model_type = reader.integer(*field);
+        break;
       case 24:
         if (reader.boolean(*field)) {
           fail(ErrorCode::kUnsupported, "{}: trainer_spec.treat_whitespace_as_suffix is not implemented", name);
         }
         break;
-      case 35: model.byte_fallback = reader.boolean(*field); break;
-      case 40: model.unk_id = reader.integer(*field); break;
-      case 41: model.bos_id = reader.integer(*field); break;
-      case 42: model.eos_id = reader.integer(*field); break;
-      default: break;
+      case 35:
+        model.byte_fallback = reader.boolean(*field);
+        break;
+      case 40:
+        model.unk_id = reader.integer(*field);
+        break;
+      case 41:
+        model.bos_id = reader.integer(*field);
+        break;
+      case 42:
+        model.eos_id = reader.integer(*field);
+        break;
+      default:
+        break;
     }
   }
   if (model_type != 2) {
@@ -68,10 +79,17 @@ void read_normalizer_spec(ProtobufReader reader, const std::string& name, Senten
                field->bytes.size());
         }
         break;
-      case 3: model.add_dummy_prefix = reader.boolean(*field); break;
-      case 4: model.remove_extra_whitespaces = reader.boolean(*field); break;
-      case 5: model.escape_whitespaces = reader.boolean(*field); break;
-      default: break;
+      case 3:
+        model.add_dummy_prefix = reader.boolean(*field);
+        break;
+      case 4:
+        model.remove_extra_whitespaces = reader.boolean(*field);
+        break;
+      case 5:
+        model.escape_whitespaces = reader.boolean(*field);
+        break;
+      default:
+        break;
     }
   }
 }
@@ -103,9 +121,14 @@ SentencePieceModel read_sentencepiece_model(std::string_view bytes, const std::s
         read_trainer(reader.message(*field), name, model);
         has_trainer = true;
         break;
-      case 3: read_normalizer_spec(reader.message(*field), name, model); break;
-      case 5: refuse_denormalizer(reader.message(*field), name); break;
-      default: break;
+      case 3:
+        read_normalizer_spec(reader.message(*field), name, model);
+        break;
+      case 5:
+        refuse_denormalizer(reader.message(*field), name);
+        break;
+      default:
+        break;
     }
   }
   if (model.pieces.empty()) fail(ErrorCode::kCorruptFile, "{}: pieces: found none, expected a vocabulary", name);

@@ -88,8 +88,8 @@ void read_pieces(const SentencePieceModel& model, PipelineParts& parts) {
     const Piece& piece = model.pieces[i];
     const auto id = static_cast<std::int32_t>(i);
     if (parts.vocab.add(piece.text, id) != Vocab::Added::kOk) {
-      fail(ErrorCode::kCorruptFile, "{}: pieces[{}]: found \"{}\" a second time, expected different pieces", parts.name, i,
-           printable(piece.text));
+      fail(ErrorCode::kCorruptFile, "{}: pieces[{}]: found \"{}\" a second time, expected different pieces", parts.name,
+           i, printable(piece.text));
     }
     if (piece.type == Type::kControl || piece.type == Type::kUserDefined) {
       const bool is_control = piece.type == Type::kControl;

@@ -8,7 +8,8 @@ namespace {
 
 /// Joins a part with the one visited before it when `joins(part, whether the one before was a match)`.
 template <typename Joins>
-void fold(const std::vector<SplitPart>& parts, bool backwards, std::size_t offset, Joins joins, std::vector<Span>& out) {
+void fold(const std::vector<SplitPart>& parts, bool backwards, std::size_t offset, Joins joins,
+          std::vector<Span>& out) {
   const std::size_t first = out.size();
   bool previous = false;
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -59,13 +60,16 @@ void apply_behavior(SplitBehavior behavior, const std::vector<SplitPart>& parts,
       for (const SplitPart& part : parts) out.push_back({offset + part.begin, offset + part.end});
       return;
     case SplitBehavior::kMergedWithPrevious:
-      fold(parts, false, offset, [](bool match, bool previous) { return match && !previous; }, out);
+      fold(
+          parts, false, offset, [](bool match, bool previous) { return match && !previous; }, out);
       return;
     case SplitBehavior::kMergedWithNext:
-      fold(parts, true, offset, [](bool match, bool previous) { return match && !previous; }, out);
+      fold(
+          parts, true, offset, [](bool match, bool previous) { return match && !previous; }, out);
       return;
     case SplitBehavior::kContiguous:
-      fold(parts, false, offset, [](bool match, bool previous) { return match == previous; }, out);
+      fold(
+          parts, false, offset, [](bool match, bool previous) { return match == previous; }, out);
       return;
   }
 }

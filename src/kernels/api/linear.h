@@ -14,18 +14,18 @@ enum class WeightKind : std::uint8_t {
 
 /// y = x * weight^T + bias for few rows of x; the weights are read once for all of them.
 struct LinearArgs {
-  std::int64_t m = 0;  ///< tokens, 1 .. kMaxRows
-  std::int64_t n = 0;  ///< out_features
-  std::int64_t k = 0;  ///< in_features
-  const float* x = nullptr;        ///< [m, k]
-  const void* weight = nullptr;    ///< by kind
-  const float* bias = nullptr;     ///< [n] or null
-  float* y = nullptr;              ///< [m, n]
+  std::int64_t m = 0;            ///< tokens, 1 .. kMaxRows
+  std::int64_t n = 0;            ///< out_features
+  std::int64_t k = 0;            ///< in_features
+  const float* x = nullptr;      ///< [m, k]
+  const void* weight = nullptr;  ///< by kind
+  const float* bias = nullptr;   ///< [n] or null
+  float* y = nullptr;            ///< [m, n]
   // kU4 only
   std::int64_t group_size = 0;
-  const float* scales = nullptr;            ///< [n, k / group_size]
+  const float* scales = nullptr;              ///< [n, k / group_size]
   const std::uint8_t* zero_points = nullptr;  ///< [n, k / group_size]
-  const float* x_group_sums = nullptr;      ///< [m, k / group_size] sums of x over each group
+  const float* x_group_sums = nullptr;        ///< [m, k / group_size] sums of x over each group
 };
 
 /// Rows of x that one call may have.

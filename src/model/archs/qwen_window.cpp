@@ -11,7 +11,8 @@ std::vector<std::int64_t> read_qwen_windows(const ConfigReader& in, const ModelC
   const std::int64_t window = in.size_or("sliding_window", 4096, std::int64_t{1} << 31);
   const std::vector<std::string> types = in.strings("layer_types");
   if (!types.empty() && types.size() != layers) {
-    fail(ErrorCode::kCorruptFile, "{}: \"layer_types\" has {} entries, expected {}", in.file_name(), types.size(), layers);
+    fail(ErrorCode::kCorruptFile, "{}: \"layer_types\" has {} entries, expected {}", in.file_name(), types.size(),
+         layers);
   }
   // 0 is legal here: then every layer slides.
   const auto first = static_cast<std::size_t>(in.number_or("max_window_layers", 28));
