@@ -1,4 +1,12 @@
+option(AWQ_FUZZ "Build the fuzz targets with libFuzzer; needs clang" OFF)
 if(AWQ_SANITIZE)
   add_compile_options(-fsanitize=${AWQ_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${AWQ_SANITIZE})
+endif()
+if(AWQ_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "AWQ_FUZZ needs clang, the compiler is ${CMAKE_CXX_COMPILER_ID}")
+  endif()
+  # Coverage counters in the libraries too, or the fuzzer would be blind in the code it tests.
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()

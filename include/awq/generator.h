@@ -30,7 +30,7 @@ struct GenerateSummary {
   std::int64_t completion_tokens = 0;
   std::string text;
   std::vector<std::int32_t> token_ids;  ///< the new tokens
-  std::string finish_reason;            ///< "stop" or "length"
+  std::string finish_reason;            ///< "stop", "length" or "interrupted"
   double load_seconds = 0;
   double prefill_tokens_per_s = 0;
   double decode_tokens_per_s = 0;

@@ -1,11 +1,30 @@
 #include "awq/generator.h"
 
+#include <algorithm>
+
 #include "api/setup.h"
+#include "base/check.h"
 #include "base/resources.h"
 #include "generate/generation.h"
 #include "model/language_model.h"
 
 namespace awq {
+namespace {
+
+/// The ids to continue. An id that the model has no row for is the caller's mistake or the tokenizer's.
+std::vector<std::int32_t> prompt_ids(const GenerateOptions& options, const text::Tokenizer& tokenizer,
+                                     std::int64_t vocab_size) {
+  const bool given = !options.prompt_ids.empty();
+  std::vector<std::int32_t> ids =
+      given ? options.prompt_ids : tokenizer.encode(options.prompt, {.add_special_tokens = true});
+  const auto bad = std::find_if(ids.begin(), ids.end(), [&](std::int32_t id) { return id < 0 || id >= vocab_size; });
+  if (bad == ids.end()) return ids;
+  if (given) fail(ErrorCode::kInvalidArgument, "--prompt-ids {}: expected 0 to {}", *bad, vocab_size - 1);
+  fail(ErrorCode::kCorruptFile, "the tokenizer gives id {}, but the model has {} tokens (config.json vocab_size)", *bad,
+       vocab_size);
+}
+
+}  // namespace
 
 GenerateSummary generate_text(const GenerateOptions& options) {
   api::set_up_threads(options.threads);
@@ -23,8 +42,7 @@ GenerateSummary generate_text(const GenerateOptions& options) {
   model::LanguageModel model(files);
   GenerateSummary summary;
   summary.load_seconds = monotonic_seconds() - begin;
-  const std::vector<std::int32_t> prompt =
-      options.prompt_ids.empty() ? tokenizer->encode(options.prompt, {.add_special_tokens = true}) : options.prompt_ids;
+  const std::vector<std::int32_t> prompt = prompt_ids(options, *tokenizer, files.config().vocab_size);
   g.max_tokens = options.max_tokens;
   g.stop = options.stop;
   g.stop_ids = files.config().eos_token_ids;

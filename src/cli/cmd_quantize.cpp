@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "awq/quantizer.h"
+#include "base/check.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
 
@@ -63,6 +64,9 @@ int run(Flags& flags, const CommonFlags& common) {
   options.search_ranges = !flags.no_clip;
   options.evaluate = !flags.no_eval;
   options.threads = common.threads;
+  if (!(flags.max_shard_gb >= 1e-6 && flags.max_shard_gb <= 1e6)) {
+    fail(ErrorCode::kInvalidArgument, "--max-shard-size {}: expected 0.000001 to 1000000 (GB)", flags.max_shard_gb);
+  }
   options.max_shard_bytes = static_cast<std::uint64_t>(flags.max_shard_gb * 1e9);
   ProgressPrinter progress;
   options.on_progress = [&](const Progress& p) { progress.show(p); };
@@ -105,9 +109,7 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
   app.add_flag("--resume", o.resume, "Go on with an interrupted run");
   app.add_flag("--force", o.force, "Replace an existing output");
   app.add_flag("--no-eval", flags->no_eval, "Do not measure the loss on a held-out tenth of the text");
-  app.add_option("--max-shard-size", flags->max_shard_gb, "Largest weight file in GB")
-      ->capture_default_str()
-      ->check(CLI::Range(0.000001, 1e6));
+  app.add_option("--max-shard-size", flags->max_shard_gb, "Largest weight file in GB")->capture_default_str();
   return [flags, &common] { return run(*flags, common); };
 }
 

@@ -1,13 +1,16 @@
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <cstdio>
-#include <iostream>
-#include <iterator>
+#include <cstring>
 #include <memory>
-#include <sstream>
 
 #include "awq/generator.h"
 #include "base/check.h"
+#include "base/stop.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "file/input_file.h"
@@ -23,23 +26,44 @@ struct Flags {
   std::string prompt_file;
 };
 
+/// All of standard input. poll() first, because a signal ends it and would not end a read that is waiting.
+std::string read_standard_input() {
+  std::string text;
+  std::array<char, 65536> piece;
+  while (true) {
+    pollfd wanted{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+    if (poll(&wanted, 1, -1) < 0 && errno != EINTR) break;
+    stop_flag().throw_if_requested();
+    if (wanted.revents == 0) continue;
+    const ssize_t got = read(STDIN_FILENO, piece.data(), piece.size());
+    if (got < 0) fail(ErrorCode::kNotFound, "standard input: cannot read: {}", std::strerror(errno));
+    if (got == 0) break;
+    text.append(piece.data(), static_cast<std::size_t>(got));
+    if (text.size() > kMaxPromptBytes) {
+      fail(ErrorCode::kCorruptFile, "standard input: expected at most {} bytes of prompt", kMaxPromptBytes);
+    }
+  }
+  return text;
+}
+
 int run(Flags& flags, const CommonFlags& common) {
   GenerateOptions& options = flags.options;
   options.threads = common.threads;
+  if (options.max_tokens < 1) fail(ErrorCode::kInvalidArgument, "-n {}: expected at least 1", options.max_tokens);
   if (!flags.prompt_file.empty()) {
     options.prompt = file::read_text_file(flags.prompt_file, kMaxPromptBytes);
   } else if (!flags.has_prompt && options.prompt_ids.empty()) {
-    options.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+    options.prompt = read_standard_input();
   }
-  if (options.max_tokens < 1) fail(ErrorCode::kInvalidArgument, "-n {}: expected at least 1", options.max_tokens);
-  if (!common.json) {
-    fmt::print("{}", options.prompt);
+  // The prompt is shown with the first piece of text: a run that is refused prints nothing.
+  bool prompt_shown = false;
+  const auto show = [&](const std::string& piece) {
+    if (!prompt_shown) fmt::print("{}", options.prompt);
+    prompt_shown = true;
+    fmt::print("{}", piece);
     std::fflush(stdout);
-    options.on_text = [](const std::string& piece) {
-      fmt::print("{}", piece);
-      std::fflush(stdout);
-    };
-  }
+  };
+  if (!common.json) options.on_text = show;
   const GenerateSummary s = generate_text(options);
   if (common.json) {
     file::OrderedJson out;
@@ -53,12 +77,14 @@ int run(Flags& flags, const CommonFlags& common) {
     out["decode_tokens_per_s"] = s.decode_tokens_per_s;
     out["peak_rss_bytes"] = s.peak_rss_bytes;
     print_json(out);
+    stop_flag().throw_if_requested();
     return 0;
   }
-  fmt::print("\n");
+  show("\n");
   print_note(fmt::format("[{} prompt tokens at {:.1f}/s, {} new tokens at {:.1f}/s, loaded in {:.2f} s]",
                          s.prompt_tokens, s.prefill_tokens_per_s, s.completion_tokens, s.decode_tokens_per_s,
                          s.load_seconds));
+  stop_flag().throw_if_requested();
   return 0;
 }
 

@@ -1,9 +1,15 @@
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <iostream>
 #include <new>
+#include <system_error>
 
 #include "awq/awq.h"
 #include "cli/command.h"
@@ -15,13 +21,33 @@ namespace {
 /// The first signal asks for a stop at a safe point, the second ends the process at once.
 extern "C" void on_signal(int number) {
   request_stop(number);
-  std::signal(number, SIG_DFL);
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
 }
 
 void install_signal_handlers() {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   std::signal(SIGPIPE, SIG_DFL);
+}
+
+/// A stream that the caller closed would lend its number to the first file that is opened, and text meant for the
+/// terminal would go into a checkpoint. Such a stream is made to fail instead.
+void occupy_closed_streams() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (fcntl(fd, F_GETFD) == -1 && errno == EBADF) open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
+/// The exit status after everything was printed: a full disk under standard output is a failure too.
+int finish_output(int status) {
+  std::cout.flush();
+  const bool flushed = std::fflush(stdout) == 0;
+  const char* reason = flushed ? "an earlier write failed" : std::strerror(errno);
+  if (flushed && std::ferror(stdout) == 0 && std::cout.good()) return status;
+  if (status != 0) return status;
+  fmt::print(stderr, "awq: standard output: cannot write: {}\n", reason);
+  return 4;
 }
 
 void check_device(const std::string& device) {
@@ -42,10 +68,34 @@ int run_guarded(const std::function<int()>& work, const CommonFlags& common) {
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "awq: out of memory\n");
     return 5;
+  } catch (const std::system_error& error) {
+    // Our own files report their errors themselves; what is left are standard output and odd paths.
+    if (std::ferror(stdout) != 0) return finish_output(0);
+    fmt::print(stderr, "awq: {}\n", error.what());
+    return 4;
   } catch (const std::exception& error) {
     fmt::print(stderr, "awq: internal error: {}\n", error.what());
     return 1;
   }
+}
+
+/// Prints what is wrong with the command line, or the help that was asked for.
+int finish_parsing(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return finish_output(app.exit(error));
+  std::string command = "awq";
+  for (const CLI::App* sub : app.get_subcommands()) command += " " + sub->get_name();
+  fmt::print(stderr, "awq: {} ({} --help shows what it takes)\n", error.what(), command);
+  return 2;
+}
+
+/// Threads that wait for each other spin for milliseconds by default. On a machine that does other work too, a spinning
+/// thread takes the processor from the one it waits for, and everything becomes several times slower
+/// (docs/benchmarks.md). The OpenMP runtime reads its settings before main(), so the program starts itself once more
+/// with a short spin, unless the user has set one.
+void shorten_spin(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  setenv("GOMP_SPINCOUNT", "2000", 1);
+  execv("/proc/self/exe", argv);  // comes back only on failure: then the default stays
 }
 
 int main_program(int argc, char** argv) {
@@ -66,14 +116,10 @@ int main_program(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? 0 : 2;
+    return finish_parsing(app, error);
   }
   install_signal_handlers();
-  const int status = run_guarded(work, common);
-  // A full disk under standard output is a failure too.
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return status == 0 ? 4 : status;
-  return status;
+  return finish_output(run_guarded(work, common));
 }
 
 }  // namespace
@@ -81,6 +127,8 @@ int main_program(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
+    awq::cli::shorten_spin(argv);
+    awq::cli::occupy_closed_streams();
     return awq::cli::main_program(argc, argv);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "awq: internal error: %s\n", error.what());

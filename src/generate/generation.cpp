@@ -127,7 +127,10 @@ GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& to
     }
     if (static_cast<std::int64_t>(result.token_ids.size()) == options.max_tokens) break;
     if (static_cast<std::int64_t>(sequence.ids().size()) + 1 >= context && !unbounded) break;
-    if (stop_flag().signal_number() != 0) break;  // what was written stays useful: the caller decides
+    if (stop_flag().signal_number() != 0) {  // what was written stays useful: the caller decides
+      result.finish_reason = "interrupted";
+      break;
+    }
     logits = sequence.append(id);
   }
   result.decode_seconds = monotonic_seconds() - prefilled;

@@ -22,7 +22,7 @@ struct GenerationOptions {
 struct GenerationResult {
   std::vector<std::int32_t> token_ids;  ///< new tokens, an end-of-sequence id not among them
   std::string text;                     ///< cut before a stop string
-  std::string finish_reason;            ///< "stop" or "length"
+  std::string finish_reason;            ///< "stop", "length" or "interrupted"
   double prefill_seconds = 0;
   double decode_seconds = 0;  ///< of token_ids.size() - 1 steps
 };

@@ -37,6 +37,10 @@ void check_sampling(const SamplingOptions& o) {
 Sampler::Sampler(const SamplingOptions& options) : options_(options) { check_sampling(options); }
 
 std::int32_t Sampler::pick(std::span<const float> logits, std::span<const std::int32_t> history) {
+  if (!std::all_of(logits.begin(), logits.end(), [](float v) { return std::isfinite(v); })) {
+    fail(ErrorCode::kCorruptFile,
+         "the model gives no finite probabilities: weights are damaged; awq inspect --deep looks for them");
+  }
   work_.assign(logits.begin(), logits.end());
   if (options_.repetition_penalty != 1) {
     const auto penalty = static_cast<float>(options_.repetition_penalty);

@@ -1,0 +1,67 @@
+#pragma once
+
+namespace awq::tolerance {
+
+/// Every number by which a computed value may differ from its reference, with the reason in one line; the arguments are
+/// in docs/numerics.md. `u` is 2^-24, half the distance between binary32 neighbours of 1.
+
+/// Logits of the committed golden models against float64: transformers' own float32 run is up to 4e-5 away from it
+/// (float32_max_abs_diff), and another order of sums may be as far away on the other side.
+inline constexpr double kGoldenLogits = 1e-4;
+
+/// Logits of the real models against float64, which are stored with six decimals: what the data set promises of a
+/// correct float32 engine.
+inline constexpr double kRealLogits = 1e-4;
+
+/// Mean NLL against float64: errors of single logits have either sign and average out over thousands of tokens; the
+/// golden values are printed with six decimals.
+inline constexpr double kMeanNll = 2e-6;
+/// The same where the golden value itself was computed in float32.
+inline constexpr double kMeanNllFloat32 = 2e-5;
+/// Mean NLL of windows that are cut as another program cut them, so that a few tokens at the seams may differ.
+inline constexpr double kMeanNllRounded = 5e-6;
+
+/// The same tokens through the same weights in other batches: only the order of sums differs, and with it at most what
+/// the distance of two float32 engines is.
+inline constexpr double kBatchLogits = 1e-4;
+
+/// A sum of K products in binary32, any order, relative to the sum of their magnitudes: K * u is a bound, and errors of
+/// random sign grow as sqrt(K); 8 * sqrt(K) * u + 4 * u leaves eight standard deviations.
+inline constexpr double kDotSigmas = 8;
+inline constexpr double kDotFloor = 4;
+
+/// One product of two bf16-rounded factors is off by 2 * 2^-9 of its magnitude at most; sums average that.
+inline constexpr double kBf16Product = 0x1p-8;
+
+/// cos, sin, exp and sqrt in binary32 are within 2 u, and a few of them are multiplied.
+inline constexpr double kElementwise = 8 * 0x1p-24;
+
+/// Softmax attention against float64, of values of magnitude 1: a score of 16 is off by 16 * 4 u, which exp() turns
+/// into a relative error of the weights.
+inline constexpr double kAttention = 2e-5;
+
+/// Folding multiplies and divides by the same number, each with a relative error of u; the layers after it carry that
+/// on as any other rounding.
+inline constexpr double kFoldedLogits = 1e-4;
+
+/// trace(D H D^T) in binary32 products with binary64 sums: relative to the sum of magnitudes.
+inline constexpr double kTrace = 1e-5;
+/// The same with H and D in bf16: about 2e-4 on correlated inputs; far from enough to reorder scale candidates.
+inline constexpr double kTraceBf16 = 2e-3;
+
+/// A Gram matrix of T rows in binary32, relative to sqrt(H_ii * H_jj).
+inline constexpr double kGram = 1e-5;
+/// The same from bf16 inputs: two factors rounded to 8 bits.
+inline constexpr double kGramBf16 = 0x1p-7;
+
+/// |dequantize(quantize(w)) - w| <= scale / 2 holds in exact arithmetic; w / scale is rounded (u of up to 2^8 steps)
+/// and scale * code again.
+inline constexpr double kHalfStep = 0.5 + 0x1p-14;
+
+/// Chi-square of 7 degrees of freedom: larger by chance once in 10^6 (the test's seed is fixed, so it never flickers).
+inline constexpr double kChiSquare7 = 40.5;
+
+/// op-goldens computed in bf16 round their results to 8 bits; half a unit of the last place, relative.
+inline constexpr double kBf16Output = 0x1p-8;
+
+}  // namespace awq::tolerance
