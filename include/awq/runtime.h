@@ -10,5 +10,7 @@ void set_instruction_set(const std::string& name);
 
 /// Asks running work to stop at its next safe point; it then throws Error{kInterrupted}. Safe in a signal handler.
 void request_stop(int signal_number) noexcept;
+/// Number given to request_stop(), 0 when no stop was asked for.
+int requested_stop() noexcept;
 
 }  // namespace awq

@@ -12,6 +12,8 @@ void set_instruction_set(const std::string& name) { cap_isa(name); }
 
 void request_stop(int signal_number) noexcept { stop_flag().request(signal_number); }
 
+int requested_stop() noexcept { return stop_flag().signal_number(); }
+
 namespace api {
 
 int set_up_threads(int threads) {

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "awq/generator.h"
+#include "awq/runtime.h"
 #include "base/check.h"
 #include "base/stop.h"
 #include "cli/commands.h"
@@ -65,6 +66,7 @@ int run(Flags& flags, const CommonFlags& common) {
   };
   if (!common.json) options.on_text = show;
   const GenerateSummary s = generate_text(options);
+  const int status = s.finish_reason == "interrupted" ? 128 + requested_stop() : 0;
   if (common.json) {
     file::OrderedJson out;
     out["prompt_tokens"] = s.prompt_tokens;
@@ -85,7 +87,7 @@ int run(Flags& flags, const CommonFlags& common) {
                          s.prompt_tokens, s.prefill_tokens_per_s, s.completion_tokens, s.decode_tokens_per_s,
                          s.load_seconds));
   stop_flag().throw_if_requested();
-  return 0;
+  return status;
 }
 
 }  // namespace

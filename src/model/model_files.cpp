@@ -45,12 +45,35 @@ std::vector<std::int32_t> merge_eos(const std::filesystem::path& folder, std::ve
 
 }  // namespace
 
-void check_finite(std::span<const float> values, const std::string& tensor) {
+void check_finite(std::span<const float> values, const std::string& tensor, std::uint64_t first) {
   const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
   if (bad != values.end()) {
     fail(ErrorCode::kCorruptFile, "tensor \"{}\": element {} is {}, expected a finite number; the file is damaged",
-         printable(tensor), bad - values.begin(), *bad);
+         printable(tensor), first + static_cast<std::uint64_t>(bad - values.begin()), *bad);
   }
+}
+
+void check_finite(const LinearWeights& weights, const std::string& tensor) {
+  if (weights.quantized) return;
+  constexpr std::uint64_t kPiece = std::uint64_t{1} << 16;
+  const std::uint64_t element_bytes = dtype_bits(weights.dtype) / 8;
+  const std::uint64_t count = weights.out_features * weights.in_features;
+  const auto pieces = static_cast<std::int64_t>((count + kPiece - 1) / kPiece);
+  const auto widen = [&](std::int64_t piece) {
+    const std::uint64_t begin = static_cast<std::uint64_t>(piece) * kPiece;
+    std::vector<float> values(static_cast<std::size_t>(std::min(kPiece, count - begin)));
+    widen_to_float(weights.dtype, {weights.dense.data() + begin * element_bytes, values.size() * element_bytes},
+                   values);
+    return values;
+  };
+  std::int64_t bad = pieces;
+#pragma omp parallel for schedule(static) reduction(min : bad)
+  for (std::int64_t piece = 0; piece < pieces; ++piece) {
+    const std::vector<float> values = widen(piece);
+    if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }))
+      bad = std::min(bad, piece);
+  }
+  if (bad < pieces) check_finite(widen(bad), tensor, static_cast<std::uint64_t>(bad) * kPiece);
 }
 
 AlignedBuffer<float> LinearWeights::to_floats() const {
@@ -146,10 +169,6 @@ void ModelFiles::check_matrix(const std::string& tensor, std::int64_t rows, std:
 
 void ModelFiles::check_tensors() const {
   const TensorNames& names = architecture_->tensors;
-  if (!config_.tie_word_embeddings && checkpoint_.find(std::string(names.head) + ".weight") == nullptr &&
-      checkpoint_.find(std::string(names.embedding) + ".weight") == nullptr) {
-    checkpoint_.get(std::string(names.head) + ".weight");  // throws, naming it
-  }
   check_matrix(embedding_tensor(), config_.vocab_size, config_.hidden_size);
   check_matrix(head_tensor(), config_.vocab_size, config_.hidden_size);
   check_vector(std::string(names.final_norm) + ".weight", config_.hidden_size);

@@ -105,7 +105,9 @@ class ModelFiles : public WeightSource {
 };
 
 /// The NaN or infinite weight nearest to the start of a tensor ends the work here, named, instead of as a wrong result
-/// hours later. Throws kCorruptFile.
-void check_finite(std::span<const float> values, const std::string& tensor);
+/// hours later. `first` is the number of values[0] within the tensor. Throws kCorruptFile.
+void check_finite(std::span<const float> values, const std::string& tensor, std::uint64_t first = 0);
+/// The same for weights as they are stored; quantized ones are finite when their scales are.
+void check_finite(const LinearWeights& weights, const std::string& tensor);
 
 }  // namespace awq::model

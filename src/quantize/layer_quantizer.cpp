@@ -128,7 +128,7 @@ class LayerJob {
              std::vector<Consumer>& consumers) {
     if (site.producer == Producer::kNorm) {
       AlignedBuffer<float>& norm = site.site == model::Site::kAttentionInput ? weights_.input_norm : weights_.mlp_norm;
-      channel_scale = fold_into_norm(norm.span(), channel_scale, plan_.norm_dtype);
+      channel_scale = fold_into_norm(norm.span(), channel_scale, plan_.norm_dtype[static_cast<std::size_t>(site.site)]);
     } else {
       row_scales_[index_of(producer_role(site.producer))] = channel_scale;
     }

@@ -70,14 +70,27 @@ void OutputWriter::write_layer(std::int64_t layer, const model::LayerWeights& we
 void OutputWriter::copy_tensor(const std::string& from, const std::string& to) {
   constexpr std::uint64_t kPiece = 8 << 20;
   const auto& tensor = files_.checkpoint().get(from);
+  // The tensors at both ends of the model; what others hold is not our business.
+  const auto& names = files_.architecture().tensors;
+  const bool checked = to == std::string(names.embedding) + ".weight" || to == std::string(names.head) + ".weight" ||
+                       to == std::string(names.final_norm) + ".weight";
   const std::uint64_t size = tensor.size_bytes();
   std::vector<std::byte> piece(static_cast<std::size_t>(std::min(kPiece, size)));
   for (std::uint64_t at = 0; at < size; at += kPiece) {
     stop_flag().throw_if_requested();
     const std::span<std::byte> part(piece.data(), static_cast<std::size_t>(std::min(kPiece, size - at)));
     files_.checkpoint().read(tensor, part, at);
+    if (checked) check_numbers(tensor, part, at);
     writer_.write(to, part, at);
   }
+}
+
+void OutputWriter::check_numbers(const formats::Checkpoint::Tensor& tensor, std::span<const std::byte> bytes,
+                                 std::uint64_t begin) {
+  const std::uint64_t element_bytes = dtype_bits(tensor.dtype) / 8;
+  std::vector<float> values(static_cast<std::size_t>(bytes.size() / element_bytes));
+  widen_to_float(tensor.dtype, bytes, values);
+  model::check_finite(values, tensor.name, begin / element_bytes);
 }
 
 void OutputWriter::copy_unchanged() {
@@ -105,6 +118,11 @@ void OutputWriter::finish() {
     file::write_file_atomically(folder_ / "model.safetensors.index.json", index);
   }
   file::OrderedJson config = files_.config_json();
+  // Loaders believe this flag and not the file: where both contradict each other, the flag is what was wrong.
+  const std::string head = std::string(files_.architecture().tensors.head) + ".weight";
+  const bool tied = std::none_of(plan_.copied.begin(), plan_.copied.end(),
+                                 [&](const CopiedTensor& tensor) { return tensor.to == head; });
+  if (tied != files_.config().tie_word_embeddings) config["tie_word_embeddings"] = tied;
   config["quantization_config"] = plan_.codec->write_config({.scheme = plan_.scheme,
                                                              .scale_dtype = plan_.scale_dtype,
                                                              .quantized_modules = plan_.quantized_modules(),

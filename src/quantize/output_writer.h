@@ -27,6 +27,8 @@ class OutputWriter {
  private:
   void write_floats(const std::string& name, std::span<const float> values);
   void copy_tensor(const std::string& from, const std::string& to);
+  static void check_numbers(const formats::Checkpoint::Tensor& tensor, std::span<const std::byte> bytes,
+                            std::uint64_t begin);
 
   std::filesystem::path folder_;
   const model::ModelFiles& files_;

@@ -79,6 +79,9 @@ LayerPipeline::Result LayerPipeline::run_layer(std::int64_t index) {
   const std::string name = files_.layer_name(index, "");
   try {
     result.weights = files_.load_layer(index);
+    for (const model::LinearSpec& linear : files_.architecture().linears) {
+      model::check_finite(result.weights[linear.role], files_.linear_name(index, linear) + ".weight");
+    }
     LayerPlan plan{.scheme = plan_.scheme,
                    .scale_dtype = plan_.scale_dtype,
                    .search_scales = options_.method == "awq",
@@ -86,8 +89,9 @@ LayerPipeline::Result LayerPipeline::run_layer(std::int64_t index) {
                    .precision = precision_,
                    .quantized = plan_.quantized_roles(index)};
     for (const model::SiteSpec& site : files_.architecture().sites) {
-      if (site.norm != nullptr)
-        plan.norm_dtype = files_.checkpoint().get(files_.layer_name(index, site.norm) + ".weight").dtype;
+      if (site.norm == nullptr) continue;
+      plan.norm_dtype[static_cast<std::size_t>(site.site)] =
+          files_.checkpoint().get(files_.layer_name(index, site.norm) + ".weight").dtype;
     }
     LayerStatistics statistics;
     if (calibrates()) statistics = collect(index, result.weights);

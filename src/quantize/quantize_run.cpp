@@ -29,6 +29,24 @@ std::int64_t eval_tokens(std::uint64_t parameters) {
 
 constexpr const char* kManifest = "awq_manifest.json";
 constexpr const char* kReport = "awq_report.json";
+constexpr const char* kRun = "awq_run.json";
+
+/// True when the output is whole and no run is replacing it.
+bool is_published(const std::filesystem::path& output) {
+  const std::filesystem::path manifest = output / kManifest;
+  if (!file::is_regular_file(manifest) || !file::is_regular_file(output / kRun)) return false;
+  const std::vector<file::OrderedJson> records = Journal::read(staging_folder(output) / "journal");
+  return records.empty() || records.back().value("publish", "") == file::sha256_file(manifest);
+}
+
+/// True when --resume could save some work, or nobody can tell.
+bool holds_finished_layers(const Staging& staging) {
+  try {
+    return Journal::read(staging.journal()).size() > 1;
+  } catch (const Error&) {
+    return true;
+  }
+}
 
 class Run {
  public:
@@ -40,33 +58,60 @@ class Run {
 
   QuantizeSummary execute() {
     summarize_plan();
-    const ResourcePlan resources = prepare();
-    announce(resources);
     if (options_.dry_run) {
+      announce(prepare());
       summary_.dry_run = true;
-      return finish_summary();
+    } else if (options_.resume && is_published(options_.output)) {
+      prepare();
+      check_published_binding();
+      file::remove_tree(staging_folder(options_.output));
+      summary_.already_complete = true;
+    } else {
+      // First of all, so that a place which cannot be written to is known at once.
+      Staging staging(options_.output, options_.force);
+      try {
+        work(staging);
+      } catch (...) {
+        if (!holds_finished_layers(staging)) staging.discard();
+        throw;
+      }
     }
-    check_resources(resources, options_.output);
-    Staging staging(options_.output, options_.force);
-    std::vector<file::OrderedJson> records = open_journal(staging);
-    const bool resumed = !records.empty();
-    if (resumed && records.back().contains("publish")) {
-      publish_finished(staging, records.back());
-      return finish_summary();
-    }
-    Journal journal(staging.journal(), records);
-    if (!resumed) journal.append(binding_);
-    std::vector<file::OrderedJson> layers(resumed ? records.begin() + 1 : records.begin(), records.end());
-    OutputWriter writer(staging.model(), files_, plan_, resumed);
-    quantize_layers(staging, journal, writer, layers);
-    writer.copy_unchanged();
-    writer.finish();
-    writer.write_companions();
-    publish(staging, journal, layers);
     return finish_summary();
   }
 
  private:
+  void work(Staging& staging) {
+    const ResourcePlan resources = prepare();
+    announce(resources);
+    check_resources(resources, options_.output);
+    std::vector<file::OrderedJson> records = open_journal(staging);
+    const bool resumed = !records.empty();
+    if (resumed && records.back().contains("publish")) return publish_finished(staging, records.back());
+    Journal journal(staging.journal(), records);
+    if (!resumed) journal.append(binding_);
+    std::vector<file::OrderedJson> layers(resumed ? records.begin() + 1 : records.begin(), records.end());
+    OutputWriter writer(staging.model(), files_, plan_, resumed);
+    writer.copy_unchanged();  // first, because damage in these tensors should not show after hours
+    quantize_layers(staging, journal, writer, layers);
+    writer.finish();
+    writer.write_companions();
+    publish(staging, journal, layers);
+  }
+
+  /// An output that --resume finds whole must be the one that was asked for.
+  void check_published_binding() const {
+    const file::Json found = file::read_json_file(options_.output / kRun).value("settings", file::Json());
+    for (const auto& [key, value] : binding_.items()) {
+      if (key == "threads" || key == "isa") continue;  // of no use to compare once there is nothing left to do
+      if (!found.contains(key) || found[key] != file::Json(value)) {
+        fail(ErrorCode::kInvalidArgument,
+             "{}: is complete, but was made with another {}; choose another folder, or --force without --resume to "
+             "replace it",
+             options_.output.string(), key);
+      }
+    }
+  }
+
   void summarize_plan() {
     summary_.method = options_.method;
     summary_.format = plan_.codec->name;
@@ -124,8 +169,13 @@ class Run {
     }
     if (calibrates) {
       const std::int64_t length = std::min(options_.calibration_seqlen, config.max_position_embeddings);
-      blocks_ = make_blocks(text.split.calibration, *tokenizer, options_.calibration_samples, length, options_.seed,
-                            config.vocab_size);
+      try {
+        blocks_ = make_blocks(text.split.calibration, *tokenizer, options_.calibration_samples, length, options_.seed,
+                              config.vocab_size);
+      } catch (Error& error) {
+        error.add_note(text.name);
+        throw;
+      }
       if (blocks_.count < options_.calibration_samples) {
         warn(fmt::format("{} gives {} blocks of {} tokens; {} were asked for", text.name, blocks_.count, length,
                          options_.calibration_samples));
@@ -174,15 +224,11 @@ class Run {
            "{}: holds {} finished layers of an interrupted run; --resume goes on with it, --force starts over",
            staging.folder().string(), records.size() - 1);
     }
-    if (!options_.resume || records.empty()) {
+    if (!options_.resume || records.size() <= 1) {
       staging.clear();
       return {};
     }
     check_binding(records.front(), binding_);
-    if (records.size() == 1) {
-      staging.clear();
-      return {};
-    }
     return records;
   }
 
@@ -277,8 +323,9 @@ class Run {
                                    {"peak_rss_bytes", peak_rss_bytes()},
                                    {"planned_peak_bytes", summary_.planned_peak_bytes},
                                    {"threads", options_.threads},
-                                   {"isa", isa_name(active_isa())}};
-    file::write_file_atomically(staging.model() / "awq_run.json", run.dump(2) + "\n");
+                                   {"isa", isa_name(active_isa())},
+                                   {"settings", binding_}};
+    file::write_file_atomically(staging.model() / kRun, run.dump(2) + "\n");
     stop_flag().throw_if_requested();
     // From here on a resumed run only has to give the folder its name.
     journal.append({{"publish", file::sha256_file(staging.model() / kManifest)}});
@@ -328,31 +375,10 @@ class Run {
   file::OrderedJson binding_;
 };
 
-/// True when an earlier run with these settings published its output and was stopped before it could say so.
-bool is_complete(const QuantizeOptions& options) {
-  const std::filesystem::path manifest = options.output / kManifest;
-  const std::filesystem::path report = options.output / kReport;
-  if (!options.resume || !file::is_regular_file(manifest) || !file::is_regular_file(report)) return false;
-  const std::vector<file::OrderedJson> records = Journal::read(staging_folder(options.output) / "journal");
-  if (!records.empty()) return records.back().value("publish", "") == file::sha256_file(manifest);
-  const file::Json found = file::read_json_file(report);
-  return found.is_object() && found.value("method", "") == options.method && found.value("bits", 0) == options.bits &&
-         found.value("group_size", std::int64_t{0}) == options.group_size &&
-         found.value("symmetric", false) == options.symmetric && found.value("format", "") == options.format;
-}
-
 }  // namespace
 
 QuantizeSummary run(const QuantizeOptions& options) {
   if (!options.dry_run || !options.output.empty()) check_output_apart(options.model, options.output);
-  if (is_complete(options)) {
-    file::remove_tree(staging_folder(options.output));
-    QuantizeSummary summary;
-    summary.already_complete = true;
-    summary.method = options.method;
-    summary.format = options.format;
-    return summary;
-  }
   return Run(options).execute();
 }
 

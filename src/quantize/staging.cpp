@@ -20,6 +20,13 @@ fs::path without_trailing_slash(const fs::path& path) {
   return absolute.filename().empty() ? absolute.parent_path() : absolute;
 }
 
+/// Without links and dots, as far as the path exists.
+fs::path resolved(const fs::path& path) {
+  std::error_code error;
+  const fs::path found = fs::weakly_canonical(path, error);
+  return without_trailing_slash(error ? path : found);
+}
+
 bool is_inside(const fs::path& inner, const fs::path& outer) {
   return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
 }
@@ -33,9 +40,9 @@ fs::path staging_folder(const fs::path& output) {
 }
 
 void check_output_apart(const fs::path& model, const fs::path& output) {
-  std::error_code ignored;
-  const fs::path in = without_trailing_slash(fs::weakly_canonical(model, ignored));
-  const fs::path out = without_trailing_slash(fs::weakly_canonical(output, ignored));
+  if (output.empty()) fail(ErrorCode::kInvalidArgument, "--output: is empty, expected a folder to make");
+  const fs::path in = resolved(model);
+  const fs::path out = resolved(output);
   if (in == out)
     fail(ErrorCode::kInvalidArgument, "--output {}: is the model itself; expected another folder", output.string());
   if (is_inside(out, in) || is_inside(in, out)) {
@@ -64,6 +71,15 @@ void Staging::clear() {
   file::remove_tree(hidden(0));
   file::remove_tree(hidden(1));
   file::make_folder(model());
+}
+
+void Staging::discard() noexcept {
+  try {
+    for (const fs::path& path : {model(), journal(), hidden(0), hidden(1), folder_ / "lock"}) file::remove_tree(path);
+    std::error_code ignored;
+    fs::remove(folder_, ignored);    // only when nothing else is in it
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): the failure that led here is the one to report
+  }
 }
 
 void Staging::publish() {

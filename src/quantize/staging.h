@@ -29,6 +29,8 @@ class Staging {
 
   /// Removes what an earlier run left and starts an empty model folder.
   void clear();
+  /// Removes what this folder holds, for a run that failed before it had finished anything. Never throws.
+  void discard() noexcept;
   /// Gives model() the name of the output, in the place of an older output if there is one, and removes the rest.
   void publish();
 

@@ -250,13 +250,14 @@ ReadPreTokenizer read_sequence(const JsonField& field, bool can_leave_bytes) {
   if (list.size() > kMaxStages)
     list.unsupported(fmt::format("{} stages, at most {} are read", list.size(), kMaxStages));
   auto sequence = std::make_unique<PreTokenizerSequence>();
-  bool left_bytes = false;
+  ReadPreTokenizer out;
   for (std::size_t i = 0; i < list.size(); ++i) {
     ReadPreTokenizer stage = read_pretokenizer(list.item(i), can_leave_bytes && i + 1 == list.size());
-    left_bytes = stage.ends_with_byte_level;
+    out.ends_with_byte_level = stage.ends_with_byte_level;
     sequence->add(std::move(stage.stage));
   }
-  return {std::move(sequence), left_bytes};
+  out.stage = std::move(sequence);
+  return out;
 }
 
 /// \w+|[^\w\s]+ : a word or a run of signs.

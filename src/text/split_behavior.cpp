@@ -37,7 +37,7 @@ SplitBehavior read_behavior(const JsonField& field) {
 }
 
 std::string read_prepend_scheme(const JsonField& metaspace) {
-  const std::string scheme = metaspace.string_or("prepend_scheme", "always");
+  std::string scheme = metaspace.string_or("prepend_scheme", "always");
   if (scheme != "always" && scheme != "first" && scheme != "never") {
     metaspace.at("prepend_scheme").corrupt(scheme, "always, first or never");
   }

@@ -139,7 +139,7 @@ TEST(Decoders, OneByOne) {
                             added_token(301, "  b ", {{"special", false}}),
                             added_token(302, " ", {{"special", false}})};
     const auto tokenizer = make(json);
-    const std::string text = tokenizer->decode(ids);
+    std::string text = tokenizer->decode(ids);
     EXPECT_EQ(test::stream(*tokenizer, ids), text);
     return text;
   };
@@ -187,18 +187,16 @@ TEST(StreamDecoderTest, GivesOutTextAsSoonAsItIsSettled) {
 }
 
 TEST(TokenizerTest, ManyThreadsAtOnce) {
-  const auto tokenizer = make(test::byte_level_json({{"a", "b"}, {"ab", "c"}, {"l", "l"}}));
+  const Json json = test::byte_level_json({{"a", "b"}, {"ab", "c"}, {"l", "l"}});
+  const auto tokenizer = make(json);
   std::mt19937_64 random(7);
-  std::vector<std::string> texts;
-  for (int i = 0; i < 200; ++i) texts.push_back(test::random_text(random, 40) + " abc ab ll");
-  const auto expected = [&] {
-    std::vector<Ids> out;
-    for (const std::string& text : texts)
-      out.push_back(make(test::byte_level_json({{"a", "b"}, {"ab", "c"}, {"l", "l"}}))->encode(text));
-    return out;
-  }();
+  std::vector<std::string> texts(200);
+  for (std::string& text : texts) text = test::random_text(random, 40) + " abc ab ll";
+  std::vector<Ids> expected(texts.size());
+  for (std::size_t i = 0; i < texts.size(); ++i) expected[i] = make(json)->encode(texts[i]);
   std::vector<int> wrong(4, 0);
   std::vector<std::thread> threads;
+  threads.reserve(wrong.size());
   for (std::size_t t = 0; t < wrong.size(); ++t) {
     threads.emplace_back([&, t] {
       for (std::size_t i = 0; i < texts.size(); ++i) wrong[t] += tokenizer->encode(texts[i]) != expected[i];

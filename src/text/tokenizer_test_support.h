@@ -19,7 +19,7 @@ namespace awq::text::test {
 using file::Json;
 using Ids = std::vector<std::int32_t>;
 
-inline Json added_token(std::int32_t id, const std::string& content, Json flags = Json::object()) {
+inline Json added_token(std::int32_t id, const std::string& content, const Json& flags = Json::object()) {
   Json token = {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
                 {"rstrip", false}, {"normalized", false}, {"special", true}};
   token.update(flags);
@@ -54,7 +54,7 @@ inline Json byte_fallback_json(const std::vector<std::string>& tokens,
   Json list = Json::array();
   for (const auto& [left, right] : merges) {
     vocab.emplace(left + right, static_cast<int>(vocab.size()));
-    list.push_back(left + " " + right);
+    list.push_back(fmt::format("{} {}", left, right));
   }
   const auto replace = [](const char* from, const char* to) {
     return Json{{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};

@@ -65,7 +65,7 @@ std::string reference_normalize(const std::string& text, NormalForm form) {
       utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
                    &out, static_cast<utf8proc_option_t>(options));
   EXPECT_GE(length, 0);
-  const std::string result(reinterpret_cast<const char*>(out), static_cast<std::size_t>(length));
+  std::string result(reinterpret_cast<const char*>(out), static_cast<std::size_t>(length));
   std::free(out);
   return result;
 }
