@@ -19,8 +19,8 @@ struct LayerPlan {
   bool search_scales = true;  ///< false for plain rounding
   bool search_ranges = true;
   ops::Precision precision = ops::Precision::kF32;
-  std::array<bool, model::kRoles> quantized{};  ///< by Role; the others stay as they are
-  DType norm_dtype = DType::kF32;               ///< how norms are stored: folding is exact in this type
+  std::array<bool, model::kRoles> quantized{};    ///< by Role; the others stay as they are
+  std::array<DType, model::kSites> norm_dtype{};  ///< by Site, how its norm is stored: folding is exact in this type
 };
 
 struct LinearReport {
