@@ -40,9 +40,9 @@ inline constexpr double kElementwise = 8 * 0x1p-24;
 /// into a relative error of the weights.
 inline constexpr double kAttention = 2e-5;
 
-/// Folding multiplies and divides by the same number, each with a relative error of u; the layers after it carry that
-/// on as any other rounding.
-inline constexpr double kFoldedLogits = 1e-4;
+/// Hidden states after folding, relative to the largest: the fold divides and multiplies by the same number, two
+/// relative errors of u per weight, which the layers after it carry on as they do any other rounding.
+inline constexpr double kFoldedHidden = 1e-5;
 
 /// trace(D H D^T) in binary32 products with binary64 sums: relative to the sum of magnitudes.
 inline constexpr double kTrace = 1e-5;
@@ -63,5 +63,10 @@ inline constexpr double kChiSquare7 = 40.5;
 
 /// op-goldens computed in bf16 round their results to 8 bits; half a unit of the last place, relative.
 inline constexpr double kBf16Output = 0x1p-8;
+/// op-goldens computed in float32: absolute and relative, as their manifests state.
+inline constexpr double kOpGolden = 1e-5;
+/// U4 kernels multiply codes and subtract zero_point * sum(x) at the end: what is rounded is up to 16 times larger than
+/// the products of the definition, with a floor of 2 u each.
+inline constexpr double kCodeProducts = 32 * 0x1p-24;
 
 }  // namespace awq::tolerance

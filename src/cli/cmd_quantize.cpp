@@ -104,7 +104,8 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
   app.add_option("--skip", o.skip, "Shell pattern of linears that stay in 16 bit; may be given again");
   app.add_flag("--no-clip", flags->no_clip, "Keep the full range of every group");
   app.add_option("--seed", o.seed, "Chooses calibration blocks when there are more than asked for")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(refuse_sign, "");
   app.add_flag("--dry-run", o.dry_run, "Print what the run would need and stop");
   app.add_flag("--resume", o.resume, "Go on with an interrupted run");
   app.add_flag("--force", o.force, "Replace an existing output");

@@ -107,7 +107,7 @@ std::function<int()> add_run(CLI::App& app, CommonFlags& common) {
   app.add_option("--repetition-penalty", o.repetition_penalty, "Above 1 makes repeats less likely")
       ->capture_default_str();
   app.add_option("--stop", o.stop, "End before this text; may be given again")->allow_extra_args(false);
-  app.add_option("--seed", o.seed, "Of the draws")->capture_default_str();
+  app.add_option("--seed", o.seed, "Of the draws")->capture_default_str()->check(refuse_sign, "");
   app.add_flag("--ignore-eos", o.ignore_eos, "Go on after an end-of-sequence token");
   return [flags, &common, prompt] {
     flags->has_prompt = prompt->count() > 0;

@@ -15,6 +15,11 @@ struct CommonFlags {
   std::string isa;
 };
 
+/// CLI11 turns "-1" for an unsigned option into a large number; this check, given to such an option, refuses it.
+inline std::string refuse_sign(const std::string& value) {
+  return value.starts_with("-") ? value + ": expected 0 or more" : std::string();
+}
+
 /// One command of the program. add() declares its flags on `app`; the returned function does the work and gives the
 /// exit status.
 struct Command {

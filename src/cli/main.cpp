@@ -10,6 +10,7 @@
 #include <iostream>
 #include <new>
 #include <system_error>
+#include <vector>
 
 #include "awq/awq.h"
 #include "cli/command.h"
@@ -84,7 +85,12 @@ int finish_parsing(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return finish_output(app.exit(error));
   std::string command = "awq";
   for (const CLI::App* sub : app.get_subcommands()) command += " " + sub->get_name();
-  fmt::print(stderr, "awq: {} ({} --help shows what it takes)\n", error.what(), command);
+  std::string message = error.what();
+  if (app.get_subcommands().empty()) {
+    const std::vector<std::string> unknown = app.remaining();
+    message = unknown.empty() ? "expected a command" : "unknown command or flag \"" + unknown.front() + "\"";
+  }
+  fmt::print(stderr, "awq: {} ({} --help shows what there is)\n", message, command);
   return 2;
 }
 

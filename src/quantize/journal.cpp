@@ -29,7 +29,7 @@ std::vector<file::OrderedJson> Journal::read(const std::filesystem::path& path) 
     const std::size_t end = text.find('\n', begin);
     const bool last = end == std::string::npos || end + 1 == text.size();
     const std::string line = text.substr(begin, end == std::string::npos ? end : end - begin);
-    const bool whole = end != std::string::npos && line.size() > kDigits + 1 &&
+    const bool whole = end != std::string::npos && line.size() > kDigits + 1 && line[kDigits] == ' ' &&
                        file::sha256_hex(line.substr(kDigits + 1)).substr(0, kDigits) == line.substr(0, kDigits);
     if (!whole) {
       if (last) break;

@@ -105,21 +105,21 @@ std::vector<CopiedTensor> plan_ends(const model::ModelFiles& files) {
 
 void add_remarks(const model::ModelFiles& files, const QuantizeOptions& options, OutputPlan& plan) {
   const model::ModelConfig& c = files.config();
-  if (c.num_attention_heads != c.num_key_value_heads) {
+  if (options.method == "awq" && c.num_attention_heads != c.num_key_value_heads) {
     plan.remarks.push_back(fmt::format("o_proj gets no channel scales: {} query heads share {} value heads",
                                        c.num_attention_heads, c.num_key_value_heads));
   }
   // A row-parallel linear is cut along its inputs, and every part must hold whole groups.
-  for (const int ways : {2, 4, 8}) {
-    for (const LinearSpec& linear : files.architecture().linears) {
-      const std::int64_t inputs = model::linear_shape(c, linear.role).in_features;
-      const bool row_parallel = linear.role == model::Role::kO || linear.role == model::Role::kDown;
-      if (row_parallel && options.group_size > 0 && inputs % options.group_size == 0 &&
-          inputs % (options.group_size * ways) != 0) {
-        plan.remarks.push_back(
-            fmt::format("tensor parallel over {} would fail: {} has {} inputs, not a multiple of {} groups of {}", ways,
-                        linear.name, inputs, ways, options.group_size));
-      }
+  for (const LinearSpec& linear : files.architecture().linears) {
+    const std::int64_t inputs = model::linear_shape(c, linear.role).in_features;
+    const bool row_parallel = linear.role == model::Role::kO || linear.role == model::Role::kDown;
+    if (!row_parallel || options.group_size <= 0 || inputs % options.group_size != 0) continue;
+    for (const int ways : {2, 4, 8}) {
+      if (inputs % (options.group_size * ways) == 0) continue;
+      plan.remarks.push_back(
+          fmt::format("tensor parallel over {}{} would fail: {} has {} inputs, not a multiple of {} groups of {}", ways,
+                      ways < 8 ? " or more" : "", linear.name, inputs, ways, options.group_size));
+      break;
     }
   }
 }

@@ -61,9 +61,7 @@ class Run {
     if (options_.dry_run) {
       announce(prepare());
       summary_.dry_run = true;
-    } else if (options_.resume && is_published(options_.output)) {
-      prepare();
-      check_published_binding();
+    } else if (is_done_already()) {
       file::remove_tree(staging_folder(options_.output));
       summary_.already_complete = true;
     } else {
@@ -71,8 +69,13 @@ class Run {
       Staging staging(options_.output, options_.force);
       try {
         work(staging);
-      } catch (...) {
-        if (!holds_finished_layers(staging)) staging.discard();
+      } catch (Error& error) {
+        // Nothing to go on with: then nothing is left behind either.
+        const bool kept = holds_finished_layers(staging);
+        if (!kept) staging.discard();
+        if (kept && (error.code() == ErrorCode::kInterrupted || error.code() == ErrorCode::kIo)) {
+          error.add_note("what is finished is kept: --resume goes on");
+        }
         throw;
       }
     }
@@ -98,18 +101,20 @@ class Run {
     publish(staging, journal, layers);
   }
 
-  /// An output that --resume finds whole must be the one that was asked for.
-  void check_published_binding() const {
+  /// True when the output is what this run would make. Another output is in the way, unless it may be replaced.
+  bool is_done_already() {
+    if (!options_.resume || !is_published(options_.output)) return false;
+    prepare();
     const file::Json found = file::read_json_file(options_.output / kRun).value("settings", file::Json());
     for (const auto& [key, value] : binding_.items()) {
-      if (key == "threads" || key == "isa") continue;  // of no use to compare once there is nothing left to do
-      if (!found.contains(key) || found[key] != file::Json(value)) {
-        fail(ErrorCode::kInvalidArgument,
-             "{}: is complete, but was made with another {}; choose another folder, or --force without --resume to "
-             "replace it",
-             options_.output.string(), key);
-      }
+      if (key == "--threads" || key == "--isa") continue;  // say how a run goes on, not what comes of it
+      if (found.contains(key) && found[key] == file::Json(value)) continue;
+      if (options_.force) return false;
+      fail(ErrorCode::kInvalidArgument,
+           "{}: is complete, but was made with another {}; choose another folder, or --force to replace it",
+           options_.output.string(), key);
     }
+    return true;
   }
 
   void summarize_plan() {
@@ -142,19 +147,19 @@ class Run {
     if (calibrates || options_.evaluate) read_texts(calibrates);
     binding_["version"] = kVersion;
     binding_["model"] = files_.checkpoint().fingerprint();
-    binding_["config"] = file::sha256_hex(files_.config_json().dump());
-    binding_["method"] = options_.method;
-    binding_["bits"] = plan_.scheme.bits;
-    binding_["group_size"] = plan_.scheme.group_size;
-    binding_["symmetric"] = plan_.scheme.symmetric;
-    binding_["format"] = plan_.codec->name;
-    binding_["clip"] = options_.search_ranges;
-    binding_["skip"] = options_.skip;
-    binding_["max_shard_size"] = options_.max_shard_bytes;
-    binding_["calibration"] = blocks_.digest;
-    binding_["evaluation"] = eval_digest_;
-    binding_["threads"] = options_.threads;
-    binding_["isa"] = isa_name(active_isa());
+    binding_["config.json"] = file::sha256_hex(files_.config_json().dump());
+    binding_["--method"] = options_.method;
+    binding_["--bits"] = plan_.scheme.bits;
+    binding_["--group-size"] = plan_.scheme.group_size;
+    binding_["--symmetric"] = plan_.scheme.symmetric;
+    binding_["--format"] = plan_.codec->name;
+    binding_["--no-clip"] = !options_.search_ranges;
+    binding_["--skip"] = options_.skip;
+    binding_["--max-shard-size"] = options_.max_shard_bytes;
+    binding_["calibration text"] = blocks_.digest;
+    binding_["evaluation text"] = eval_digest_;
+    binding_["--threads"] = options_.threads;
+    binding_["--isa"] = isa_name(active_isa());
     return plan_resources(files_, plan_, blocks_.count, blocks_.length, precision_, options_.evaluate);
   }
 
@@ -200,9 +205,9 @@ class Run {
   void announce(const ResourcePlan& resources) {
     summary_.planned_peak_bytes = resources.peak_bytes;
     if (!options_.on_plan) return;
-    options_.on_plan(fmt::format("memory   {} MB at the peak", resources.peak_bytes >> 20));
-    options_.on_plan(fmt::format("disk     {} MB for the output, {} MB in all while it runs",
-                                 plan_.checkpoint.file_bytes >> 20, resources.disk_bytes >> 20));
+    options_.on_plan(fmt::format("memory   {} at the peak", megabytes(resources.peak_bytes)));
+    options_.on_plan(fmt::format("disk     {} for the output, {} in all while it runs",
+                                 megabytes(plan_.checkpoint.file_bytes), megabytes(resources.disk_bytes)));
     if (blocks_.count > 0) {
       options_.on_plan(fmt::format("time     about {:.0f} s on this machine",
                                    1.4 * resources.operations / measure_speed(precision_)));
@@ -218,8 +223,10 @@ class Run {
 
   /// Records of an interrupted run that this one continues; empty for a fresh start (the staging folder is then clean).
   std::vector<file::OrderedJson> open_journal(Staging& staging) {
-    std::vector<file::OrderedJson> records = Journal::read(staging.journal());
-    if (records.size() > 1 && !options_.resume && !options_.force) {
+    const bool start_over = options_.force && !options_.resume;
+    std::vector<file::OrderedJson> records;
+    if (!start_over) records = Journal::read(staging.journal());
+    if (records.size() > 1 && !options_.resume) {
       fail(ErrorCode::kInvalidArgument,
            "{}: holds {} finished layers of an interrupted run; --resume goes on with it, --force starts over",
            staging.folder().string(), records.size() - 1);

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <filesystem>
 
 #include "awq/version.h"
 
@@ -36,6 +39,28 @@ std::pair<std::string, std::string> split_front_matter(const std::string& card) 
   const std::size_t end = card.find("\n---\n", 3);
   if (end == std::string::npos) return {"", card};
   return {card.substr(4, end + 1 - 4), card.substr(end + 5)};
+}
+
+/// What people call a model: the folder's own name, or REPO in the Hub's cache (models--OWNER--NAME/snapshots/COMMIT).
+std::string model_name(const std::filesystem::path& folder) {
+  std::filesystem::path path = std::filesystem::absolute(folder).lexically_normal();
+  if (path.filename().empty()) path = path.parent_path();
+  const std::string repository = path.parent_path().parent_path().filename().string();
+  if (path.parent_path().filename() != "snapshots" || !repository.starts_with("models--"))
+    return path.filename().string();
+  std::string name = repository.substr(std::string_view("models--").size());
+  if (const std::size_t dashes = name.find("--"); dashes != std::string::npos) name.replace(dashes, 2, "/");
+  return name;
+}
+
+/// Plain where YAML takes it as a text for sure, else in quotes.
+std::string yaml_text(const std::string& text) {
+  const auto is_plain = [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-' || c == '/';
+  };
+  const bool plain = !text.empty() && std::isalpha(static_cast<unsigned char>(text.front())) != 0 &&
+                     std::all_of(text.begin(), text.end(), is_plain);
+  return plain ? text : file::Json(text).dump(-1, ' ', false, file::Json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -105,12 +130,11 @@ file::OrderedJson report_to_json(const QuantizeOptions& options, const OutputPla
 std::string model_card(const QuantizeOptions& options, const OutputPlan& plan, const model::ModelFiles& files,
                        const std::optional<Measurement>& measurement, const std::string& original_card) {
   const auto [front, body] = split_front_matter(original_card);
-  const std::string name = files.folder().filename().empty() ? files.folder().parent_path().filename().string()
-                                                             : files.folder().filename().string();
+  const std::string name = model_name(files.folder());
   std::string out = "---\n" + front;
   // Keys of the original stay; ours are added where it has none of that name.
   if (front.find("quantized_by:") == std::string::npos) out += "quantized_by: awq.cpp\n";
-  if (front.find("base_model:") == std::string::npos) out += "base_model: " + name + "\n";
+  if (front.find("base_model:") == std::string::npos) out += "base_model: " + yaml_text(name) + "\n";
   out += "---\n\n";
   out += fmt::format("# {} in {} bits\n\n", name, plan.scheme.bits);
   out += fmt::format(

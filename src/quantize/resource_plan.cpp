@@ -6,6 +6,7 @@
 #include "base/resources.h"
 #include "ops/gemm.h"
 #include "quantize/quadratic_form.h"
+#include "quantize/staging.h"
 
 namespace awq::quantize {
 namespace {
@@ -61,6 +62,18 @@ LayerBytes layer_bytes(const model::ModelFiles& files, ops::Precision precision)
     out.largest_site = std::max(out.largest_site, floats + largest + QuadraticForm::bytes(width, precision));
   }
   return out;
+}
+
+/// Size of all files in a folder and its folders; what cannot be read counts as nothing.
+std::uint64_t bytes_below(const std::filesystem::path& folder) {
+  std::uint64_t total = 0;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::error_code unreadable;
+    if (entry->is_regular_file(unreadable)) total += entry->file_size(unreadable);
+  }
+  return total;
 }
 
 }  // namespace
@@ -141,19 +154,23 @@ double measure_speed(ops::Precision precision) {
   return 2.0 * kSize * kSize * kSize * count / (monotonic_seconds() - begin);
 }
 
+std::string megabytes(std::uint64_t bytes) {
+  const double value = static_cast<double>(bytes) / 1e6;
+  return fmt::format("{:.{}f} MB", value, value < 100 ? 1 : 0);
+}
+
 void check_resources(const ResourcePlan& plan, const std::filesystem::path& output) {
   if (const auto available = available_memory_bytes(); available && plan.peak_bytes > *available) {
-    fail(ErrorCode::kOutOfMemory,
-         "this run needs {} MB of memory, {} MB are available; fewer --calib-samples need less", plan.peak_bytes >> 20,
-         *available >> 20);
+    fail(ErrorCode::kOutOfMemory, "this run needs {} of memory, {} are available; fewer --calib-samples need less",
+         megabytes(plan.peak_bytes), megabytes(*available));
   }
-  std::error_code ignored;
-  std::filesystem::path existing = std::filesystem::absolute(output).parent_path();
-  while (!existing.empty() && !std::filesystem::exists(existing, ignored)) existing = existing.parent_path();
-  const auto space = std::filesystem::space(existing, ignored);
-  if (!ignored && space.available < plan.disk_bytes) {
-    fail(ErrorCode::kIo, "{}: this run needs {} MB of disk, {} MB are free", existing.string(), plan.disk_bytes >> 20,
-         space.available >> 20);
+  std::error_code error;
+  const std::filesystem::path folder = staging_folder(output).parent_path();
+  const auto space = std::filesystem::space(folder, error);
+  // What an interrupted run has taken there is used again.
+  if (!error && space.available + bytes_below(staging_folder(output)) < plan.disk_bytes) {
+    fail(ErrorCode::kIo, "{}: this run needs {} of disk, {} are free", folder.string(), megabytes(plan.disk_bytes),
+         megabytes(space.available));
   }
 }
 

@@ -27,6 +27,9 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
 /// Operations per second that dense products reach here now, from a measurement of about 50 ms.
 double measure_speed(ops::Precision precision);
 
+/// "0.3 MB", "1234 MB"
+std::string megabytes(std::uint64_t bytes);
+
 /// Throws kOutOfMemory (memory) or kIo (disk) when the plan does not fit.
 void check_resources(const ResourcePlan& plan, const std::filesystem::path& output);
 

@@ -1,5 +1,8 @@
 #include "quantize/staging.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include "base/check.h"
@@ -20,6 +23,41 @@ fs::path without_trailing_slash(const fs::path& path) {
   return absolute.filename().empty() ? absolute.parent_path() : absolute;
 }
 
+/// The output folder's absolute path. Where a link leads to a folder, that folder is what gets replaced.
+fs::path output_folder(const fs::path& output) {
+  const fs::path folder = without_trailing_slash(output);
+  std::error_code error;
+  if (!fs::is_symlink(folder, error) || !fs::is_directory(folder, error)) return folder;
+  const fs::path target = fs::canonical(folder, error);
+  return error ? folder : target;
+}
+
+bool is_mount_point(const fs::path& path) {
+  struct statx info {};
+  if (statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, 0, &info) != 0) return false;
+  return (info.stx_attributes_mask & info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+/// Throws unless a finished folder can take the name of the output at the end of the run.
+void check_replaceable(const fs::path& output, bool force) {
+  if (is_mount_point(output)) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: is a mount point, whose name a new folder cannot take; choose a folder in it", output.string());
+  }
+  if (!holds_something(output)) return;
+  if (!force) {
+    fail(ErrorCode::kInvalidArgument, "{}: exists and is not empty; choose another folder, or --force to replace it",
+         output.string());
+  }
+  // --force must not turn a mistyped name into a lost home folder.
+  if (std::error_code ignored; !fs::is_regular_file(output / "awq_manifest.json", ignored)) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: --force replaces what awq has made, and this has no awq_manifest.json; remove it, or choose another "
+         "folder",
+         output.string());
+  }
+}
+
 /// Without links and dots, as far as the path exists.
 fs::path resolved(const fs::path& path) {
   std::error_code error;
@@ -34,7 +72,7 @@ bool is_inside(const fs::path& inner, const fs::path& outer) {
 }  // namespace
 
 fs::path staging_folder(const fs::path& output) {
-  fs::path folder = without_trailing_slash(output);
+  fs::path folder = output_folder(output);
   folder += ".awq-partial";
   return folder;
 }
@@ -52,11 +90,8 @@ void check_output_apart(const fs::path& model, const fs::path& output) {
 }
 
 Staging::Staging(fs::path output, bool force)
-    : output_(without_trailing_slash(output)), folder_(staging_folder(output)), force_(force) {
-  if (holds_something(output_) && !force) {
-    fail(ErrorCode::kInvalidArgument, "{}: exists and is not empty; choose another folder, or --force to replace it",
-         output_.string());
-  }
+    : output_(output_folder(output)), folder_(staging_folder(output)), force_(force) {
+  check_replaceable(output_, force);
   std::error_code ignored;
   if (const fs::path parent = output_.parent_path(); !fs::is_directory(parent, ignored)) {
     fail(ErrorCode::kIo, "{}: no such folder to write to", parent.string());
@@ -84,8 +119,8 @@ void Staging::discard() noexcept {
 
 void Staging::publish() {
   file::sync_folder(model());
+  check_replaceable(output_, force_);  // somebody may have taken the name in the meantime
   if (holds_something(output_)) {
-    AWQ_CHECK(force_);
     file::exchange_paths(model(), output_);  // the old output is now in the staging folder and goes with it
   } else {
     file::rename_path(model(), output_);

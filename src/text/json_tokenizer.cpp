@@ -119,9 +119,7 @@ PipelineParts read_parts(const file::Json& json, const std::string& name) {
   if (const auto field = root.get("pre_tokenizer")) {
     const bool can_leave_bytes = parts.bpe.continuing_subword_prefix.empty() && parts.bpe.end_of_word_suffix.empty() &&
                                  BpeModel::has_byte_alphabet(parts.vocab);
-    ReadPreTokenizer read = read_pretokenizer(*field, can_leave_bytes);
-    parts.pretokenizer = std::move(read.stage);
-    parts.bpe.byte_level = read.ends_with_byte_level;
+    parts.pretokenizer = read_pretokenizer(*field, can_leave_bytes ? &parts.bpe.byte_level : nullptr);
   }
   if (const auto post = root.get("post_processor")) parts.special = read_post_processor(*post);
   if (const auto decoder = root.get("decoder")) parts.decoder = read_decoder(*decoder);

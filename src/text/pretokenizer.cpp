@@ -156,30 +156,34 @@ std::unique_ptr<PreTokenizer> make_rewrite(Rule rule) {
   return std::make_unique<RewriteStage<Rule>>(std::move(rule));
 }
 
+using Stages = std::vector<std::unique_ptr<PreTokenizer>>;
+
 class PreTokenizerSequence : public PreTokenizer {
  public:
-  void add(std::unique_ptr<PreTokenizer> stage) { stages_.push_back(std::move(stage)); }
+  explicit PreTokenizerSequence(Stages stages) : stages_(std::move(stages)) {}
   void apply(Pieces& pieces) const override {
     for (const auto& stage : stages_) stage->apply(pieces);
   }
 
  private:
-  std::vector<std::unique_ptr<PreTokenizer>> stages_;
+  Stages stages_;
 };
 
-ReadPreTokenizer read_byte_level(const JsonField& field, bool can_leave_bytes) {
-  auto sequence = std::make_unique<PreTokenizerSequence>();
+std::unique_ptr<PreTokenizer> read_byte_level(const JsonField& field, bool* leaves_bytes) {
+  Stages stages;
   if (field.boolean_or("add_prefix_space", true)) {
-    sequence->add(make_rewrite([](std::string_view text, bool, std::string& out) {
+    stages.push_back(make_rewrite([](std::string_view text, bool, std::string& out) {
       if (!text.starts_with(' ')) out += ' ';
       out += text;
     }));
   }
-  if (field.boolean_or("use_regex", true)) sequence->add(std::make_unique<KnownSplit>(KnownPattern::kGpt2));
-  if (!can_leave_bytes) {
-    sequence->add(make_rewrite([](std::string_view text, bool, std::string& out) { out += to_byte_chars(text); }));
+  if (field.boolean_or("use_regex", true)) stages.push_back(std::make_unique<KnownSplit>(KnownPattern::kGpt2));
+  if (leaves_bytes != nullptr) {
+    *leaves_bytes = true;
+  } else {
+    stages.push_back(make_rewrite([](std::string_view text, bool, std::string& out) { out += to_byte_chars(text); }));
   }
-  return {std::move(sequence), can_leave_bytes};
+  return std::make_unique<PreTokenizerSequence>(std::move(stages));
 }
 
 std::unique_ptr<PreTokenizer> read_split(const JsonField& field) {
@@ -203,8 +207,8 @@ std::unique_ptr<PreTokenizer> read_metaspace(const JsonField& field) {
     field.at("replacement").corrupt(replacement, "one character");
   }
   const std::string scheme = read_prepend_scheme(field);
-  auto sequence = std::make_unique<PreTokenizerSequence>();
-  sequence->add(make_rewrite([replacement, scheme](std::string_view text, bool is_first, std::string& out) {
+  Stages stages;
+  stages.push_back(make_rewrite([replacement, scheme](std::string_view text, bool is_first, std::string& out) {
     const bool wanted = scheme == "always" || (scheme == "first" && is_first);
     if (wanted && !text.starts_with(' ') && !text.starts_with(replacement)) out += replacement;
     for (const char c : text) {
@@ -216,8 +220,8 @@ std::unique_ptr<PreTokenizer> read_metaspace(const JsonField& field) {
     }
   }));
   if (field.boolean_or("split", true))
-    sequence->add(make_split(FindString{replacement}, SplitBehavior::kMergedWithNext));
-  return sequence;
+    stages.push_back(make_split(FindString{replacement}, SplitBehavior::kMergedWithNext));
+  return std::make_unique<PreTokenizerSequence>(std::move(stages));
 }
 
 std::unique_ptr<PreTokenizer> read_fixed_length(const JsonField& field) {
@@ -245,19 +249,16 @@ std::unique_ptr<PreTokenizer> read_char_delimiter(const JsonField& field) {
   return make_split(FindString{delimiter}, SplitBehavior::kRemoved);
 }
 
-ReadPreTokenizer read_sequence(const JsonField& field, bool can_leave_bytes) {
+std::unique_ptr<PreTokenizer> read_sequence(const JsonField& field, bool* leaves_bytes) {
   const JsonField list = field.at("pretokenizers");
-  if (list.size() > kMaxStages)
+  if (list.size() > kMaxStages) {
     list.unsupported(fmt::format("{} stages, at most {} are read", list.size(), kMaxStages));
-  auto sequence = std::make_unique<PreTokenizerSequence>();
-  ReadPreTokenizer out;
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    ReadPreTokenizer stage = read_pretokenizer(list.item(i), can_leave_bytes && i + 1 == list.size());
-    out.ends_with_byte_level = stage.ends_with_byte_level;
-    sequence->add(std::move(stage.stage));
   }
-  out.stage = std::move(sequence);
-  return out;
+  Stages stages;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    stages.push_back(read_pretokenizer(list.item(i), i + 1 == list.size() ? leaves_bytes : nullptr));
+  }
+  return std::make_unique<PreTokenizerSequence>(std::move(stages));
 }
 
 /// \w+|[^\w\s]+ : a word or a run of signs.
@@ -273,24 +274,24 @@ void find_words(std::string_view text, std::vector<SplitPart>& parts) {
 
 }  // namespace
 
-ReadPreTokenizer read_pretokenizer(const JsonField& field, bool can_leave_bytes) {
+std::unique_ptr<PreTokenizer> read_pretokenizer(const JsonField& field, bool* leaves_bytes) {
   const std::string& type = field.at("type").string();
-  if (type == "Sequence") return read_sequence(field, can_leave_bytes);
-  if (type == "ByteLevel") return read_byte_level(field, can_leave_bytes);
-  if (type == "Split") return {read_split(field)};
-  if (type == "Metaspace") return {read_metaspace(field)};
+  if (type == "Sequence") return read_sequence(field, leaves_bytes);
+  if (type == "ByteLevel") return read_byte_level(field, leaves_bytes);
+  if (type == "Split") return read_split(field);
+  if (type == "Metaspace") return read_metaspace(field);
   if (type == "Digits") {
     const bool individual = field.boolean_or("individual_digits", false);
-    return {make_split(each_char(is_number), individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous)};
+    return make_split(each_char(is_number), individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous);
   }
   if (type == "Punctuation") {
     const std::optional<JsonField> behavior = field.get("behavior");
-    return {make_split(each_char(is_punctuation), behavior ? read_behavior(*behavior) : SplitBehavior::kIsolated)};
+    return make_split(each_char(is_punctuation), behavior ? read_behavior(*behavior) : SplitBehavior::kIsolated);
   }
-  if (type == "Whitespace") return {make_split(find_words, SplitBehavior::kRemoved)};
-  if (type == "WhitespaceSplit") return {make_split(each_char(is_white_space), SplitBehavior::kRemoved)};
-  if (type == "CharDelimiterSplit") return {read_char_delimiter(field)};
-  if (type == "FixedLength") return {read_fixed_length(field)};
+  if (type == "Whitespace") return make_split(find_words, SplitBehavior::kRemoved);
+  if (type == "WhitespaceSplit") return make_split(each_char(is_white_space), SplitBehavior::kRemoved);
+  if (type == "CharDelimiterSplit") return read_char_delimiter(field);
+  if (type == "FixedLength") return read_fixed_length(field);
   field.unsupported("pre-tokenizer \"" + type + "\" is not implemented");
 }
 

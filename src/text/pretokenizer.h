@@ -48,14 +48,9 @@ class PreTokenizer {
   virtual void apply(Pieces& pieces) const = 0;
 };
 
-struct ReadPreTokenizer {
-  std::unique_ptr<PreTokenizer> stage;
-  /// The last stage maps bytes to the byte-level alphabet. It has been left out: the model is to take raw bytes.
-  bool ends_with_byte_level = false;
-};
-
-/// The `pre_tokenizer` of tokenizer.json. `can_leave_bytes`: the model can take raw bytes in the place of the
-/// byte-level alphabet. Throws kUnsupported for a type that is not implemented.
-ReadPreTokenizer read_pretokenizer(const JsonField& field, bool can_leave_bytes);
+/// The `pre_tokenizer` of tokenizer.json. Throws kUnsupported for a type that is not implemented.
+/// `leaves_bytes`: null, or where to note that the last stage would have mapped bytes to the byte-level alphabet but
+/// leaves them as they are, for a model that takes raw bytes.
+std::unique_ptr<PreTokenizer> read_pretokenizer(const JsonField& field, bool* leaves_bytes);
 
 }  // namespace awq::text

@@ -16,9 +16,9 @@ using test::Json;
 using Words = std::vector<std::string>;
 
 Words split(const Json& json, const std::string& text, bool is_first = true) {
-  const ReadPreTokenizer read = read_pretokenizer(JsonField(json, "test"), false);
+  const auto stage = read_pretokenizer(JsonField(json, "test"), nullptr);
   Pieces pieces(text, is_first);
-  read.stage->apply(pieces);
+  stage->apply(pieces);
   Words out;
   for (const Span& span : pieces.spans()) out.emplace_back(pieces.text(span));
   return out;

@@ -90,7 +90,7 @@ def make_tokenizer():
                            "special_tokens": {"<s>": {"id": "<s>", "ids": [BOS], "tokens": ["<s>"]}}},
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
         "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "vocab": vocab, "merges": MERGES},
+                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "vocab": vocab, "merges": list(MERGES)},
     }
 
 
@@ -111,7 +111,7 @@ def tensor_shapes(config):
     head = config.get("head_dim", hidden // config["num_attention_heads"])
     queries, values = head * config["num_attention_heads"], head * config["num_key_value_heads"]
     shapes = {"model.embed_tokens.weight": (config["vocab_size"], hidden), "model.norm.weight": (hidden,)}
-    if not config["tie_word_embeddings"]:
+    if not config.get("tie_word_embeddings"):
         shapes["lm_head.weight"] = (config["vocab_size"], hidden)
     for layer in range(config["num_hidden_layers"]):
         for name, shape in {"input_layernorm": (hidden,), "post_attention_layernorm": (hidden,),

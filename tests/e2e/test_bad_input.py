@@ -517,7 +517,7 @@ class Flags(Refusals):
                             ("--threads", -1), ("--threads", 100000), ("--device", "tpu"),
                             ("--max-shard-size", 0), ("--max-shard-size", -1), ("--max-shard-size", "nan"),
                             ("--max-shard-size", "big"), ("--bits", "four"), ("--bits", 4.5), ("--bits", ""), ("--seed", -1),
-                            ("--calib-samples", 1 << 70), ("--threads", 1 << 40)):
+                            ("--threads", 1 << 40), ("--bits", 1 << 40)):
             with self.subTest(flag=flag, value=value):
                 self.refused(USAGE, flag, flags=[f"{flag}={value}"])
 
@@ -566,14 +566,18 @@ class Flags(Refusals):
 
     def test_prompt(self):
         self.check_message(awq("run", self.model, "-p", "word " * 100, "-n", 4, "--json"), USAGE, "64")
-        self.check_message(awq("run", self.model, "--prompt-ids", "1,2,9999", "-n", 4), USAGE, "--prompt-ids", "9999", VOCAB)
+        self.check_message(awq("run", self.model, "--prompt-ids", "1,2,9999", "-n", 4), USAGE, "--prompt-ids", "9999", VOCAB - 1)
         self.check_message(awq("run", self.model, "--prompt-ids=-1", "-n", 4), USAGE, "--prompt-ids", "-1")
         self.check_message(awq("run", self.model, "--prompt-ids", "one", "-n", 4), USAGE, "one")
         self.check_message(awq("run", self.model, "-f", self.folder / "nowhere", "-n", 4), BAD_INPUT, "nowhere")
         self.check_message(awq("run", self.model, "-f", self.folder, "-n", 4), BAD_INPUT, self.folder)
         self.check_message(awq("run", self.model, "-p", "a", "--prompt-ids", "1"), USAGE, "--prompt")
+
+    def test_prompt_that_is_not_utf8(self):
+        # Each bad byte is read as U+FFFD, and the answer is valid JSON.
         (self.folder / "latin1.txt").write_bytes(b"caf\xe9")
-        self.check_message(awq("run", self.model, "-f", self.folder / "latin1.txt", "-n", 4, "--json"), BAD_INPUT, "UTF-8")
+        result = self.check_ok(awq("run", self.model, "-f", self.folder / "latin1.txt", "-n", 4, "--json"))
+        self.assertEqual(json.loads(result.out)["prompt_tokens"], 1 + 3 + 3)
 
     def test_eval(self):
         one = self.folder / "one.jsonl"
@@ -643,6 +647,25 @@ class Places(Refusals):
         self.assertEqual(list(self.output.iterdir()), [self.output / "thesis.txt"])
         self.assertEqual(leftovers(self.output), ["out"])
 
+    def test_force_spares_what_is_not_ours(self):
+        self.output.mkdir()
+        (self.output / "thesis.txt").write_text("precious")
+        self.refused_place(USAGE, self.output, self.output, "--force", "awq_manifest.json")
+        self.refused_place(USAGE, self.text, self.text, "--force")
+        (self.folder / "link").symlink_to(self.output, target_is_directory=True)
+        self.refused_place(USAGE, self.folder / "link", self.output, "--force")
+
+    @unittest.skipUnless(MOUNTS, NO_MOUNTS)
+    def test_output_is_a_mount_point(self):
+        # As a container's volume is: nothing can be renamed to it, and that should not show after hours.
+        self.output.mkdir()
+        for mount in ('mount --bind "$2" "$2"', 'mount -t tmpfs none "$2"'):
+            with self.subTest(mount):
+                result = shell(mount + ' && exec "$0" quantize "$1" -o "$2" --group-size 32 --calib "$3" --calib-samples 16',
+                               self.model, self.output, self.text)
+                self.check_message(result, USAGE, self.output, "mount point")
+        self.assertEqual(leftovers(self.output), ["out"])
+
     def test_output_is_a_broken_link(self):
         self.output.symlink_to(self.folder / "nowhere")
         self.check_message(self.quantize(), USAGE, self.output)
@@ -678,51 +701,85 @@ class Places(Refusals):
 
 
 class FullDisk(Refusals):
-    """The disk fills at different moments: never an output under the final name, always the reason, and --resume works."""
+    """The disk fills at different moments: never an output under the final name, always the reason, and --resume goes
+    on from there."""
 
-    def script(self, *flags):
-        # The manifest is looked at inside: the mount ends with the namespace.
-        return ('mount -t tmpfs -o size=$4 none "$2" && mkdir "$2/room" && '
-                '"$0" quantize "$1" -o "$2/room/out" --group-size 32 --calib "$3" --calib-samples 16 ' + " ".join(flags) +
-                '; status=$?; ls "$2/room" >&2; if [ $status != 0 ]; then test ! -e "$2/room/out" || exit 99; fi; exit $status')
+    # Arguments: model, mount point, text, size, larger size, an output that is known to be good.
+    PREPARE = """
+      quantize() { "$AWQ" quantize "$MODEL" -o "$PLACE/out" --group-size 32 --calib "$TEXT" --calib-samples 16 "$@"; }
+      check() {
+        for file in "$GOOD"/*; do
+          name=${file##*/}
+          if [ $name != awq_run.json ]; then cmp "$file" "$PLACE/out/$name" || exit 99; fi
+        done
+      }
+      AWQ="$0" MODEL="$1" PLACE="$2" TEXT="$3" GOOD="$6"
+      mount -t tmpfs -o size=$4 none "$PLACE" || exit 95
+    """
+
+    def prepare(self):
+        make_model(self.model, num_hidden_layers=3)
+        self.place = self.folder / "place"
+        self.place.mkdir()
+        self.good = self.folder / "good"
+        self.check_ok(awq("quantize", self.model, "-o", self.good, "--group-size", 32, "--calib", self.text, "--calib-samples", 16))
+        hidden_states = 2 * 16 * 64 * 64 * 2  # two boundaries, blocks, tokens, width, bytes
+        return sum(path.stat().st_size for path in self.good.iterdir()) + hidden_states
+
+    def limited(self, script, size, larger):
+        return shell(self.PREPARE + script, self.model, self.place, self.text, int(size), int(larger), self.good)
 
     @unittest.skipUnless(MOUNTS, NO_MOUNTS)
     def test_every_size(self):
-        make_model(self.model, num_hidden_layers=3)
-        place = self.folder / "place"
-        place.mkdir()
-        seen = set()
-        for kilobytes in (4, 64, 200, 400, 472, 480, 488, 496, 504, 512, 520, 528, 536, 560, 600, 1000, 3000):
-            with self.subTest(kilobytes):
-                result = shell(self.script(), self.model, place, self.text, f"{kilobytes}k")
+        total = self.prepare()
+        script = """
+          quantize
+          status=$?
+          if [ $status != 0 ]; then
+            [ ! -e "$PLACE/out" ] || exit 98
+            if [ -e "$PLACE/out.awq-partial" ]; then echo kept >&2; fi
+            mount -o remount,size=$5 "$PLACE"
+            quantize --resume 2>/dev/null || exit 97
+          fi
+          check
+          exit $status
+        """
+        places, seen = set(), set()
+        for share in (0.01, 0.2, 0.5, 0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.1, 1.2, 1.5):
+            with self.subTest(share):
+                # A quarter of the size is not enough for a second copy: --resume has to use what is there.
+                result = self.limited(script, share * total, 1.25 * total)
                 seen.add(result.status)
                 self.assertIn(result.status, (0, STORAGE), result.err)
                 if result.status == STORAGE:
                     ours = [line for line in result.err.splitlines() if line.startswith("awq: ")]
                     self.assertEqual(len(ours), 1, result.err)
-                    self.assertIn(str(place), ours[0])
+                    self.assertIn(str(self.place), ours[0])
+                    places.add(ours[0].split(": ")[1])
         self.assertEqual(seen, {0, STORAGE})
+        self.assertGreaterEqual(len(places), 4, places)
 
     @unittest.skipUnless(MOUNTS, NO_MOUNTS)
-    def test_file_system_fills_during_the_run(self):
-        # A file takes the room that the plan counted on, then goes away: --resume finishes.
-        make_model(self.model, num_hidden_layers=4)
-        place = self.folder / "place"
-        place.mkdir()
-        script = ('mount -t tmpfs -o size=3m none "$2" && '
-                  'run() { "$0" quantize "$1" -o "$2/out" --group-size 32 --calib "$3" --calib-samples 16 --threads 2 "$@"; }; '
-                  'quantize() { "$AWQ" quantize "$MODEL" -o "$PLACE/out" --group-size 32 --calib "$TEXT" --calib-samples 16 "$@"; }; '
-                  'AWQ="$0" MODEL="$1" PLACE="$2" TEXT="$3"; '
-                  'quantize & pid=$!; '
-                  'while [ ! -s "$PLACE/out.awq-partial/journal" ]; do kill -0 $pid || break; done; '
-                  'head -c 4m /dev/zero > "$PLACE/hog" 2>/dev/null; wait $pid; first=$?; rm "$PLACE/hog"; '
-                  'echo "first $first" >&2; '
-                  'if [ $first != 0 ]; then test ! -e "$PLACE/out" || exit 98; quantize --resume 2>/dev/null || exit 97; fi; '
-                  'test -e "$PLACE/out/awq_manifest.json" || exit 96')
+    def test_others_fill_the_disk(self):
+        # A file takes the room that the run counted on, then goes away.
+        total = self.prepare()
+        script = """
+          quantize & pid=$!
+          while [ ! -s "$PLACE/out.awq-partial/journal" ] && kill -0 $pid 2>/dev/null; do :; done
+          head -c 100m /dev/zero > "$PLACE/hog" 2>/dev/null
+          wait $pid
+          status=$?
+          rm "$PLACE/hog"
+          if [ $status != 0 ]; then
+            [ ! -e "$PLACE/out" ] || exit 98
+            quantize --resume 2>/dev/null || exit 97
+          fi
+          check
+          exit $status
+        """
         for _ in range(3):
-            result = shell(script, self.model, place, self.text)
-            self.assertEqual(result.status, 0, result.err)
-            self.assertTrue("first 4" in result.err or "first 0" in result.err, result.err)
+            result = self.limited(script, 3 * total, 0)
+            self.assertIn(result.status, (0, STORAGE), result.err)
 
     def test_standard_output_is_full(self):
         make_model(self.model)

@@ -1,0 +1,166 @@
+#include "ops/linear.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "base/cpu_features.h"
+#include "quant/group_quant.h"
+#include "support/random.h"
+#include "tensor/convert.h"
+#include "tolerances.h"
+
+namespace awq::ops {
+namespace {
+
+using test::random_floats;
+using test::to_buffer;
+
+/// y = x W^T + bias in binary64, with the sum of magnitudes that bounds the rounding errors.
+struct Expected {
+  std::vector<double> y, magnitude;
+};
+Expected multiply(const std::vector<float>& x, const std::vector<float>& w, const std::vector<float>& bias,
+                  std::size_t m, std::size_t n, std::size_t k) {
+  Expected out{std::vector<double>(m * n), std::vector<double>(m * n)};
+  for (std::size_t i = 0; i < m; ++i) {
+    for (std::size_t j = 0; j < n; ++j) {
+      double sum = bias.empty() ? 0 : bias[j];
+      double magnitude = std::fabs(sum);
+      for (std::size_t p = 0; p < k; ++p) {
+        const double product = static_cast<double>(x[i * k + p]) * w[j * k + p];
+        sum += product;
+        magnitude += std::fabs(product);
+      }
+      out.y[i * n + j] = sum;
+      out.magnitude[i * n + j] = magnitude;
+    }
+  }
+  return out;
+}
+
+double dot_bound(double magnitude, std::size_t k) {
+  return magnitude * 0x1p-24 * (tolerance::kDotSigmas * std::sqrt(static_cast<double>(k)) + tolerance::kDotFloor);
+}
+
+void expect_forward(const Linear& linear, const std::vector<float>& weights, const std::vector<float>& bias,
+                    double extra_per_magnitude, Precision precision, const char* name) {
+  const std::size_t n = linear.out_features();
+  const std::size_t k = linear.in_features();
+  constexpr std::size_t kMost = 40;
+  const std::vector<float> x = random_floats(k, kMost * k);
+  const Expected expected = multiply(x, weights, bias, kMost, n, k);
+  for (std::size_t m = 1; m <= kMost; ++m) {
+    std::vector<float> y(m * n, std::nanf(""));
+    linear.forward(x.data(), static_cast<std::int64_t>(m), y.data(), precision);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      const double bound = dot_bound(expected.magnitude[i], k) + extra_per_magnitude * expected.magnitude[i];
+      ASSERT_NEAR(y[i], expected.y[i], bound) << name << " m " << m << " n " << n << " k " << k << " at " << i;
+    }
+  }
+}
+
+struct Shape {
+  std::size_t n, k;
+};
+constexpr Shape kShapes[] = {{1, 32}, {7, 96}, {33, 172}, {300, 64}, {64, 384}};
+
+TEST(Linear, DenseForwardOfAllTypes) {
+  for (const Shape& shape : kShapes) {
+    for (const bool with_bias : {false, true}) {
+      const std::vector<float> bias = with_bias ? random_floats(9, shape.n) : std::vector<float>();
+      for (const DType dtype : {DType::kF32, DType::kF16, DType::kBf16}) {
+        std::vector<float> weights = random_floats(shape.n, shape.n * shape.k);
+        AlignedBuffer<std::byte> stored(weights.size() * dtype_bits(dtype) / 8);
+        narrow_from_float(dtype, weights, stored.span());
+        widen_to_float(dtype, stored.span(), weights);
+        const Linear linear(shape.n, shape.k, dtype, std::move(stored), to_buffer(bias));
+        EXPECT_EQ(linear.dtype(), dtype);
+        expect_forward(linear, weights, bias, 0, Precision::kF32, "dense");
+        const bool rounds = dtype == DType::kBf16 && has_native_bf16();
+        expect_forward(linear, weights, bias, rounds ? tolerance::kBf16Product : 0, Precision::kBf16, "dense bf16");
+      }
+    }
+  }
+}
+
+TEST(Linear, QuantizedForwardOfAllWidths) {
+  for (const Shape& shape : kShapes) {
+    for (const int bits : {2, 3, 4, 8}) {
+      for (const std::int64_t group_size : {std::int64_t{32}, std::int64_t{64}, std::int64_t{-1}}) {
+        const quant::Scheme scheme{.bits = bits, .group_size = group_size};
+        if (shape.k % quant::resolved_group_size(scheme, shape.k) != 0) continue;
+        const std::vector<float> source = random_floats(shape.k, shape.n * shape.k);
+        const auto tensor = quant::round_to_nearest(source.data(), shape.n, shape.k, scheme, DType::kF16);
+        std::vector<float> weights(source.size());
+        quant::dequantize(tensor, weights.data());
+        const std::vector<float> bias = random_floats(10, shape.n);
+        const Linear linear(tensor, to_buffer(bias));
+        // The kernel subtracts zero_point * sum(x) at the end, so the codes themselves, up to 2^bits / |w| times as
+        // large as the weights, are what is rounded; for 4 bits and less that is below 16 times the floor.
+        expect_forward(linear, weights, bias, tolerance::kCodeProducts, Precision::kF32, "u4");
+        expect_forward(linear, weights, bias, tolerance::kCodeProducts, Precision::kBf16, "u4 bf16");
+      }
+    }
+  }
+}
+
+TEST(Linear, GroupIndexAndZeroPointSixteen) {
+  // What GPTQ files may hold: groups out of order, and a stored zero point of 15 that means 16.
+  quant::QuantizedTensor tensor = quant::make_tensor(5, 64, {.bits = 4, .group_size = 32}, DType::kF16);
+  for (std::size_t i = 0; i < tensor.codes.size(); ++i)
+    tensor.codes[i] = static_cast<std::uint8_t>(random_bits(1, i) % 16);
+  for (std::size_t i = 0; i < tensor.scales.size(); ++i) {
+    tensor.scales[i] = 0.1F * static_cast<float>(i + 1);
+    tensor.zero_points[i] = static_cast<std::uint8_t>(i % 2 == 0 ? 16 : 3);
+  }
+  for (const bool with_index : {false, true}) {
+    if (with_index) {
+      for (std::int32_t k = 0; k < 64; ++k) tensor.group_index.push_back(k % 2);
+    }
+    std::vector<float> weights(5 * 64);
+    quant::dequantize(tensor, weights.data());
+    expect_forward(Linear(tensor, {}), weights, {}, tolerance::kCodeProducts, Precision::kF32, "gptq");
+  }
+}
+
+TEST(Linear, ExpandRowsIsTheDefinition) {
+  const std::vector<float> source = random_floats(4, 9 * 96);
+  const auto tensor = quant::round_to_nearest(source.data(), 9, 96, {.bits = 4, .group_size = 32}, DType::kBf16);
+  std::vector<float> expected(source.size());
+  quant::dequantize(tensor, expected.data());
+  const Linear linear(tensor, {});
+  std::vector<float> rows(3 * 96);
+  linear.expand_rows(2, 5, rows.data());
+  for (std::size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i], expected[2 * 96 + i]);
+}
+
+TEST(Linear, WeightsComeBack) {
+  const std::vector<float> weights = random_floats(1, 6);
+  AlignedBuffer<std::byte> stored(weights.size() * sizeof(float));
+  narrow_from_float(DType::kF32, weights, stored.span());
+  Linear linear(2, 3, DType::kF32, std::move(stored), to_buffer(std::vector<float>{1, 2}));
+  EXPECT_FALSE(linear.empty());
+  EXPECT_EQ(linear.resident_bytes(), 6 * sizeof(float) + 2 * sizeof(float));
+  std::vector<float> back(6);
+  widen_to_float(DType::kF32, linear.take_weight().span(), back);
+  EXPECT_EQ(back, weights);
+  EXPECT_EQ(linear.take_bias().size(), 2U);
+  EXPECT_TRUE(Linear().empty());
+}
+
+TEST(Linear, SelectionNamesTheReasonOfEachRow) {
+  kernels::LinearArgs args{.m = 1, .n = 4, .k = 40};
+  args.group_size = 20;
+  const kernels::LinearKernel& chosen = select_linear(kernels::WeightKind::kU4, args);
+  EXPECT_EQ(linear_objection(chosen, args), nullptr);
+  for (const kernels::LinearKernel* row = kernels::linear_kernels_cpu(); row != nullptr && row->name != nullptr;
+       ++row) {
+    if (row->kind != kernels::WeightKind::kU4 || row->name == chosen.name) break;
+    EXPECT_NE(linear_objection(*row, args), nullptr) << row->name;
+  }
+}
+
+}  // namespace
+}  // namespace awq::ops
