@@ -18,8 +18,6 @@ inline constexpr double kRealLogits = 1e-4;
 inline constexpr double kMeanNll = 2e-6;
 /// The same where the golden value itself was computed in float32.
 inline constexpr double kMeanNllFloat32 = 2e-5;
-/// Mean NLL of windows that are cut as another program cut them, so that a few tokens at the seams may differ.
-inline constexpr double kMeanNllRounded = 5e-6;
 
 /// The same tokens through the same weights in other batches: only the order of sums differs, and with it at most what
 /// the distance of two float32 engines is.
@@ -44,10 +42,22 @@ inline constexpr double kAttention = 2e-5;
 /// relative errors of u per weight, which the layers after it carry on as they do any other rounding.
 inline constexpr double kFoldedHidden = 1e-5;
 
+/// Output error of a searched and folded layer with 8-bit weights, as a multiple of that of plain rounding: the search
+/// makes each linear's error smaller, but their sum through softmax and products may grow a little by chance. A factor
+/// that was folded on one side only would give an error of the output's own size, twenty-five times as much.
+inline constexpr double kFoldedNoise = 1.5;
+
 /// trace(D H D^T) in binary32 products with binary64 sums: relative to the sum of magnitudes.
 inline constexpr double kTrace = 1e-5;
 /// The same with H and D in bf16: about 2e-4 on correlated inputs; far from enough to reorder scale candidates.
 inline constexpr double kTraceBf16 = 2e-3;
+
+/// trace(D H D^T) as a part of itself, for the rounding errors of a real linear: the magnitudes that kTrace refers to
+/// are up to 100 times the sum, because errors of correlated inputs cancel.
+inline constexpr double kTraceOfItself = 1e-3;
+
+/// Sums in binary64 of a few thousand numbers below 1000.
+inline constexpr double kDoubleSum = 1e-9;
 
 /// A Gram matrix of T rows in binary32, relative to sqrt(H_ii * H_jj).
 inline constexpr double kGram = 1e-5;

@@ -149,7 +149,8 @@ void write_manifest(const std::filesystem::path& folder) {
   std::map<std::string, file::OrderedJson> rows;  // sorted, whatever order the folder lists them in
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (name == "awq_manifest.json" || name == "awq_run.json") continue;
+    // The manifest itself, what differs from run to run, and what an interrupted write of either left behind.
+    if (name.starts_with("awq_manifest.json") || name.starts_with("awq_run.json")) continue;
     rows[name] = {{"size_bytes", std::filesystem::file_size(entry.path())},
                   {"sha256", file::sha256_file(entry.path())}};
   }

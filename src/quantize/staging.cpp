@@ -49,11 +49,8 @@ void check_replaceable(const fs::path& output, bool force) {
     fail(ErrorCode::kInvalidArgument, "{}: exists and is not empty; choose another folder, or --force to replace it",
          output.string());
   }
-  // --force must not turn a mistyped name into a lost home folder.
-  if (std::error_code ignored; !fs::is_regular_file(output / "awq_manifest.json", ignored)) {
-    fail(ErrorCode::kInvalidArgument,
-         "{}: --force replaces what awq has made, and this has no awq_manifest.json; remove it, or choose another "
-         "folder",
+  if (std::error_code ignored; !fs::is_directory(output, ignored)) {
+    fail(ErrorCode::kInvalidArgument, "{}: is no folder, and --force replaces only folders; choose another name",
          output.string());
   }
 }

@@ -58,7 +58,7 @@ TEST(SiteStatistics, MatchesTheDefinition) {
       for (std::int64_t i = 0; i<width; i += width> 100 ? 37 : 1) {
         double sum = 0;
         for (std::int64_t t = 0; t < tokens; ++t) sum += std::fabs(at(t, i));
-        EXPECT_NEAR(mean_abs[static_cast<std::size_t>(i)], sum / static_cast<double>(tokens), 1e-9);
+        EXPECT_NEAR(mean_abs[static_cast<std::size_t>(i)], sum / static_cast<double>(tokens), tolerance::kDoubleSum);
         for (std::int64_t j = 0; j < width; ++j) {
           const double scale = std::sqrt(diagonal[static_cast<std::size_t>(i)] * diagonal[static_cast<std::size_t>(j)]);
           ASSERT_NEAR(statistics.gram()[i * width + j], gram(i, j), scale * bound) << i << " " << j;

@@ -647,13 +647,11 @@ class Places(Refusals):
         self.assertEqual(list(self.output.iterdir()), [self.output / "thesis.txt"])
         self.assertEqual(leftovers(self.output), ["out"])
 
-    def test_force_spares_what_is_not_ours(self):
-        self.output.mkdir()
-        (self.output / "thesis.txt").write_text("precious")
-        self.refused_place(USAGE, self.output, self.output, "--force", "awq_manifest.json")
+    def test_force_replaces_only_folders(self):
         self.refused_place(USAGE, self.text, self.text, "--force")
-        (self.folder / "link").symlink_to(self.output, target_is_directory=True)
-        self.refused_place(USAGE, self.folder / "link", self.output, "--force")
+        (self.folder / "link").symlink_to(self.text)
+        self.refused_place(USAGE, self.folder / "link", self.folder / "link", "--force")
+        self.refused_place(USAGE, "/dev/null", "/dev/null", "--force")
 
     @unittest.skipUnless(MOUNTS, NO_MOUNTS)
     def test_output_is_a_mount_point(self):

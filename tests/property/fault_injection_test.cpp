@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 using test::TinyQuantize;
 
 /// Counts the calls and makes some of them fail.
-class FaultySystem : public file::System {
+class FaultySystem : public test::UnsyncedSystem {
  public:
   enum class Mode {
     kOnce,       ///< one call fails
@@ -45,8 +45,7 @@ class FaultySystem : public file::System {
     if (fails()) return -1;
     return System::pwrite(fd, from, shortened(bytes), offset);
   }
-  // Not really synced: the tests would take minutes, and the power stays on.
-  int fsync(int) override { return fails() ? -1 : 0; }
+  int fsync(int fd) override { return fails() ? -1 : UnsyncedSystem::fsync(fd); }
   int fstat(int fd, struct stat* out) override { return fails() ? -1 : System::fstat(fd, out); }
   int allocate(int fd, std::int64_t bytes) override { return fails() ? -1 : System::allocate(fd, bytes); }
   int truncate(int fd, std::int64_t bytes) override { return fails() ? -1 : System::truncate(fd, bytes); }
@@ -91,7 +90,6 @@ class Faults : public testing::Test {
   static QuantizeOptions options_of(const TinyQuantize& tiny) {
     QuantizeOptions options = tiny.options();
     options.max_shard_bytes = 30000;  // several files, and an index
-    options.threads = 1;
     return options;
   }
 
@@ -112,8 +110,8 @@ class Faults : public testing::Test {
   }
 
   static void resume(QuantizeOptions options) {
-    FaultySystem fast(-1, Mode::kOnce, 0);
-    const file::ScopedSystem scope(fast);
+    test::UnsyncedSystem unsynced;
+    const file::ScopedSystem scope(unsynced);
     options.resume = true;
     quantize_model(options);
   }
@@ -128,18 +126,18 @@ class Faults : public testing::Test {
       failed += error_seen ? 1 : 0;
       // The name is given by one rename at the end: what carries it is complete, whatever failed afterwards.
       if (fs::exists(tiny.output())) {
-        ASSERT_EQ(tiny.published(), expected_);
+        ASSERT_EQ(test::difference(tiny.published(), expected_), "");
       } else {
         ASSERT_TRUE(error_seen) << "no output and no error";
       }
       ASSERT_NO_THROW(resume(options));
-      ASSERT_EQ(tiny.published(), expected_);
+      ASSERT_EQ(test::difference(tiny.published(), expected_), "");
       ASSERT_FALSE(fs::exists(tiny.staging()));
     }
     EXPECT_GT(failed, 0);
   }
 
-  std::map<std::string, std::string> expected_;
+  test::Files expected_;
   std::int64_t calls_ = 0;
 };
 
@@ -153,16 +151,20 @@ TEST_F(Faults, ShortTransfersChangeNothing) {
   for (std::int64_t at = 0; at < calls_; at += 5) {
     const TinyQuantize tiny;
     EXPECT_FALSE(run_with_fault(options_of(tiny), at, Mode::kShort, 0));
-    ASSERT_EQ(tiny.published(), expected_) << at;
+    ASSERT_EQ(test::difference(tiny.published(), expected_), "") << at;
   }
+}
+
+void make_old_output(const TinyQuantize& tiny) {
+  fs::create_directory(tiny.output());
+  test::write_bytes(tiny.output() / "awq_manifest.json", "old");  // what awq made may be replaced by force
 }
 
 TEST_F(Faults, ReplacingAnOutputKeepsTheOldOneUntilTheEnd) {
   const TinyQuantize reference;
   std::int64_t calls = 0;
   {
-    fs::create_directory(reference.output());
-    test::write_bytes(reference.output() / "old", "old");
+    make_old_output(reference);
     FaultySystem counting(-1, Mode::kOnce, 0);
     const file::ScopedSystem scope(counting);
     QuantizeOptions options = options_of(reference);
@@ -174,16 +176,15 @@ TEST_F(Faults, ReplacingAnOutputKeepsTheOldOneUntilTheEnd) {
   for (std::int64_t at = std::max<std::int64_t>(0, calls - 60); at < calls; ++at) {
     SCOPED_TRACE("call " + std::to_string(at) + " of " + std::to_string(calls));
     const TinyQuantize tiny;
-    fs::create_directory(tiny.output());
-    test::write_bytes(tiny.output() / "old", "old");
+    make_old_output(tiny);
     QuantizeOptions options = options_of(tiny);
     options.force = true;
     run_with_fault(options, at, Mode::kOnce, EIO);
     const auto found = tiny.published();
-    const bool old = found.size() == 1 && found.contains("old");
+    const bool old = found == test::Files{{"awq_manifest.json", "old"}};
     EXPECT_TRUE(old || found == expected_) << "neither the old output nor the new one";
     resume(options);
-    EXPECT_EQ(tiny.published(), expected_);
+    EXPECT_EQ(test::difference(tiny.published(), expected_), "");
   }
 }
 

@@ -6,10 +6,32 @@
 
 #include "awq/quantizer.h"
 #include "base/random.h"
+#include "file/system.h"
 #include "support/checkpoints.h"
 #include "support/temp_folder.h"
 
 namespace awq::test {
+
+using Files = std::map<std::string, std::string>;
+
+/// Names of the files that are not the same in both; readable where the bytes would not be.
+inline std::string difference(const Files& a, const Files& b) {
+  std::string out;
+  for (const auto& [name, bytes] : a) {
+    if (!b.contains(name)) out += name + " is new; ";
+    if (b.contains(name) && b.at(name) != bytes) out += name + " differs; ";
+  }
+  for (const auto& [name, bytes] : b) {
+    if (!a.contains(name)) out += name + " is missing; ";
+  }
+  return out;
+}
+
+/// Real files without the waiting for the disk: the tests would take minutes, and the power stays on.
+class UnsyncedSystem : public file::System {
+ public:
+  int fsync(int) override { return 0; }
+};
 
 /// A golden model with a tokenizer and a calibration text, in a folder of its own, ready to be quantized in a few
 /// milliseconds.
@@ -35,12 +57,13 @@ class TinyQuantize {
     out.calibration = folder_ / "text.txt";
     out.calibration_samples = 16;
     out.calibration_seqlen = 16;
+    out.threads = 1;  // more would wait for each other longer than they work
     return out;
   }
 
   /// Name and bytes of every file that has to be the same for the same input.
-  std::map<std::string, std::string> published() const {
-    std::map<std::string, std::string> out;
+  Files published() const {
+    Files out;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(output())) {
       const std::string name = entry.path().filename().string();
       if (entry.is_regular_file() && name != "awq_run.json") out[name] = read_bytes(entry.path());
