@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <optional>
@@ -64,7 +65,7 @@ std::optional<int> container_quota() {
   double period = 0;
   if (!(file >> quota >> period) || quota == "max" || period <= 0) return std::nullopt;
   const double processors = std::strtod(quota.c_str(), nullptr) / period;
-  return std::max(1, static_cast<int>(processors + 0.5));
+  return std::max(1, static_cast<int>(std::lround(processors)));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -17,6 +18,10 @@ namespace awq::quantize {
 namespace {
 
 using test::random_floats;
+
+struct Size {
+  std::int64_t rows, width;
+};
 
 std::vector<ops::Precision> precisions() {
   if (has_native_bf16()) return {ops::Precision::kF32, ops::Precision::kBf16};
@@ -35,7 +40,9 @@ std::vector<float> activations(std::int64_t tokens, std::int64_t width) {
 TEST(SiteStatistics, MatchesTheDefinition) {
   for (const ops::Precision precision : precisions()) {
     // 1030 channels: more than one block of columns.
-    for (const auto& [width, tokens] : {std::pair<std::int64_t, std::int64_t>{5, 40}, {64, 200}, {1030, 24}}) {
+    for (const Size& size : {Size{40, 5}, Size{200, 64}, Size{24, 1030}}) {
+      const std::int64_t tokens = size.rows;
+      const std::int64_t width = size.width;
       const std::vector<float> x = activations(tokens, width);
       SiteStatistics statistics(width, precision);
       for (std::int64_t begin = 0; begin < tokens; begin += 13) {
@@ -84,7 +91,9 @@ TEST(SiteStatistics, ActivationsThatOverflowAreNamed) {
 TEST(QuadraticForm, MatchesTheDefinition) {
   for (const ops::Precision precision : precisions()) {
     // More rows than a chunk and more columns than a block.
-    for (const auto& [width, rows] : {std::pair<std::int64_t, std::int64_t>{3, 2}, {64, 33}, {520, 20}, {40, 1030}}) {
+    for (const Size& size : {Size{2, 3}, Size{33, 64}, Size{20, 520}, Size{1030, 40}}) {
+      const std::int64_t rows = size.rows;
+      const std::int64_t width = size.width;
       const std::vector<float> x = activations(2 * width, width);
       SiteStatistics statistics(width, ops::Precision::kF32);
       statistics.add(x.data(), 2 * width);
