@@ -156,7 +156,7 @@ TEST(LinearKernels, RowsDoNotDependOnTheBatchOrTheSplit) {
       Problem alone(row->kind, kMaxRows, 37, 192, 64, true, 42);
       alone.args.m = 1;
       alone.args.x += m * 192;
-      alone.args.x_group_sums += m * 3;
+      if (row->kind == WeightKind::kU4) alone.args.x_group_sums += m * 3;
       const std::vector<float> y = alone.run(*row);
       for (std::size_t n = 0; n < 37; ++n) {
         ASSERT_EQ(y[n], whole[static_cast<std::size_t>(m) * 37 + n]) << row->name << " row " << m;

@@ -123,8 +123,8 @@ TEST(GroupQuant, SymmetricZeroPointIsTheMiddle) {
   }
 }
 
-/// The worked example of the AWQ file format (reference/awq.md 3.3), with F16 scales. Rows 2, 3 and 6 have one sign:
-/// there the range is extended to zero, which the example's own arithmetic does not do.
+/// Eight rows worked out by hand from AutoAWQ's formulas, with F16 scales. Rows 2, 3 and 6 have one sign: there the
+/// range is extended to zero, which AutoAWQ does not do.
 TEST(GroupQuant, WorkedExample) {
   struct Row {
     std::vector<float> weights;

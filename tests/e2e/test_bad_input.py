@@ -7,10 +7,9 @@ import shutil
 import struct
 import subprocess
 import unittest
-from pathlib import Path
 
-from support import (BAD_INPUT, BINARY, BOS, STORAGE, USAGE, VOCAB, Case, awq, byte_alphabet, can_mount, command, encode, leftovers,
-                     make_config, make_model, make_text, make_tokenizer, run_tests, shell, write_json, write_safetensors)
+from support import (BAD_INPUT, STORAGE, USAGE, VOCAB, Case, awq, byte_alphabet, can_mount, command, encode, leftovers,
+                     make_config, make_model, make_text, make_tokenizer, run_tests, shell, write_json)
 
 MOUNTS = can_mount()
 NO_MOUNTS = "this machine does not let a test mount file systems (unshare -rm)"
@@ -29,7 +28,9 @@ class Refusals(Case):
         given = {flag.split("=")[0] for flag in flags}
         usual = {"--group-size": 32, "--calib": self.text, "--calib-samples": 16, "--threads": 2}
         usual = [f"{name}={value}" for name, value in usual.items() if name not in given]
-        return awq("quantize", model or self.model, "-o", self.output if output is None else output, *usual, *flags, **how)
+        return awq(
+            "quantize", model or self.model, "-o", self.output if output is None else output, *usual, *flags, **how
+        )
 
     def refused(self, status, *words, flags=(), alone=True, **how):
         """quantize refuses and leaves nothing."""
@@ -44,7 +45,11 @@ class Weights(Refusals):
 
     def refused_everywhere(self, *words):
         self.refused(BAD_INPUT, *words)
-        for args in (["inspect", self.model], ["eval", self.model, "--text", self.text], ["run", self.model, "-p", "x", "-n", 1]):
+        for args in (
+            ["inspect", self.model],
+            ["eval", self.model, "--text", self.text],
+            ["run", self.model, "-p", "x", "-n", 1],
+        ):
             self.check_message(awq(*args), BAD_INPUT, *words)
 
     def with_header(self, change, *words):
@@ -242,7 +247,11 @@ class Numbers(Refusals):
     def test_run_and_eval(self):
         def poison(tensors):
             kind, shape, blob = tensors["model.layers.1.mlp.up_proj.weight"]
-            tensors["model.layers.1.mlp.up_proj.weight"] = (kind, shape, encode([float("nan")] * (len(blob) // 4), kind))
+            tensors["model.layers.1.mlp.up_proj.weight"] = (
+                kind,
+                shape,
+                encode([float("nan")] * (len(blob) // 4), kind),
+            )
         make_model(self.model, edit_tensors=poison)
         self.check_message(awq("eval", self.model, "--text", self.text), BAD_INPUT, alone=False)
         self.check_message(awq("run", self.model, "-p", "x", "-n", 1, "--json"), BAD_INPUT)
@@ -287,7 +296,15 @@ class Shards(Refusals):
         self.refused(BAD_INPUT, "index.json", "model.safetensors")
 
     def test_index_damaged(self):
-        for text in ("", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {}}', '{"weight_map": {"a": 1}}', "{" * 100000):
+        for text in (
+            "",
+            "[]",
+            "{}",
+            '{"weight_map": 3}',
+            '{"weight_map": {}}',
+            '{"weight_map": {"a": 1}}',
+            "{" * 100000,
+        ):
             with self.subTest(text[:30]):
                 self.index.write_text(text)
                 self.refused(BAD_INPUT, "index.json")
@@ -337,7 +354,9 @@ class Config(Refusals):
 
     def test_heads_do_not_divide(self):
         self.refused_config("config.json", "num_attention_heads", "num_key_value_heads", num_key_value_heads=3)
-        self.refused_config("config.json", "hidden_size", "num_attention_heads", num_attention_heads=5, num_key_value_heads=5)
+        self.refused_config(
+            "config.json", "hidden_size", "num_attention_heads", num_attention_heads=5, num_key_value_heads=5
+        )
 
     def test_sizes_out_of_range(self):
         for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size",
@@ -512,12 +531,31 @@ class Flags(Refusals):
         make_model(self.model)
 
     def test_values(self):
-        for flag, value in (("--group-size", 7), ("--group-size", 0), ("--group-size", -2), ("--bits", 5), ("--bits", 0),
-                            ("--bits", -4), ("--method", "gptq"), ("--method", ""), ("--format", "gguf"), ("--format", "gptq"),
-                            ("--threads", -1), ("--threads", 100000), ("--device", "tpu"),
-                            ("--max-shard-size", 0), ("--max-shard-size", -1), ("--max-shard-size", "nan"),
-                            ("--max-shard-size", "big"), ("--bits", "four"), ("--bits", 4.5), ("--bits", ""), ("--seed", -1),
-                            ("--threads", 1 << 40), ("--bits", 1 << 40)):
+        for flag, value in (
+            ("--group-size", 7),
+            ("--group-size", 0),
+            ("--group-size", -2),
+            ("--bits", 5),
+            ("--bits", 0),
+            ("--bits", -4),
+            ("--method", "gptq"),
+            ("--method", ""),
+            ("--format", "gguf"),
+            ("--format", "gptq"),
+            ("--threads", -1),
+            ("--threads", 100000),
+            ("--device", "tpu"),
+            ("--max-shard-size", 0),
+            ("--max-shard-size", -1),
+            ("--max-shard-size", "nan"),
+            ("--max-shard-size", "big"),
+            ("--bits", "four"),
+            ("--bits", 4.5),
+            ("--bits", ""),
+            ("--seed", -1),
+            ("--threads", 1 << 40),
+            ("--bits", 1 << 40),
+        ):
             with self.subTest(flag=flag, value=value):
                 self.refused(USAGE, flag, flags=[f"{flag}={value}"])
 
@@ -536,8 +574,13 @@ class Flags(Refusals):
         self.refused(BAD_INPUT, "nothing is left to quantize", flags=["--skip", "*"])
 
     def test_unknown_flag(self):
-        for args in (["quantize", self.model, "-o", self.output, "--gruop-size", 64], ["eval", self.model, "--txt", "x"],
-                     ["run", self.model, "--nosuch"], ["inspect", self.model, "extra", "words"], ["inspect", "--frobnicate"]):
+        for args in (
+            ["quantize", self.model, "-o", self.output, "--gruop-size", 64],
+            ["eval", self.model, "--txt", "x"],
+            ["run", self.model, "--nosuch"],
+            ["inspect", self.model, "extra", "words"],
+            ["inspect", "--frobnicate"],
+        ):
             with self.subTest(args[0]):
                 self.check_message(awq(*args), USAGE)
         self.assertEqual(leftovers(self.output), [])
@@ -554,19 +597,31 @@ class Flags(Refusals):
         self.check_message(awq("quantize", self.model, "-o"), USAGE, "--output")
 
     def test_run(self):
-        for flags, words in ((["-n", "-1"], ["-n"]), (["-n", "0"], ["-n"]), (["-n", "many"], ["many"]),
-                             (["--temperature", "-1"], ["--temperature"]), (["--temperature", "nan"], ["--temperature"]),
-                             (["--temperature", "inf"], ["--temperature"]), (["--top-k", "-1"], ["--top-k"]),
-                             (["--top-p", "0"], ["--top-p"]), (["--top-p", "1.5"], ["--top-p"]), (["--min-p", "-0.1"], ["--min-p"]),
-                             (["--min-p", "nan"], ["--min-p"]), (["--repetition-penalty", "0"], ["--repetition-penalty"]),
-                             (["--repetition-penalty", "inf"], ["--repetition-penalty"]), (["--stop", ""], ["--stop"]),
-                             (["--threads", "-3"], ["--threads"])):
+        for flags, words in (
+            (["-n", "-1"], ["-n"]),
+            (["-n", "0"], ["-n"]),
+            (["-n", "many"], ["many"]),
+            (["--temperature", "-1"], ["--temperature"]),
+            (["--temperature", "nan"], ["--temperature"]),
+            (["--temperature", "inf"], ["--temperature"]),
+            (["--top-k", "-1"], ["--top-k"]),
+            (["--top-p", "0"], ["--top-p"]),
+            (["--top-p", "1.5"], ["--top-p"]),
+            (["--min-p", "-0.1"], ["--min-p"]),
+            (["--min-p", "nan"], ["--min-p"]),
+            (["--repetition-penalty", "0"], ["--repetition-penalty"]),
+            (["--repetition-penalty", "inf"], ["--repetition-penalty"]),
+            (["--stop", ""], ["--stop"]),
+            (["--threads", "-3"], ["--threads"]),
+        ):
             with self.subTest(flags):
                 self.check_message(awq("run", self.model, "-p", "the", *flags), USAGE, *words)
 
     def test_prompt(self):
         self.check_message(awq("run", self.model, "-p", "word " * 100, "-n", 4, "--json"), USAGE, "64")
-        self.check_message(awq("run", self.model, "--prompt-ids", "1,2,9999", "-n", 4), USAGE, "--prompt-ids", "9999", VOCAB - 1)
+        self.check_message(
+            awq("run", self.model, "--prompt-ids", "1,2,9999", "-n", 4), USAGE, "--prompt-ids", "9999", VOCAB - 1
+        )
         self.check_message(awq("run", self.model, "--prompt-ids=-1", "-n", 4), USAGE, "--prompt-ids", "-1")
         self.check_message(awq("run", self.model, "--prompt-ids", "one", "-n", 4), USAGE, "one")
         self.check_message(awq("run", self.model, "-f", self.folder / "nowhere", "-n", 4), BAD_INPUT, "nowhere")
@@ -591,13 +646,17 @@ class Flags(Refusals):
         self.check_message(awq("eval", self.model, "--text", self.text, "--ctx", -8), USAGE, "--ctx")
         self.check_message(awq("eval", self.model, "--text", self.text, "--max-tokens", -1), USAGE, "--max-tokens")
         self.check_message(awq("eval", self.model, "--text", self.text, "--simulate-bits", 1), USAGE, "bits")
-        self.check_message(awq("eval", self.model, "--text", self.text, "--simulate-bits", 4, "--group-size", 5), USAGE, "--group-size")
+        self.check_message(
+            awq("eval", self.model, "--text", self.text, "--simulate-bits", 4, "--group-size", 5), USAGE, "--group-size"
+        )
 
     def test_against_another_vocabulary(self):
         other = make_model(self.folder / "other", vocab_size=VOCAB + 64)
         result = awq("eval", self.model, "--text", self.text, "--against", other)
         self.check_message(result, USAGE, VOCAB, VOCAB + 64)
-        self.check_message(awq("eval", self.model, "--text", self.text, "--against", self.folder / "nowhere"), BAD_INPUT, "nowhere")
+        self.check_message(
+            awq("eval", self.model, "--text", self.text, "--against", self.folder / "nowhere"), BAD_INPUT, "nowhere"
+        )
 
 
 class Places(Refusals):
@@ -615,8 +674,14 @@ class Places(Refusals):
 
     def test_output_is_the_model(self):
         (self.folder / "link").symlink_to(self.model, target_is_directory=True)
-        for output in (self.model, f"{self.model}/", self.folder / "link", f"{self.folder}/link/", f"{self.model}/../model",
-                       f"{self.model}/."):
+        for output in (
+            self.model,
+            f"{self.model}/",
+            self.folder / "link",
+            f"{self.folder}/link/",
+            f"{self.model}/../model",
+            f"{self.model}/.",
+        ):
             with self.subTest(output):
                 self.refused_place(USAGE, output, "--output", "the model itself")
         self.refused_place(USAGE, "model", "--output", "the model itself", cwd=self.folder)
@@ -659,8 +724,12 @@ class Places(Refusals):
         self.output.mkdir()
         for mount in ('mount --bind "$2" "$2"', 'mount -t tmpfs none "$2"'):
             with self.subTest(mount):
-                result = shell(mount + ' && exec "$0" quantize "$1" -o "$2" --group-size 32 --calib "$3" --calib-samples 16',
-                               self.model, self.output, self.text)
+                result = shell(
+                    mount + ' && exec "$0" quantize "$1" -o "$2" --group-size 32 --calib "$3" --calib-samples 16',
+                    self.model,
+                    self.output,
+                    self.text,
+                )
                 self.check_message(result, USAGE, self.output, "mount point")
         self.assertEqual(leftovers(self.output), ["out"])
 
@@ -679,7 +748,9 @@ class Places(Refusals):
 
     def test_name_too_long(self):
         self.check_message(self.quantize(output=self.folder / ("x" * 300)), STORAGE, "x" * 300)
-        self.check_message(self.quantize(output=self.folder / ("x" * 250)), STORAGE, "x" * 250)  # fits, but OUT.awq-partial does not
+        self.check_message(
+            self.quantize(output=self.folder / ("x" * 250)), STORAGE, "x" * 250
+        )  # fits, but OUT.awq-partial does not
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["model", "text.txt"])
 
     @unittest.skipUnless(MOUNTS, NO_MOUNTS)
@@ -720,7 +791,11 @@ class FullDisk(Refusals):
         self.place = self.folder / "place"
         self.place.mkdir()
         self.good = self.folder / "good"
-        self.check_ok(awq("quantize", self.model, "-o", self.good, "--group-size", 32, "--calib", self.text, "--calib-samples", 16))
+        self.check_ok(
+            awq(
+                "quantize", self.model, "-o", self.good, "--group-size", 32, "--calib", self.text, "--calib-samples", 16
+            )
+        )
         hidden_states = 2 * 16 * 64 * 64 * 2  # two boundaries, blocks, tokens, width, bytes
         return sum(path.stat().st_size for path in self.good.iterdir()) + hidden_states
 
@@ -782,8 +857,14 @@ class FullDisk(Refusals):
     def test_standard_output_is_full(self):
         make_model(self.model)
         with open("/dev/full", "wb") as full:
-            for args in (["inspect", self.model, "--json"], ["inspect", self.model], ["run", self.model, "-p", "x", "-n", 2],
-                         ["run", self.model, "-p", "x", "-n", 2, "--json"], ["--version"], ["inspect", "--help"]):
+            for args in (
+                ["inspect", self.model, "--json"],
+                ["inspect", self.model],
+                ["run", self.model, "-p", "x", "-n", 2],
+                ["run", self.model, "-p", "x", "-n", 2, "--json"],
+                ["--version"],
+                ["inspect", "--help"],
+            ):
                 with self.subTest(args):
                     done = subprocess.run(command(*args), stdout=full, stderr=subprocess.PIPE, check=False)
                     said = [line for line in done.stderr.decode().splitlines() if line.startswith("awq: ")]
@@ -792,10 +873,27 @@ class FullDisk(Refusals):
 
     def test_standard_output_is_closed(self):
         make_model(self.model)
-        for args in (["inspect", self.model, "--json"], ["run", self.model, "-p", "x", "-n", 2],
-                     ["quantize", self.model, "-o", self.output, "--group-size", 32, "--calib", self.text, "--calib-samples", 16, "--json"]):
+        for args in (
+            ["inspect", self.model, "--json"],
+            ["run", self.model, "-p", "x", "-n", 2],
+            [
+                "quantize",
+                self.model,
+                "-o",
+                self.output,
+                "--group-size",
+                32,
+                "--calib",
+                self.text,
+                "--calib-samples",
+                16,
+                "--json",
+            ],
+        ):
             with self.subTest(args[0]):
-                done = subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', *command(*args)], stderr=subprocess.PIPE, check=False)
+                done = subprocess.run(
+                    ["sh", "-c", 'exec "$0" "$@" >&-', *command(*args)], stderr=subprocess.PIPE, check=False
+                )
                 said = [line for line in done.stderr.decode().splitlines() if line.startswith("awq: ")]
                 self.assertEqual((done.returncode, len(said)), (STORAGE, 1), done.stderr)
         # What was written to files is whole: nothing that was meant for standard output went into one of them.
@@ -803,8 +901,26 @@ class FullDisk(Refusals):
 
     def test_all_streams_closed(self):
         make_model(self.model)
-        done = subprocess.run(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', *command("quantize", self.model, "-o", self.output,
-                               "--group-size", 32, "--calib", self.text, "--calib-samples", 16)], check=False)
+        done = subprocess.run(
+            [
+                "sh",
+                "-c",
+                'exec "$0" "$@" <&- >&- 2>&-',
+                *command(
+                    "quantize",
+                    self.model,
+                    "-o",
+                    self.output,
+                    "--group-size",
+                    32,
+                    "--calib",
+                    self.text,
+                    "--calib-samples",
+                    16,
+                ),
+            ],
+            check=False,
+        )
         self.assertIn(done.returncode, (0, STORAGE))
         self.check_ok(awq("inspect", self.output, "--deep"))
 

@@ -5,13 +5,32 @@ import math
 import os
 import re
 import subprocess
-import sys
-import unittest
 from pathlib import Path
 
-from support import (BAD_INPUT, BINARY, BOS, EOS, SOURCE, USAGE, VOCAB, Case, awq, command, elements, encode, hashes, leftovers,
-                     make_config, make_model, make_text, manifest_problems, random_tensors, read_tensors, run_tests,
-                     tensor_shapes)
+from support import (
+    BAD_INPUT,
+    BINARY,
+    BOS,
+    EOS,
+    SOURCE,
+    USAGE,
+    VOCAB,
+    Case,
+    awq,
+    command,
+    elements,
+    encode,
+    hashes,
+    leftovers,
+    make_config,
+    make_model,
+    make_text,
+    manifest_problems,
+    random_tensors,
+    read_tensors,
+    run_tests,
+    tensor_shapes,
+)
 
 COMMANDS = ("quantize", "eval", "run", "inspect")
 SANITIZED = b"__asan_init" in BINARY.read_bytes() if BINARY.is_file() else False
@@ -27,8 +46,21 @@ class Cli(Case):
         self.text.write_text(make_text(1500))
 
     def arguments(self, *flags, model=None, output=None, group=32):
-        return ["quantize", model or self.model, "-o", output or self.output, "--group-size", group, "--calib", self.text,
-                "--calib-samples", 16, "--threads", 2, *flags]
+        return [
+            "quantize",
+            model or self.model,
+            "-o",
+            output or self.output,
+            "--group-size",
+            group,
+            "--calib",
+            self.text,
+            "--calib-samples",
+            16,
+            "--threads",
+            2,
+            *flags,
+        ]
 
     def quantize(self, *flags, **how):
         """The JSON of a run that must succeed."""
@@ -74,12 +106,34 @@ class Json(Cli):
         make_model(self.model)
         result = self.check_ok(awq(*self.arguments("--json")))
         found = json.loads(result.out)
-        self.check_keys(found, {"method": str, "bits": int, "group_size": int, "format": str, "layers": int, "seconds": NUMBER,
-                                "peak_rss_bytes": int, "input_bytes": int, "output_bytes": int, "bits_per_weight": NUMBER,
-                                "linear_bits_per_weight": NUMBER, "planned_peak_bytes": int, "unquantized_linears": list,
-                                "perplexity": NUMBER, "kl_mean": NUMBER, "already_complete": bool})
-        self.assertEqual((found["method"], found["bits"], found["group_size"], found["format"], found["layers"]), ("awq", 4, 32, "awq", 2))
-        self.assertEqual(found["input_bytes"], sum(elements(shape) * 4 for shape in tensor_shapes(make_config()).values()))
+        self.check_keys(
+            found,
+            {
+                "method": str,
+                "bits": int,
+                "group_size": int,
+                "format": str,
+                "layers": int,
+                "seconds": NUMBER,
+                "peak_rss_bytes": int,
+                "input_bytes": int,
+                "output_bytes": int,
+                "bits_per_weight": NUMBER,
+                "linear_bits_per_weight": NUMBER,
+                "planned_peak_bytes": int,
+                "unquantized_linears": list,
+                "perplexity": NUMBER,
+                "kl_mean": NUMBER,
+                "already_complete": bool,
+            },
+        )
+        self.assertEqual(
+            (found["method"], found["bits"], found["group_size"], found["format"], found["layers"]),
+            ("awq", 4, 32, "awq", 2),
+        )
+        self.assertEqual(
+            found["input_bytes"], sum(elements(shape) * 4 for shape in tensor_shapes(make_config()).values())
+        )
         self.assertEqual(found["output_bytes"], sum(path.stat().st_size for path in self.output.glob("*.safetensors")))
         parameters = sum(elements(shape) for shape in tensor_shapes(make_config()).values())
         self.assertAlmostEqual(found["bits_per_weight"], 8 * found["output_bytes"] / parameters)
@@ -113,9 +167,20 @@ class Json(Cli):
         self.assertAlmostEqual(found["perplexity"], math.exp(found["nll"]), places=6)
         self.assertNotIn("kl_mean", found)
         found = self.json_of("eval", self.model, "--text", self.text, "--against", self.model)
-        self.check_keys(found, {**plain, "kl_mean": NUMBER, "kl_p99": NUMBER, "top1_agreement": NUMBER, "delta_nll_mean": NUMBER,
-                                "delta_nll_stderr": NUMBER})
-        self.assertEqual((found["kl_mean"], found["kl_p99"], found["top1_agreement"], found["delta_nll_mean"]), (0, 0, 1, 0))
+        self.check_keys(
+            found,
+            {
+                **plain,
+                "kl_mean": NUMBER,
+                "kl_p99": NUMBER,
+                "top1_agreement": NUMBER,
+                "delta_nll_mean": NUMBER,
+                "delta_nll_stderr": NUMBER,
+            },
+        )
+        self.assertEqual(
+            (found["kl_mean"], found["kl_p99"], found["top1_agreement"], found["delta_nll_mean"]), (0, 0, 1, 0)
+        )
 
     def test_run(self):
         make_model(self.model)
@@ -128,8 +193,21 @@ class Json(Cli):
     def test_inspect(self):
         make_model(self.model)
         found = self.json_of("inspect", self.model)
-        self.check_keys(found, {"architecture": str, "parameters": int, "layers": int, "tensor_bytes": int, "bits_per_weight": NUMBER,
-                                "linears": int, "quantized_linears": int, "parts": list, "tensors": list, "problems": list})
+        self.check_keys(
+            found,
+            {
+                "architecture": str,
+                "parameters": int,
+                "layers": int,
+                "tensor_bytes": int,
+                "bits_per_weight": NUMBER,
+                "linears": int,
+                "quantized_linears": int,
+                "parts": list,
+                "tensors": list,
+                "problems": list,
+            },
+        )
         self.assertIsNone(found["quantization"])
         self.assertEqual((found["linears"], found["quantized_linears"], found["problems"]), (14, 0, []))
         self.assertEqual({t["name"]: tuple(t["shape"]) for t in found["tensors"]}, tensor_shapes(make_config()))
@@ -199,8 +277,11 @@ class Run(Cli):
         prompt = "the cat and the"
         path = self.folder / "prompt.txt"
         path.write_text(prompt)
-        ways = [self.json_of("run", self.model, "-n", 6, "-p", prompt), self.json_of("run", self.model, "-n", 6, "-f", path),
-                self.json_of("run", self.model, "-n", 6, stdin=prompt.encode())]
+        ways = [
+            self.json_of("run", self.model, "-n", 6, "-p", prompt),
+            self.json_of("run", self.model, "-n", 6, "-f", path),
+            self.json_of("run", self.model, "-n", 6, stdin=prompt.encode()),
+        ]
         for found in ways[1:]:
             self.assertEqual(found["token_ids"], ways[0]["token_ids"])
         found = self.json_of("run", self.model, "-n", 6, "--prompt-ids", f"{BOS},104,101")
@@ -217,14 +298,18 @@ class Run(Cli):
 
     def test_seed(self):
         def draw(seed):
-            return self.json_of("run", self.model, "-p", "on", "-n", 24, "--temperature", 2, "--seed", seed)["token_ids"]
+            found = self.json_of("run", self.model, "-p", "on", "-n", 24, "--temperature", 2, "--seed", seed)
+            return found["token_ids"]
+
         self.assertEqual(draw(1), draw(1))
         self.assertNotEqual(draw(1), draw(2))
         self.assertNotEqual(draw(1), draw((1 << 64) - 1))
 
     def test_greedy_is_the_default(self):
         plain = self.json_of("run", self.model, "-p", "on", "-n", 12)["token_ids"]
-        self.assertEqual(plain, self.json_of("run", self.model, "-p", "on", "-n", 12, "--top-k", 1, "--temperature", 1)["token_ids"])
+        self.assertEqual(
+            plain, self.json_of("run", self.model, "-p", "on", "-n", 12, "--top-k", 1, "--temperature", 1)["token_ids"]
+        )
         self.assertEqual(plain, self.json_of("run", self.model, "-p", "on", "-n", 12, "--seed", 9)["token_ids"])
         self.assertEqual(plain, self.json_of("run", self.model, "-p", "on", "-n", 12, "--threads", 1)["token_ids"])
 
@@ -278,24 +363,52 @@ class Output(Cli):
 
     def test_files(self):
         make_model(self.model)
-        for name, text in {"LICENSE": "Be nice.\n", "chat_template.jinja": "{{ messages }}", "generation_config.json": '{"eos_token_id": 268}',
-                           "README.md": "---\nlicense: mit\n---\n\nThe original card.\n", "training_args.bin": "x", "special_tokens_map.json": "{}"}.items():
+        for name, text in {
+            "LICENSE": "Be nice.\n",
+            "chat_template.jinja": "{{ messages }}",
+            "generation_config.json": '{"eos_token_id": 268}',
+            "README.md": "---\nlicense: mit\n---\n\nThe original card.\n",
+            "training_args.bin": "x",
+            "special_tokens_map.json": "{}",
+        }.items():
             (self.model / name).write_text(text)
         (self.model / "code.py").write_text("print('no')")
         found = self.quantize()
         names = {path.name for path in self.output.iterdir()}
-        self.assertEqual(names, {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "LICENSE",
-                                 "chat_template.jinja", "generation_config.json", "special_tokens_map.json", "README.md",
-                                 "awq_report.json", "awq_manifest.json", "awq_run.json"})
+        self.assertEqual(
+            names,
+            {
+                "config.json",
+                "model.safetensors",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "LICENSE",
+                "chat_template.jinja",
+                "generation_config.json",
+                "special_tokens_map.json",
+                "README.md",
+                "awq_report.json",
+                "awq_manifest.json",
+                "awq_run.json",
+            },
+        )
         for name in ("tokenizer.json", "LICENSE", "chat_template.jinja"):
             self.assertEqual((self.output / name).read_bytes(), (self.model / name).read_bytes())
         self.assertEqual(manifest_problems(self.output), [])
         self.assertEqual(leftovers(self.output), ["out"])
-        self.check_keys(self.load("awq_run.json"), {"seconds": NUMBER, "peak_rss_bytes": int, "planned_peak_bytes": int, "threads": int,
-                                                    "isa": str})
+        self.check_keys(
+            self.load("awq_run.json"),
+            {"seconds": NUMBER, "peak_rss_bytes": int, "planned_peak_bytes": int, "threads": int, "isa": str},
+        )
         card = (self.output / "README.md").read_text()
         self.assertTrue(card.startswith("---\nlicense: mit\n"))
-        for word in ("The original card.", "base_model: model", "quantized_by: awq.cpp", f"{found['perplexity']:.4f}", f"{found['kl_mean']:.6f}"):
+        for word in (
+            "The original card.",
+            "base_model: model",
+            "quantized_by: awq.cpp",
+            f"{found['perplexity']:.4f}",
+            f"{found['kl_mean']:.6f}",
+        ):
             self.assertIn(word, card)
         self.assertNotIn(str(self.folder), "".join(p.read_text() for p in self.output.glob("*.json")) + card)
 
@@ -311,9 +424,19 @@ class Output(Cli):
         self.assertIn("--skip", report["unquantized"][0]["reason"])
         self.check_keys(report["calibration"], {"text": str, "blocks": int, "block_length": int, "sha256": str})
         self.assertEqual((report["calibration"]["text"], report["calibration"]["blocks"]), ("text.txt", 16))
-        self.check_keys(report["evaluation"], {"tokens": int, "perplexity": NUMBER, "base_perplexity": NUMBER, "kl_mean": NUMBER,
-                                               "kl_p99": NUMBER, "top1_agreement": NUMBER, "delta_nll_mean": NUMBER,
-                                               "delta_nll_stderr": NUMBER})
+        self.check_keys(
+            report["evaluation"],
+            {
+                "tokens": int,
+                "perplexity": NUMBER,
+                "base_perplexity": NUMBER,
+                "kl_mean": NUMBER,
+                "kl_p99": NUMBER,
+                "top1_agreement": NUMBER,
+                "delta_nll_mean": NUMBER,
+                "delta_nll_stderr": NUMBER,
+            },
+        )
         self.assertEqual([layer["layer"] for layer in report["layers"]], [0, 1])
         self.assertEqual(len(report["layers"][0]["linears"]), 7)
         self.assertEqual(len(report["layers"][1]["linears"]), 6)
@@ -336,7 +459,12 @@ class Output(Cli):
         self.assertLess(awq_loss, rtn_loss)
 
     def test_config_awq(self):
-        make_model(self.model, tie_word_embeddings=None, rope_scaling={"rope_type": "linear", "factor": 2.0}, unknown_key=[1, {"a": None}])
+        make_model(
+            self.model,
+            tie_word_embeddings=None,
+            rope_scaling={"rope_type": "linear", "factor": 2.0},
+            unknown_key=[1, {"a": None}],
+        )
         self.quantize()
         config = self.load("config.json")
         self.assertEqual(config.pop("quantization_config"), {
@@ -353,26 +481,56 @@ class Output(Cli):
         for symmetric in (False, True):
             with self.subTest(symmetric=symmetric):
                 make_model(self.model, dtype="BF16")
-                self.quantize("--format", "compressed-tensors", "--force", *(["--symmetric"] if symmetric else []), "--skip", "*.layers.0.*.o_proj")
+                self.quantize(
+                    "--format",
+                    "compressed-tensors",
+                    "--force",
+                    *(["--symmetric"] if symmetric else []),
+                    "--skip",
+                    "*.layers.0.*.o_proj",
+                )
                 found = self.load("config.json")["quantization_config"]
                 group = found["config_groups"].pop("group_0")
                 weights = group.pop("weights")
                 self.assertEqual(found["config_groups"], {})
-                for key, value in {"quant_method": "compressed-tensors", "format": "pack-quantized", "quantization_status": "compressed",
-                                   "global_compression_ratio": None, "kv_cache_scheme": None,
-                                   "ignore": ["model.layers.0.self_attn.o_proj", "lm_head"]}.items():
+                for key, value in {
+                    "quant_method": "compressed-tensors",
+                    "format": "pack-quantized",
+                    "quantization_status": "compressed",
+                    "global_compression_ratio": None,
+                    "kv_cache_scheme": None,
+                    "ignore": ["model.layers.0.self_attn.o_proj", "lm_head"],
+                }.items():
                     self.assertEqual(found[key], value, key)
-                for key, value in {"targets": ["Linear"], "input_activations": None, "output_activations": None}.items():
+                for key, value in {
+                    "targets": ["Linear"],
+                    "input_activations": None,
+                    "output_activations": None,
+                }.items():
                     self.assertEqual(group[key], value, key)
-                for key, value in {"num_bits": 4, "type": "int", "symmetric": symmetric, "strategy": "group", "group_size": 32,
-                                   "dynamic": False, "actorder": None}.items():
+                for key, value in {
+                    "num_bits": 4,
+                    "type": "int",
+                    "symmetric": symmetric,
+                    "strategy": "group",
+                    "group_size": 32,
+                    "dynamic": False,
+                    "actorder": None,
+                }.items():
                     self.assertEqual(weights[key], value, key)
                 tensors = read_tensors(self.output)
                 module = "model.layers.1.mlp.down_proj"
-                expected = {"weight_packed": ("I32", (64, 16)), "weight_scale": ("F16", (64, 4)), "weight_shape": ("I64", (2,))}
+                expected = {
+                    "weight_packed": ("I32", (64, 16)),
+                    "weight_scale": ("F16", (64, 4)),
+                    "weight_shape": ("I64", (2,)),
+                }
                 if not symmetric:
                     expected["weight_zero_point"] = ("I32", (8, 4))
-                self.assertEqual({name.removeprefix(module + "."): t[:2] for name, t in tensors.items() if name.startswith(module)}, expected)
+                self.assertEqual(
+                    {name.removeprefix(module + "."): t[:2] for name, t in tensors.items() if name.startswith(module)},
+                    expected,
+                )
 
     def test_other_bits_and_whole_rows(self):
         make_model(self.model)
@@ -380,7 +538,10 @@ class Output(Cli):
             with self.subTest(bits):
                 found = self.quantize("--format", "compressed-tensors", "--bits", bits, "--force")
                 self.assertEqual(found["bits"], bits)
-                self.assertEqual(self.load("config.json")["quantization_config"]["config_groups"]["group_0"]["weights"]["num_bits"], bits)
+                self.assertEqual(
+                    self.load("config.json")["quantization_config"]["config_groups"]["group_0"]["weights"]["num_bits"],
+                    bits,
+                )
         self.quantize("--format", "compressed-tensors", "--force", group=-1)
         weights = self.load("config.json")["quantization_config"]["config_groups"]["group_0"]["weights"]
         self.assertEqual((weights["strategy"], weights["group_size"]), ("channel", None))
@@ -392,7 +553,11 @@ class Output(Cli):
             with self.subTest(dtype):
                 make_model(self.model, dtype=dtype)
                 self.quantize("--force")
-                kinds = {t[0] for name, t in read_tensors(self.output).items() if name.endswith("weight") and "q" not in name.split(".")[-1]}
+                kinds = {
+                    t[0]
+                    for name, t in read_tensors(self.output).items()
+                    if name.endswith("weight") and "q" not in name.split(".")[-1]
+                }
                 self.assertEqual(kinds, {dtype})
                 self.json_of("run", self.output, "-p", "the", "-n", 2)
 
@@ -416,19 +581,27 @@ class Output(Cli):
         self.assertEqual(manifest_problems(sharded), [])
         # What shows only in the files around the weights does not change what the model says.
         asked = ["-p", "the cat", "-n", 12, "--ignore-eos"]
-        self.assertEqual(self.json_of("run", sharded, *asked)["token_ids"], self.json_of("run", self.output, *asked)["token_ids"])
+        self.assertEqual(
+            self.json_of("run", sharded, *asked)["token_ids"], self.json_of("run", self.output, *asked)["token_ids"]
+        )
 
     def test_skip(self):
         make_model(self.model)
         found = self.quantize("--skip", "*.o_proj", "--skip", "model.layers.0.mlp.*")
-        kept = {f"model.layers.{i}.self_attn.o_proj" for i in (0, 1)} | {f"model.layers.0.mlp.{n}_proj" for n in ("gate", "up", "down")}
+        kept = {f"model.layers.{i}.self_attn.o_proj" for i in (0, 1)} | {
+            f"model.layers.0.mlp.{n}_proj" for n in ("gate", "up", "down")
+        }
         self.assertEqual(set(found["unquantized_linears"]), kept)
-        self.assertEqual(set(self.load("config.json")["quantization_config"]["modules_to_not_convert"]), kept | {"lm_head"})
+        self.assertEqual(
+            set(self.load("config.json")["quantization_config"]["modules_to_not_convert"]), kept | {"lm_head"}
+        )
         before, after = read_tensors(self.model), read_tensors(self.output)
         for name in kept:
             self.assertEqual(after[f"{name}.weight"][:2], before[f"{name}.weight"][:2])
         # Nothing could be folded into these: they go out as they came.
-        self.assertEqual(after["model.layers.0.mlp.gate_proj.weight"][2], before["model.layers.0.mlp.gate_proj.weight"][2])
+        self.assertEqual(
+            after["model.layers.0.mlp.gate_proj.weight"][2], before["model.layers.0.mlp.gate_proj.weight"][2]
+        )
 
     def test_skip_keeps_fused_partners(self):
         make_model(self.model)
@@ -441,10 +614,14 @@ class Output(Cli):
         make_model(self.model, intermediate_size=172)
         result = self.check_ok(awq(*self.arguments("--json")))
         mlp = {f"model.layers.{i}.mlp.{n}_proj" for i in (0, 1) for n in ("gate", "up", "down")}
-        self.assertEqual(set(json.loads(result.out)["unquantized_linears"]), mlp)  # 172 outputs are not whole words either
+        self.assertEqual(
+            set(json.loads(result.out)["unquantized_linears"]), mlp
+        )  # 172 outputs are not whole words either
         for name in mlp:
             self.assertRegex(result.err, f"kept +{re.escape(name)}: .*")
-        self.assertEqual(set(self.load("config.json")["quantization_config"]["modules_to_not_convert"]), mlp | {"lm_head"})
+        self.assertEqual(
+            set(self.load("config.json")["quantization_config"]["modules_to_not_convert"]), mlp | {"lm_head"}
+        )
         found = self.quantize("--format", "compressed-tensors", output=self.folder / "ct")
         self.assertEqual(set(found["unquantized_linears"]), {f"model.layers.{i}.mlp.down_proj" for i in (0, 1)})
         for folder in (self.output, self.folder / "ct"):
@@ -515,7 +692,17 @@ class Paths(Cli):
         self.assertEqual([name for name in leftovers(output) if name.endswith(".awq-partial")], [])
 
     def test_names(self):
-        for name in ("with space", "Modèle à 🚀", "key: [value", "quo\"te's", "semi;colon&$HOME*?", "-dash", ".hidden", "percent%20{}", "a" * 200):
+        for name in (
+            "with space",
+            "Modèle à 🚀",
+            "key: [value",
+            "quo\"te's",
+            "semi;colon&$HOME*?",
+            "-dash",
+            ".hidden",
+            "percent%20{}",
+            "a" * 200,
+        ):
             with self.subTest(name):
                 place = self.folder / "places" / name
                 model = make_model(place / name)
@@ -527,8 +714,15 @@ class Paths(Cli):
     def test_relative(self):
         make_model(self.model)
         base = ["--group-size", 32, "--calib", "text.txt", "--calib-samples", 16, "--no-eval", "--json"]
-        for i, (model, output, cwd) in enumerate((("model", "o0", self.folder), ("./model/", "./o1/", self.folder), (".", "../o2", self.model),
-                                                  ("model//", "o3///", self.folder), ("../model/../model", "../o4/.", self.model))):
+        for i, (model, output, cwd) in enumerate(
+            (
+                ("model", "o0", self.folder),
+                ("./model/", "./o1/", self.folder),
+                (".", "../o2", self.model),
+                ("model//", "o3///", self.folder),
+                ("../model/../model", "../o4/.", self.model),
+            )
+        ):
             with self.subTest(model=model, output=output):
                 text = "../text.txt" if cwd == self.model else "text.txt"
                 args = [text if arg == "text.txt" else arg for arg in base]
@@ -606,7 +800,11 @@ class Paths(Cli):
 class OtherReaders(Cli):
     def test_published_checkpoints(self):
         data = Path(os.environ.get("AWQ_SHARED_DATA") or self.folder / "nowhere")
-        folders = [path.parent for path in sorted(data.glob("quantized/*/config.json")) if (path.parent / "tokenizer.json").exists()]
+        folders = [
+            path.parent
+            for path in sorted(data.glob("quantized/*/config.json"))
+            if (path.parent / "tokenizer.json").exists()
+        ]
         if not folders:
             self.skipTest("AWQ_SHARED_DATA is not there")
         for folder in folders:
