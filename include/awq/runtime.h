@@ -8,7 +8,9 @@ namespace awq {
 /// other work. Throws Error{kInvalidArgument} for another name.
 void set_instruction_set(const std::string& name);
 
-/// Asks running work to stop at its next safe point; it then throws Error{kInterrupted}. Safe in a signal handler.
+/// Asks running work to stop at its next safe point; it then throws Error{kInterrupted}. Safe in a signal handler, but
+/// no handler may run on a thread that computes: oneDNN's f32 kernels point the stack pointer into a heap buffer, which
+/// the handler's frame would overwrite. Block signals in those threads and wait for them in another (src/cli/main.cpp).
 void request_stop(int signal_number) noexcept;
 /// Number given to request_stop(), 0 when no stop was asked for.
 int requested_stop() noexcept;

@@ -20,6 +20,7 @@ namespace awq::cli {
 namespace {
 
 constexpr std::uint64_t kMaxPromptBytes = 64 << 20;
+constexpr int kPollMilliseconds = 50;
 
 struct Flags {
   GenerateOptions options;
@@ -27,13 +28,13 @@ struct Flags {
   std::string prompt_file;
 };
 
-/// All of standard input. poll() first, because a signal ends it and would not end a read that is waiting.
+/// All of standard input. poll() first, because a read that is waiting would not notice a request to stop.
 std::string read_standard_input() {
   std::string text;
   std::array<char, 65536> piece;
   while (true) {
     pollfd wanted{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
-    if (poll(&wanted, 1, -1) < 0 && errno != EINTR) break;
+    if (poll(&wanted, 1, kPollMilliseconds) < 0 && errno != EINTR) break;
     stop_flag().throw_if_requested();
     if (wanted.revents == 0) continue;
     const ssize_t got = read(STDIN_FILENO, piece.data(), piece.size());

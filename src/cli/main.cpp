@@ -10,6 +10,7 @@
 #include <iostream>
 #include <new>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "awq/awq.h"
@@ -19,17 +20,24 @@
 namespace awq::cli {
 namespace {
 
-/// The first signal asks for a stop at a safe point, the second ends the process at once.
-extern "C" void on_signal(int number) {
-  request_stop(number);
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
-}
-
-void install_signal_handlers() {
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+/// The first signal asks for a stop at a safe point, the second ends the process at once. A thread of its own waits for
+/// them, and all others block them: oneDNN's f32 kernels point the stack pointer into a heap buffer, and a handler that
+/// interrupted one would overwrite the heap there. To be called before there are other threads.
+void handle_signals() {
+  sigset_t stopping;
+  sigemptyset(&stopping);
+  sigaddset(&stopping, SIGINT);
+  sigaddset(&stopping, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &stopping, nullptr);
   std::signal(SIGPIPE, SIG_DFL);
+  std::thread([stopping] {
+    int number = 0;
+    if (sigwait(&stopping, &number) == 0) request_stop(number);
+    sigwait(&stopping, &number);
+    std::signal(number, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, &stopping, nullptr);
+    raise(number);
+  }).detach();
 }
 
 /// A stream that the caller closed would lend its number to the first file that is opened, and text meant for the
@@ -124,7 +132,7 @@ int main_program(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return finish_parsing(app, error);
   }
-  install_signal_handlers();
+  handle_signals();
   return finish_output(run_guarded(work, common));
 }
 

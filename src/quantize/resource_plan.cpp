@@ -12,7 +12,6 @@ namespace awq::quantize {
 namespace {
 
 using model::LinearSpec;
-using model::Site;
 using model::SiteSpec;
 
 // Program text, libraries and their generated code, allocator slack.

@@ -25,7 +25,7 @@ fs::path without_trailing_slash(const fs::path& path) {
 
 /// The output folder's absolute path. Where a link leads to a folder, that folder is what gets replaced.
 fs::path output_folder(const fs::path& output) {
-  const fs::path folder = without_trailing_slash(output);
+  fs::path folder = without_trailing_slash(output);
   std::error_code error;
   if (!fs::is_symlink(folder, error) || !fs::is_directory(folder, error)) return folder;
   const fs::path target = fs::canonical(folder, error);
@@ -86,7 +86,7 @@ void check_output_apart(const fs::path& model, const fs::path& output) {
   }
 }
 
-Staging::Staging(fs::path output, bool force)
+Staging::Staging(const fs::path& output, bool force)
     : output_(output_folder(output)), folder_(staging_folder(output)), force_(force) {
   check_replaceable(output_, force);
   std::error_code ignored;

@@ -18,7 +18,7 @@ namespace awq::quantize {
 class Staging {
  public:
   /// Throws kInvalidArgument when `output` holds something and `force` is not set, or when another run works on it.
-  Staging(std::filesystem::path output, bool force);
+  Staging(const std::filesystem::path& output, bool force);
 
   std::filesystem::path folder() const { return folder_; }
   std::filesystem::path model() const { return folder_ / "model"; }
