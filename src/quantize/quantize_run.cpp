@@ -279,11 +279,11 @@ class Run {
     if (done > first)
       progress.seconds_left =
           (monotonic_seconds() - begin) / static_cast<double>(done - first) * static_cast<double>(total - done);
-    if (!layers.empty() && blocks_digest_known())
+    if (!layers.empty() && was_calibrated())
       progress.detail = fmt::format("error {:.2e}", layers.back().value("mean_error", 0.0));
     options_.on_progress(progress);
   }
-  bool blocks_digest_known() const { return !calibration_.is_null(); }
+  bool was_calibrated() const { return !calibration_.is_null(); }
 
   static void load_hidden(const Staging& staging, std::int64_t layer, const file::OrderedJson& record,
                           HiddenStates& hidden) {
