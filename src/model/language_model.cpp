@@ -7,17 +7,12 @@
 
 namespace awq::model {
 
-LanguageModel::LanguageModel(const ModelFiles& files) : config_(files.config()), decoder_(files.config()) {
-  for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) layers_.emplace_back(files.load_layer(i));
-  final_norm_ = files.load_final_norm();
-  head_ = files.load_head().into_linear();
-  if (files.head_tensor() != files.embedding_tensor()) {
-    const auto& tensor = files.checkpoint().get(files.embedding_tensor());
-    AlignedBuffer<std::byte> bytes(tensor.size_bytes());
-    files.checkpoint().read(tensor, bytes.span());
-    embedding_ = ops::Linear(static_cast<std::uint64_t>(config_.vocab_size),
-                             static_cast<std::uint64_t>(config_.hidden_size), tensor.dtype, std::move(bytes), {});
-  }
+LanguageModel::LanguageModel(const WeightSource& source) : config_(source.config()), decoder_(source.config()) {
+  for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) layers_.emplace_back(source.load_layer(i));
+  final_norm_ = source.load_final_norm();
+  head_ = source.load_head().into_linear();
+  LinearWeights embedding = source.load_embedding();
+  if (embedding.out_features != 0) embedding_ = std::move(embedding).into_linear();
 }
 
 std::span<const float> LanguageModel::forward(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices,

@@ -11,9 +11,11 @@ namespace awq::model {
 /// A whole model resident in memory: embedding, layers, head.
 class LanguageModel {
  public:
-  explicit LanguageModel(const ModelFiles& files);
+  explicit LanguageModel(const WeightSource& source);
 
   const ModelConfig& config() const { return config_; }
+  std::span<const DecoderLayer> layers() const { return layers_; }
+  const ops::Linear& head() const { return head_; }
   /// Runs a flat batch: `ids` are the new tokens of all slices. Returns the logits [slices, vocab_size] of each
   /// slice's last token, or of every token when `all` is set; advances the caches. The memory is valid until the
   /// next call.

@@ -43,6 +43,16 @@ std::vector<std::int32_t> merge_eos(const std::filesystem::path& folder, std::ve
   return ids;
 }
 
+ConfigFile read_config(const file::Json& json, const std::string& file_name) {
+  if (!json.is_object()) fail(ErrorCode::kCorruptFile, "{}: expected an object", file_name);
+  const ConfigReader in(json, file_name);
+  ConfigFile out;
+  out.architecture = &architecture_from(in);
+  out.config = out.architecture->read_config(in);
+  out.config.architecture = in.strings("architectures").front();
+  return out;
+}
+
 }  // namespace
 
 void check_finite(std::span<const float> values, const std::string& tensor, std::uint64_t first) {
@@ -106,22 +116,22 @@ ModelFiles ModelFiles::open(const std::filesystem::path& folder) {
   const std::string config_path = (folder / "config.json").string();
   auto config_json = file::read_json_file<file::OrderedJson>(config_path, {.max_bytes = kMaxConfigBytes});
   const file::Json json = file::read_json_file(config_path, {.max_bytes = kMaxConfigBytes});
-  if (!json.is_object()) fail(ErrorCode::kCorruptFile, "{}: expected an object", config_path);
-  const ConfigReader in(json, config_path);
-  const Architecture& architecture = architecture_from(in);
-  ModelConfig config = architecture.read_config(in);
-  config.architecture = in.strings("architectures").front();
-  config.eos_token_ids = merge_eos(folder, config.eos_token_ids);
+  ConfigFile described = read_config(json, config_path);
+  described.config.eos_token_ids = merge_eos(folder, described.config.eos_token_ids);
   const formats::Codec* codec = formats::codec_of(json, config_path);
 
   ModelFiles model(folder, formats::Checkpoint::open(folder));
   model.config_json_ = std::move(config_json);
-  model.config_ = std::move(config);
-  model.architecture_ = &architecture;
+  model.config_ = std::move(described.config);
+  model.architecture_ = described.architecture;
   model.codec_ = codec;
   if (codec != nullptr) model.quantization_ = codec->read_config(json.at("quantization_config"), config_path);
   model.check_tensors();
   return model;
+}
+
+ConfigFile read_config_file(const std::filesystem::path& path) {
+  return read_config(file::read_json_file(path.string(), {.max_bytes = kMaxConfigBytes}), path.string());
 }
 
 std::string ModelFiles::layer_name(std::int64_t layer, const char* inner) const {
@@ -255,8 +265,14 @@ AlignedBuffer<float> ModelFiles::load_final_norm() const {
   return load_vector(std::string(architecture_->tensors.final_norm) + ".weight");
 }
 
-LinearWeights ModelFiles::load_head() const {
-  const auto& tensor = checkpoint_.get(head_tensor());
+LinearWeights ModelFiles::load_head() const { return load_vocabulary_matrix(head_tensor()); }
+
+LinearWeights ModelFiles::load_embedding() const {
+  return head_tensor() == embedding_tensor() ? LinearWeights{} : load_vocabulary_matrix(embedding_tensor());
+}
+
+LinearWeights ModelFiles::load_vocabulary_matrix(const std::string& name) const {
+  const auto& tensor = checkpoint_.get(name);
   LinearWeights out;
   out.out_features = static_cast<std::uint64_t>(config_.vocab_size);
   out.in_features = static_cast<std::uint64_t>(config_.hidden_size);

@@ -52,6 +52,8 @@ class WeightSource {
   virtual AlignedBuffer<float> load_final_norm() const = 0;
   /// The output matrix [vocab_size, hidden_size] (the embedding when tied), with its bias if it has one.
   virtual LinearWeights load_head() const = 0;
+  /// The embedding [vocab_size, hidden_size] as stored; no rows where the head serves as the embedding.
+  virtual LinearWeights load_embedding() const = 0;
 };
 
 /// A model folder, opened and checked: configuration against tensors, dtypes and shapes, before any weight is read.
@@ -85,6 +87,7 @@ class ModelFiles : public WeightSource {
   void embed(std::span<const std::int32_t> ids, float* out) const override;
   AlignedBuffer<float> load_final_norm() const override;
   LinearWeights load_head() const override;
+  LinearWeights load_embedding() const override;
 
  private:
   ModelFiles(std::filesystem::path folder, formats::Checkpoint checkpoint)
@@ -94,6 +97,7 @@ class ModelFiles : public WeightSource {
   void check_matrix(const std::string& tensor, std::int64_t rows, std::int64_t columns) const;
   AlignedBuffer<float> load_vector(const std::string& tensor) const;
   LinearWeights load_linear(const std::string& module, LinearShape shape, bool has_bias) const;
+  LinearWeights load_vocabulary_matrix(const std::string& tensor) const;
 
   std::filesystem::path folder_;
   file::OrderedJson config_json_;
@@ -103,6 +107,13 @@ class ModelFiles : public WeightSource {
   const formats::Codec* codec_ = nullptr;
   formats::QuantizationInfo quantization_;
 };
+
+/// A configuration without its tensors. Throws kNotFound, kCorruptFile, kUnsupported.
+struct ConfigFile {
+  ModelConfig config;
+  const Architecture* architecture = nullptr;
+};
+ConfigFile read_config_file(const std::filesystem::path& path);
 
 /// The NaN or infinite weight nearest to the start of a tensor ends the work here, named, instead of as a wrong result
 /// hours later. `first` is the number of values[0] within the tensor. Throws kCorruptFile.

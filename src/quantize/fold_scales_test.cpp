@@ -88,6 +88,7 @@ class Changed : public model::WeightSource {
   void embed(std::span<const std::int32_t> ids, float* out) const override { source_.embed(ids, out); }
   AlignedBuffer<float> load_final_norm() const override { return source_.load_final_norm(); }
   model::LinearWeights load_head() const override { return source_.load_head(); }
+  model::LinearWeights load_embedding() const override { return source_.load_embedding(); }
 
   /// The layer in binary32, every fold that the architecture describes applied with random scales.
   model::LayerWeights load_layer(std::int64_t index) const override {

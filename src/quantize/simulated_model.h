@@ -21,6 +21,7 @@ class SimulatedModel : public model::WeightSource {
   void embed(std::span<const std::int32_t> ids, float* out) const override { files_.embed(ids, out); }
   AlignedBuffer<float> load_final_norm() const override { return files_.load_final_norm(); }
   model::LinearWeights load_head() const override { return files_.load_head(); }
+  model::LinearWeights load_embedding() const override { return files_.load_embedding(); }
 
  private:
   const model::ModelFiles& files_;

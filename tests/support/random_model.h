@@ -46,6 +46,14 @@ class RandomModel : public model::WeightSource {
   }
   AlignedBuffer<float> load_final_norm() const override { return spread(7); }
   model::LinearWeights load_head() const override { return make_linear(8, {64, 32}); }
+  model::LinearWeights load_embedding() const override {
+    model::LinearWeights out;
+    out.out_features = 64;
+    out.in_features = 32;
+    out.dense = AlignedBuffer<std::byte>(64 * 32 * sizeof(float));
+    for (std::int32_t id = 0; id < 64; ++id) embed({&id, 1}, reinterpret_cast<float*>(out.dense.data()) + id * 32);
+    return out;
+  }
 
  private:
   /// Numbers between 1/4 and 4 of either sign.
