@@ -23,10 +23,11 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"text", {"file", "base"}},
     {"model", {"ops", "formats", "quant", "file", "tensor", "base"}},
     {"eval", {"model", "ops", "text", "file", "tensor", "base"}},
-    {"generate", {"model", "text", "base"}},
+    {"engine", {"model", "ops", "tensor", "base"}},
+    {"generate", {"engine", "model", "text", "base"}},
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
     {"api",
-     {"quantize", "eval", "generate", "model", "formats", "text", "ops", "kernels", "quant", "file", "tensor", "base"}},
+     {"quantize", "eval", "generate", "engine", "model", "formats", "text", "ops", "kernels", "quant", "file", "tensor", "base"}},
     {"cli", {"api", "file", "base"}},
 };
 
