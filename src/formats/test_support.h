@@ -15,6 +15,7 @@
 
 #include "awq/error.h"
 #include "formats/codec.h"
+#include "support/paths.h"
 #include "support/temp_folder.h"
 
 namespace awq::formats::test {

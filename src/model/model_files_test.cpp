@@ -10,6 +10,7 @@
 #include "awq/error.h"
 #include "model/decoder.h"
 #include "support/checkpoints.h"
+#include "support/paths.h"
 #include "support/temp_folder.h"
 
 namespace awq::model {

@@ -10,6 +10,7 @@
 
 #include "awq/error.h"
 #include "support/checkpoints.h"
+#include "support/paths.h"
 
 namespace awq::quantize {
 namespace {

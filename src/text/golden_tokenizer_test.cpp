@@ -8,11 +8,8 @@
 #include <sstream>
 
 #include "file/input_file.h"
+#include "support/paths.h"
 #include "text/tokenizer_test_support.h"
-
-#ifndef AWQ_SHARED_DATA
-#define AWQ_SHARED_DATA ""
-#endif
 
 namespace awq::text {
 namespace {

@@ -11,6 +11,7 @@
 #include "file/json.h"
 #include "formats/codec.h"
 #include "formats/test_support.h"
+#include "support/paths.h"
 
 namespace awq::formats {
 namespace {

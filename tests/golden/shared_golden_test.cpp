@@ -13,6 +13,7 @@
 #include "generate/generation.h"
 #include "model/language_model.h"
 #include "support/logits.h"
+#include "support/paths.h"
 #include "support/shared_data.h"
 #include "text/documents.h"
 #include "text/tokenizer.h"

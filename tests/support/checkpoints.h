@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "file/json.h"
+#include "support/paths.h"
 
 namespace awq::test {
 

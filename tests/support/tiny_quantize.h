@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "file/system.h"
 #include "support/checkpoints.h"
+#include "support/paths.h"
 #include "support/temp_folder.h"
 
 namespace awq::test {

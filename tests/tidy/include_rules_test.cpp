@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "support/paths.h"
 #include "tidy/source_tree.h"
 
 namespace awq::tidy {

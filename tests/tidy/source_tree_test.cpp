@@ -1,6 +1,7 @@
 // Rules for the text of the repository, and the helpers that read it.
 
 #include "tidy/source_tree.h"
+#include "support/paths.h"
 
 #include <gtest/gtest.h>
 
