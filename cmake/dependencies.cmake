@@ -1,7 +1,7 @@
 find_package(nlohmann_json 3.10 REQUIRED)
 find_package(fmt REQUIRED)
 find_package(CLI11 REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto SSL)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
@@ -14,3 +14,8 @@ find_library(DNNL_LIBRARY dnnl REQUIRED)
 add_library(awq_dnnl INTERFACE)
 target_include_directories(awq_dnnl SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
 target_link_libraries(awq_dnnl INTERFACE ${DNNL_LIBRARY})
+
+# The server: Beast and Asio are headers only.
+find_package(Boost 1.74 REQUIRED)
+find_package(prometheus-cpp REQUIRED CONFIG)
+find_package(spdlog REQUIRED)

@@ -19,7 +19,7 @@ class StrictBuilder {
   using string_t = typename J::string_t;
   using binary_t = typename J::binary_t;
 
-  StrictBuilder(const std::string& name, int max_depth) : name_(name), max_depth_(max_depth) {}
+  StrictBuilder(const std::string& name, const JsonLimits& limits) : name_(name), limits_(limits) {}
 
   J take() { return std::move(root_); }
 
@@ -55,8 +55,8 @@ class StrictBuilder {
   };
 
   bool open(J container) {
-    if (static_cast<int>(open_.size()) >= max_depth_) {
-      fail(ErrorCode::kCorruptFile, "{}: nested deeper than {} levels", name_, max_depth_);
+    if (static_cast<int>(open_.size()) >= limits_.max_depth) {
+      fail(ErrorCode::kCorruptFile, "{}: nested deeper than {} levels", name_, limits_.max_depth);
     }
     open_.push_back({std::move(container), {}, {}});
     return true;
@@ -70,6 +70,9 @@ class StrictBuilder {
 
   template <typename V>
   bool add(V&& value) {
+    if (++values_ > limits_.max_values) {
+      fail(ErrorCode::kCorruptFile, "{}: more than {} values", name_, limits_.max_values);
+    }
     if (open_.empty()) {
       root_ = std::forward<V>(value);
       return true;
@@ -90,7 +93,8 @@ class StrictBuilder {
   }
 
   const std::string& name_;
-  int max_depth_;
+  const JsonLimits& limits_;
+  std::uint64_t values_ = 0;
   J root_;
   std::vector<Level> open_;
 };
@@ -102,7 +106,7 @@ J parse_json(std::string_view text, const std::string& name, const JsonLimits& l
   if (text.size() > limits.max_bytes) {
     fail(ErrorCode::kCorruptFile, "{}: {} bytes of JSON, expected at most {}", name, text.size(), limits.max_bytes);
   }
-  StrictBuilder<J> builder(name, limits.max_depth);
+  StrictBuilder<J> builder(name, limits);
   if (!J::sax_parse(text.begin(), text.end(), &builder)) fail(ErrorCode::kCorruptFile, "{}: not valid JSON", name);
   return builder.take();
 }

@@ -16,6 +16,7 @@ using OrderedJson = nlohmann::ordered_json;
 struct JsonLimits {
   int max_depth = 64;
   std::uint64_t max_bytes = 512ULL << 20;
+  std::uint64_t max_values = UINT64_MAX;  ///< of all kinds, keys not counted
 };
 
 /// Parses strict JSON: valid UTF-8, no duplicate keys, no trailing bytes, bounded depth.

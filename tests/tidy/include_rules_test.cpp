@@ -26,9 +26,11 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"eval", {"model", "ops", "text", "file", "tensor", "base"}},
     {"engine", {"model", "ops", "tensor", "base"}},
     {"generate", {"engine", "model", "text", "base"}},
+    {"server", {"engine", "generate", "text", "model", "ops", "file", "base"}},
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
     {"api",
-     {"quantize", "eval", "generate", "engine", "model", "formats", "text", "ops", "kernels", "quant", "file", "tensor", "base"}},
+     {"quantize", "eval", "generate", "engine", "model", "formats", "text", "ops", "kernels", "quant", "file", "tensor",
+      "base"}},
     {"cli", {"api", "file", "base"}},
 };
 
@@ -38,8 +40,10 @@ struct ThirdParty {
   const char* only_below;
 };
 constexpr ThirdParty kThirdParty[] = {
-    {"dnnl", "src/ops/"},      {"oneapi/", "src/ops/"},   {"CLI/", "src/cli/"},           {"pcre2", "src/text/"},
-    {"utf8proc", "src/text/"}, {"openssl/", "src/file/"}, {"nlohmann/", "src/file/json"},
+    {"dnnl", "src/ops/"},           {"oneapi/", "src/ops/"},   {"CLI/", "src/cli/"},
+    {"pcre2", "src/text/"},         {"utf8proc", "src/text/"}, {"openssl/", "src/file/"},
+    {"nlohmann/", "src/file/json"}, {"boost/", "src/server/"}, {"prometheus/", "src/server/"},
+    {"spdlog/", "src/server/"},
 };
 
 // Instruction-set files are compiled with flags that other files do not have: an inline function of a shared header,

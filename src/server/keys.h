@@ -1,0 +1,26 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace awq::server {
+
+/// The keys that open the server. Only their digests are kept, and they are compared in constant time.
+class Keys {
+ public:
+  /// One key per line of `file` (empty: none); AWQ_API_KEY in the environment is one more. Throws kNotFound,
+  /// kCorruptFile for a file without a key.
+  static Keys load(const std::filesystem::path& file);
+
+  void add(std::string_view key);
+  bool empty() const { return digests_.empty(); }
+  /// `authorization`: value of that header ("Bearer KEY"); `api_key`: value of X-Api-Key.
+  bool admits(std::string_view authorization, std::string_view api_key) const;
+
+ private:
+  std::vector<std::string> digests_;
+};
+
+}  // namespace awq::server

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "server/openai/common_fields.h"
+
+namespace awq::server {
+
+/// response_format, structured_outputs and the older guided_* fields: one of them at most.
+ConstraintSpec read_constraint(const Fields& fields, const ServeLimits& limits);
+
+}  // namespace awq::server
