@@ -1,6 +1,9 @@
 #include "base/cpu_features.h"
 
 #include <sched.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -24,6 +27,13 @@ bool cpu_has_bit(unsigned leaf, unsigned subleaf, int reg, int bit) {
   return ((r[reg] >> bit) & 1U) != 0;
 }
 
+/// Asks Linux for the tile registers, for all threads of this process; without leave their first use would be fatal.
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 Isa detect() {
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !cpu_has_bit(1, 0, 2, 29))
@@ -32,14 +42,25 @@ Isa detect() {
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   if (!avx512) return Isa::kAvx2;
   if (!__builtin_cpu_supports("avx512vnni")) return Isa::kAvx512;
-  const bool amx = cpu_has_bit(7, 0, 3, 22) && cpu_has_bit(7, 0, 3, 24) && cpu_has_bit(7, 0, 3, 25);
+  const bool amx = cpu_has_bit(7, 0, 3, 22) && cpu_has_bit(7, 0, 3, 24) && cpu_has_bit(7, 0, 3, 25) && may_use_tiles();
   return amx ? Isa::kAmx : Isa::kAvx512Vnni;
 }
 
 bool detect_bf16() { return __builtin_cpu_supports("avx512f") && cpu_has_bit(7, 1, 0, 5); }
+bool detect_avx_vnni() { return detect() >= Isa::kAvx2 && cpu_has_bit(7, 1, 0, 4); }
+bool arm_capability(unsigned long, unsigned long) { return false; }
 #else
 Isa detect() { return Isa::kScalar; }
 bool detect_bf16() { return false; }
+bool detect_avx_vnni() { return false; }
+#if defined(__aarch64__)
+/// Bits of the two capability words; AWQ_ISA=scalar hides them.
+bool arm_capability(unsigned long first, unsigned long second) {
+  return (getauxval(AT_HWCAP) & first) == first && (getauxval(AT_HWCAP2) & second) == second;
+}
+#else
+bool arm_capability(unsigned long, unsigned long) { return false; }
+#endif
 #endif
 
 Isa parse_isa(std::string_view name) {
@@ -83,6 +104,14 @@ bool has_native_bf16() {
   static const bool detected = detect_bf16();
   return detected && active_isa() >= Isa::kAvx512Vnni;
 }
+
+bool has_avx_vnni() {
+  static const bool detected = detect_avx_vnni();
+  return detected && active_isa() >= Isa::kAvx2;
+}
+
+bool has_arm_dot_product() { return cap() > Isa::kScalar && arm_capability(1UL << 20, 0); }          // HWCAP_ASIMDDP
+bool has_arm_int8_matrix() { return cap() > Isa::kScalar && arm_capability(1UL << 20, 1UL << 13); }  // HWCAP2_I8MM
 
 int usable_processors() {
   cpu_set_t mask;

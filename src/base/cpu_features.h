@@ -15,6 +15,10 @@ void cap_isa(std::string_view name);
 std::string_view isa_name(Isa isa);
 /// True when bf16 dot products run in hardware and the cap allows them.
 bool has_native_bf16();
+/// Instructions outside the rising order: VNNI on 256 bits without AVX-512, the two of Arm's byte dot products.
+bool has_avx_vnni();
+bool has_arm_dot_product();
+bool has_arm_int8_matrix();
 /// Processors this process may use: affinity mask and container quota, at least 1.
 int usable_processors();
 

@@ -1,7 +1,21 @@
 #include "kernels/api/linear.h"
+#include "kernels/api/packed.h"
 #include "kernels/ref/linear_ref.h"
+#include "kernels/ref/packed_ref.h"
 #if defined(__x86_64__)
+#include "kernels/cpu/amx/packed_amx.h"
+#include "kernels/cpu/avx2/activations_avx2.h"
 #include "kernels/cpu/avx2/linear_avx2.h"
+#include "kernels/cpu/avx2/packed_avx2.h"
+#include "kernels/cpu/avx2/packed_float_avx2.h"
+#include "kernels/cpu/avx512/packed_avx512.h"
+#include "kernels/cpu/avx512/packed_float_avx512.h"
+#include "kernels/cpu/avx512vnni/packed_avx512vnni.h"
+#include "kernels/cpu/avx512vnni/packed_avx512vnni256.h"
+#include "kernels/cpu/avxvnni/packed_avxvnni.h"
+#elif defined(__aarch64__)
+#include "kernels/cpu/neon_dotprod/packed_neon_dotprod.h"
+#include "kernels/cpu/neon_i8mm/packed_neon_i8mm.h"
 #endif
 
 namespace awq::kernels {
@@ -9,12 +23,10 @@ namespace awq::kernels {
 const LinearKernel* linear_kernels_cpu() {
   static const LinearKernel kTable[] = {
 #if defined(__x86_64__)
-    avx2::kU4,
     avx2::kBf16,
     avx2::kF16,
     avx2::kF32,
 #endif
-    ref::kU4,
     ref::kBf16,
     ref::kF16,
     ref::kF32,
@@ -23,21 +35,52 @@ const LinearKernel* linear_kernels_cpu() {
   return kTable;
 }
 
-void pack_u4_row(const std::uint8_t* codes, std::int64_t k, std::uint8_t* packed) noexcept {
-  for (std::int64_t block = 0; block < k; block += 32) {
-    for (std::int64_t j = 0; j < 16; ++j) {
-      const std::uint8_t low = block + j < k ? codes[block + j] : 0;
-      const std::uint8_t high = block + j + 16 < k ? codes[block + j + 16] : 0;
-      packed[block / 2 + j] = static_cast<std::uint8_t>(low | (high << 4));
-    }
-  }
+const PackedKernel* packed_kernels_cpu() {
+  // clang-format off
+  static const PackedKernel kTable[] = {
+#if defined(__x86_64__)
+      amx::kI8U4, amx::kI15U4, amx::kI8U8, amx::kI15U8,
+      avx512vnni::kI8U4, avx512vnni::kI15U4, avx512vnni::kI8U8, avx512vnni::kI15U8,
+      // The 256-bit form shares its source with the next set, and so tests it where that cannot run.
+      avx512vnni::kI8U4256, avx512vnni::kI15U4256, avx512vnni::kI8U8256, avx512vnni::kI15U8256,
+      avxvnni::kI8U4, avxvnni::kI15U4, avxvnni::kI8U8, avxvnni::kI15U8,
+      avx512::kI8U4, avx512::kI15U4, avx512::kI8U8, avx512::kI15U8,
+      avx2::kI8U4, avx2::kI15U4, avx2::kI8U8, avx2::kI15U8,
+#elif defined(__aarch64__)
+      neon_i8mm::kI8U4, neon_i8mm::kI15U4, neon_i8mm::kI8U8, neon_i8mm::kI15U8,
+      neon_dotprod::kI8U4, neon_dotprod::kI15U4, neon_dotprod::kI8U8, neon_dotprod::kI15U8,
+#endif
+      ref::kI8U4, ref::kI15U4, ref::kI8U8, ref::kI15U8,
+      {nullptr, 0, 0, 0, CpuFeature::kNone, 0, false, 0, nullptr},
+  };
+  // clang-format on
+  return kTable;
 }
 
-void unpack_u4_row(const std::uint8_t* packed, std::int64_t k, std::uint8_t* codes) noexcept {
-  for (std::int64_t i = 0; i < k; ++i) {
-    const std::uint8_t byte = packed[i / 32 * 16 + i % 16];
-    codes[i] = i % 32 < 16 ? byte & 15 : static_cast<std::uint8_t>(byte >> 4);
-  }
+const PackedFloatKernel* packed_float_kernels_cpu() {
+  static const PackedFloatKernel kTable[] = {
+#if defined(__x86_64__)
+    avx512::kPackedF32U4,
+    avx512::kPackedF32U8,
+    avx2::kPackedF32U4,
+    avx2::kPackedF32U8,
+#endif
+    ref::kPackedF32U4,
+    ref::kPackedF32U8,
+    {nullptr, 0, 0, nullptr},
+  };
+  return kTable;
+}
+
+const ActivationQuantizer* activation_quantizers_cpu() {
+  static const ActivationQuantizer kTable[] = {
+#if defined(__x86_64__)
+    avx2::kQuantizeActivations,
+#endif
+    ref::kQuantizeActivations,
+    {nullptr, 0, nullptr},
+  };
+  return kTable;
 }
 
 }  // namespace awq::kernels

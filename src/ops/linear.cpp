@@ -1,13 +1,14 @@
 #include "ops/linear.h"
 
+#include <omp.h>
+
 #include <algorithm>
-#include <cstring>
-#include <vector>
 
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/float16.h"
 #include "ops/gemm.h"
+#include "ops/parallel.h"
 #include "tensor/convert.h"
 
 namespace awq::ops {
@@ -57,41 +58,49 @@ Linear::Linear(std::uint64_t out_features, std::uint64_t in_features, DType dtyp
 Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias)
     : n_(tensor.out_features), k_(tensor.in_features), bias_(std::move(bias)) {
   AWQ_CHECK(bias_.empty() || bias_.size() == n_);
-  const auto rows = static_cast<std::int64_t>(n_);
-  if (tensor.scheme.bits > 4 || !tensor.group_index.empty()) {
+  if (!tensor.group_index.empty()) {
     weight_ = AlignedBuffer<std::byte>(n_ * k_ * sizeof(float));
     quant::dequantize(tensor, reinterpret_cast<float*>(weight_.data()));
     return;
   }
-  kind_ = WeightKind::kU4;
-  group_size_ = quant::resolved_group_size(tensor.scheme, k_);
-  const auto row_bytes = static_cast<std::size_t>(kernels::packed_u4_row_bytes(static_cast<std::int64_t>(k_)));
-  weight_ = AlignedBuffer<std::byte>(n_ * row_bytes);
-  scales_ = AlignedBuffer<float>(tensor.scales.size());
-  zero_points_ = AlignedBuffer<std::uint8_t>(tensor.zero_points.size());
-  std::copy(tensor.scales.begin(), tensor.scales.end(), scales_.begin());
-  std::copy(tensor.zero_points.begin(), tensor.zero_points.end(), zero_points_.begin());
-#pragma omp parallel for schedule(static)
-  for (std::int64_t n = 0; n < rows; ++n) {
-    kernels::pack_u4_row(tensor.codes.data() + static_cast<std::size_t>(n) * k_, static_cast<std::int64_t>(k_),
-                         reinterpret_cast<std::uint8_t*>(weight_.data()) + static_cast<std::size_t>(n) * row_bytes);
+  packed_ = {
+      .n = static_cast<std::int64_t>(n_),
+      .k = static_cast<std::int64_t>(k_),
+      .group_size = static_cast<std::int64_t>(quant::resolved_group_size(tensor.scheme, k_)),
+      .bits = static_cast<std::uint8_t>(tensor.scheme.bits <= 4 ? 4 : 8),
+      .half_scales = kernels::scales_fit_half(tensor.scales.data(), static_cast<std::int64_t>(tensor.scales.size()))};
+  weight_ = AlignedBuffer<std::byte>(static_cast<std::size_t>(packed_.bytes()));
+  const kernels::PackSource source{tensor.codes.data(), tensor.scales.data(), tensor.zero_points.data()};
+  auto* packed = reinterpret_cast<std::uint8_t*>(weight_.data());
+#pragma omp parallel
+  {  // each thread first touches what it will read
+    const BlockRange range = thread_blocks(packed_.blocks(), omp_get_thread_num(), omp_get_num_threads());
+    for (std::int64_t b = range.begin; b < range.end; ++b) {
+      kernels::pack_block(packed_, source, b, packed + b * packed_.block_bytes());
+    }
   }
 }
 
-DType Linear::dtype() const { return kind_ == WeightKind::kU4 ? DType::kF32 : dtype_of(kind_); }
+DType Linear::dtype() const { return dtype_of(kind_); }
 
 AlignedBuffer<std::byte> Linear::take_weight() {
-  AWQ_CHECK(kind_ != WeightKind::kU4);
+  AWQ_CHECK(!quantized());
   return std::move(weight_);
 }
 
-std::uint64_t Linear::resident_bytes() const {
-  return weight_.size() + scales_.size() * sizeof(float) + zero_points_.size() + bias_.size() * sizeof(float);
-}
+std::uint64_t Linear::resident_bytes() const { return weight_.size() + bias_.size() * sizeof(float); }
 
 void Linear::forward(const float* x, std::int64_t m, float* y, Precision precision) const {
   if (m == 0) return;
-  if (precision == Precision::kBf16 && kind_ == WeightKind::kBf16 && has_native_bf16() && m > kernels::kMaxRows) {
+  if (quantized() && activation_precision() != ActivationPrecision::kF32) {
+    const Linear* self = this;
+    forward_together({&self, 1}, x, m, {&y, 1});
+  } else if (quantized() && m <= kernels::kMaxPackedFloatRows) {
+    forward_packed_few(x, m, y);
+  } else if (quantized()) {
+    forward_many(x, m, y);
+  } else if (precision == Precision::kBf16 && kind_ == WeightKind::kBf16 && has_native_bf16() &&
+             m > kernels::kMaxRows) {
     forward_bf16(x, m, y);
   } else if (m <= kernels::kMaxRows) {
     forward_few(x, m, y);
@@ -108,21 +117,6 @@ void Linear::forward_few(const float* x, std::int64_t m, float* y) const {
                   .weight = weight_.data(),
                   .bias = bias_.data(),
                   .y = y};
-  std::vector<float> group_sums;
-  if (kind_ == WeightKind::kU4) {
-    const std::int64_t groups = static_cast<std::int64_t>(k_ / group_size_);
-    group_sums.resize(static_cast<std::size_t>(m * groups));
-    for (std::int64_t i = 0; i < m * groups; ++i) {
-      float sum = 0;
-      const float* begin = x + (i / groups) * args.k + (i % groups) * static_cast<std::int64_t>(group_size_);
-      for (std::uint64_t k = 0; k < group_size_; ++k) sum += begin[k];
-      group_sums[static_cast<std::size_t>(i)] = sum;
-    }
-    args.group_size = static_cast<std::int64_t>(group_size_);
-    args.scales = scales_.data();
-    args.zero_points = zero_points_.data();
-    args.x_group_sums = group_sums.data();
-  }
   const LinearKernel& kernel = select_linear(kind_, args);
   const std::int64_t tasks = (args.n + kRowsPerTask - 1) / kRowsPerTask;
 #pragma omp parallel for schedule(static) if (args.n * args.k > 65536)
@@ -134,7 +128,7 @@ void Linear::forward_few(const float* x, std::int64_t m, float* y) const {
 void Linear::forward_many(const float* x, std::int64_t m, float* y) const {
   const auto n = static_cast<std::int64_t>(n_);
   const auto k = static_cast<std::int64_t>(k_);
-  if (kind_ == WeightKind::kF32) {
+  if (!quantized() && kind_ == WeightKind::kF32) {
     gemm(GemmF32{.transpose_b = true,
                  .m = m,
                  .n = n,
@@ -203,22 +197,12 @@ void Linear::expand_rows(std::uint64_t begin, std::uint64_t end, float* out) con
   for (std::int64_t n = first; n < last; ++n) {
     const auto row = static_cast<std::size_t>(n);
     float* to = out + (row - begin) * k_;
-    if (kind_ != WeightKind::kU4) {
+    if (quantized()) {
+      kernels::expand_packed(packed_, packed_weight(), n, n + 1, to);
+    } else {
       const DType dtype = dtype_of(kind_);
       const std::size_t bytes = k_ * (dtype_bits(dtype) / 8);
       widen_to_float(dtype, {weight_.data() + row * bytes, bytes}, {to, k_});
-      continue;
-    }
-    const auto* packed = reinterpret_cast<const std::uint8_t*>(weight_.data()) +
-                         row * static_cast<std::size_t>(kernels::packed_u4_row_bytes(static_cast<std::int64_t>(k_)));
-    const std::uint64_t groups = k_ / group_size_;
-    for (std::uint64_t g = 0; g < groups; ++g) {
-      const float scale = scales_[row * groups + g];
-      const int zero = zero_points_[row * groups + g];
-      for (std::uint64_t k = g * group_size_; k < (g + 1) * group_size_; ++k) {
-        const std::uint8_t byte = packed[k / 32 * 16 + k % 16];
-        to[k] = scale * static_cast<float>((k % 32 < 16 ? byte & 15 : byte >> 4) - zero);
-      }
     }
   }
 }

@@ -5,27 +5,39 @@
 
 #include "base/aligned_buffer.h"
 #include "kernels/api/linear.h"
+#include "kernels/api/packed.h"
 #include "quant/quantized_tensor.h"
 #include "tensor/dtype.h"
 
 namespace awq::ops {
 
-/// Arithmetic of a matrix product: binary32 throughout, or bf16 inputs with binary32 sums.
+/// Arithmetic of a dense matrix product: binary32 throughout, or bf16 inputs with binary32 sums.
 enum class Precision { kF32, kBf16 };
 
-/// y = x * W^T + bias, with W [N, K] resident in the type it was stored in: 32 or 16 bits, or 4-bit codes.
+/// How the inputs of quantized linears enter the product (docs/numerics.md): as they are, or as integers of 8 or 15
+/// bits with one scale per 32 inputs. With integers a result does not depend on the batch, the threads or the
+/// processor.
+enum class ActivationPrecision { kF32, kInt8, kInt15 };
+/// Of all quantized linears of this process; kF32 until set. Not to be called while a product runs.
+void set_activation_precision(ActivationPrecision precision);
+ActivationPrecision activation_precision();
+
+/// y = x * W^T + bias, with W [N, K] resident in the type it was stored in (32 or 16 bits), or packed codes of 4 or 8
+/// bits.
 class Linear {
  public:
   Linear() = default;
   /// `weight` holds N * K elements of `dtype` (F32, F16, BF16), row-major; `bias` N floats or nothing.
   Linear(std::uint64_t out_features, std::uint64_t in_features, DType dtype, AlignedBuffer<std::byte> weight,
          AlignedBuffer<float> bias);
-  /// Packs a canonical tensor; with more than 4 bits or a group_index the weights are expanded to F32 instead.
+  /// Packs a canonical tensor, in parallel; with a group_index the weights are expanded to F32 instead.
   Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias);
 
   std::uint64_t out_features() const { return n_; }
   std::uint64_t in_features() const { return k_; }
   bool empty() const { return n_ == 0; }
+  /// True for packed codes.
+  bool quantized() const { return packed_.n != 0; }
   /// Type of dense weights; F32 for packed ones.
   DType dtype() const;
   /// Moves dense weights or the bias out; the layer cannot run afterwards.
@@ -34,13 +46,20 @@ class Linear {
   /// Bytes of weights, scales and zero points that one pass over the layer reads.
   std::uint64_t resident_bytes() const;
 
-  /// x [m, K], y [m, N]. Few rows run a kernel that streams the stored weights; many rows expand a tile of weights
-  /// once and feed a dense product. kBf16 takes effect for BF16 weights on processors that have bf16 products.
+  /// x [m, K], y [m, N]. Few rows run a kernel that streams the stored weights. Of many rows, packed weights feed an
+  /// integer kernel or, with binary32 activations, are expanded a tile at a time for a dense product. kBf16 takes
+  /// effect for BF16 weights on processors that have bf16 products.
   void forward(const float* x, std::int64_t m, float* y, Precision precision = Precision::kF32) const;
   /// Weights of rows [begin, end) as floats, in [end - begin, K].
   void expand_rows(std::uint64_t begin, std::uint64_t end, float* out) const;
 
  private:
+  friend void forward_together(std::span<const Linear* const>, const float*, std::int64_t, std::span<float* const>,
+                               Precision);
+
+  kernels::PackedArgs packed_args(float* y) const;
+  const std::uint8_t* packed_weight() const { return reinterpret_cast<const std::uint8_t*>(weight_.data()); }
+  void forward_packed_few(const float* x, std::int64_t m, float* y) const;
   void forward_few(const float* x, std::int64_t m, float* y) const;
   void forward_many(const float* x, std::int64_t m, float* y) const;
   void forward_bf16(const float* x, std::int64_t m, float* y) const;
@@ -48,17 +67,23 @@ class Linear {
 
   std::uint64_t n_ = 0;
   std::uint64_t k_ = 0;
-  kernels::WeightKind kind_ = kernels::WeightKind::kF32;
+  kernels::WeightKind kind_ = kernels::WeightKind::kF32;  ///< of dense weights
+  kernels::PackedLayout packed_{};                        ///< n = 0 for dense weights
   AlignedBuffer<std::byte> weight_;
-  AlignedBuffer<float> scales_;
-  AlignedBuffer<std::uint8_t> zero_points_;
-  std::uint64_t group_size_ = 0;
   AlignedBuffer<float> bias_;
 };
+
+/// ys[i] = linears[i] applied to the one input x [m, K] that all of them read: with integer activations x is rounded
+/// once and all products run in one parallel region. The results are those of forward() on each.
+void forward_together(std::span<const Linear* const> linears, const float* x, std::int64_t m,
+                      std::span<float* const> ys, Precision precision = Precision::kF32);
 
 /// The first kernel of the table that can run `args` with weights of `kind` on this processor.
 const kernels::LinearKernel& select_linear(kernels::WeightKind kind, const kernels::LinearArgs& args);
 /// Why a row of the table cannot run here, or null.
 const char* linear_objection(const kernels::LinearKernel& kernel, const kernels::LinearArgs& args);
+/// The same for packed weights: `bits` of the codes, `planes` of the activations, `m` rows of x.
+const kernels::PackedKernel& select_packed(int bits, int planes, std::int64_t m);
+const char* packed_objection(const kernels::PackedKernel& kernel);
 
 }  // namespace awq::ops

@@ -1,11 +1,13 @@
 #include "ops/linear.h"
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <cmath>
 #include <vector>
 
 #include "base/cpu_features.h"
+#include "ops/parallel.h"
 #include "quant/group_quant.h"
 #include "support/random.h"
 #include "tensor/convert.h"
@@ -45,7 +47,7 @@ double dot_bound(double magnitude, std::size_t k) {
 }
 
 void expect_forward(const Linear& linear, const std::vector<float>& weights, const std::vector<float>& bias,
-                    double extra_per_magnitude, Precision precision, const char* name) {
+                    double extra_per_magnitude, Precision precision, const char* name, double input_step = 0) {
   const std::size_t n = linear.out_features();
   const std::size_t k = linear.in_features();
   constexpr std::size_t kMost = 40;
@@ -55,7 +57,10 @@ void expect_forward(const Linear& linear, const std::vector<float>& weights, con
     std::vector<float> y(m * n, std::nanf(""));
     linear.forward(x.data(), static_cast<std::int64_t>(m), y.data(), precision);
     for (std::size_t i = 0; i < y.size(); ++i) {
-      const double bound = dot_bound(expected.magnitude[i], k) + extra_per_magnitude * expected.magnitude[i];
+      double bound = dot_bound(expected.magnitude[i], k) + extra_per_magnitude * expected.magnitude[i];
+      for (std::size_t p = 0; p < k && input_step > 0; ++p) {
+        bound += tolerance::kHalfStep * input_step * std::fabs(weights[i % n * k + p]);
+      }
       ASSERT_NEAR(y[i], expected.y[i], bound) << name << " m " << m << " n " << n << " k " << k << " at " << i;
     }
   }
@@ -150,15 +155,115 @@ TEST(Linear, WeightsComeBack) {
   EXPECT_TRUE(Linear().empty());
 }
 
+/// Restores the setting of the process.
+struct WithPrecision {
+  explicit WithPrecision(ActivationPrecision precision) { set_activation_precision(precision); }
+  ~WithPrecision() { set_activation_precision(ActivationPrecision::kF32); }
+};
+
+TEST(Linear, IntegerActivationsErrHalfAStepOfTheirUnit) {
+  for (const ActivationPrecision precision : {ActivationPrecision::kInt8, ActivationPrecision::kInt15}) {
+    const WithPrecision with(precision);
+    const double steps = precision == ActivationPrecision::kInt8 ? 254 : 32512;
+    for (const Shape& shape : kShapes) {
+      for (const int bits : {3, 4, 8}) {
+        const quant::Scheme scheme{.bits = bits, .group_size = -1};
+        const std::vector<float> source = random_floats(shape.k, shape.n * shape.k);
+        const auto tensor = quant::round_to_nearest(source.data(), shape.n, shape.k, scheme, DType::kF16);
+        std::vector<float> weights(source.size());
+        quant::dequantize(tensor, weights.data());
+        const std::vector<float> bias = random_floats(10, shape.n);
+        // Inputs are below 1, so a step is at most 2 / steps, and the error at most 1 / steps times the weight.
+        expect_forward(Linear(tensor, to_buffer(bias)), weights, bias, tolerance::kCodeProducts, Precision::kF32,
+                       "integer", 2 / steps);
+      }
+    }
+  }
+}
+
+TEST(Linear, TogetherIsTheSameAsOneByOne) {
+  const std::vector<float> source = random_floats(3, 200 * 128);
+  const auto tensor = [&](std::size_t n, int bits, std::int64_t group_size) {
+    return quant::round_to_nearest(source.data(), n, 128, {.bits = bits, .group_size = group_size}, DType::kF16);
+  };
+  const Linear q(tensor(200, 4, 64), to_buffer(random_floats(1, 200)));
+  const Linear k(tensor(17, 8, 64), {});
+  const Linear v(tensor(40, 4, 32), {});  // other groups: cannot share the rounding
+  AlignedBuffer<std::byte> dense(9 * 128 * sizeof(float));
+  narrow_from_float(DType::kF32, {source.data(), 9 * 128}, dense.span());
+  const Linear plain(9, 128, DType::kF32, std::move(dense), {});
+  const std::vector<float> x = random_floats(5, 70 * 128);
+  for (const ActivationPrecision precision :
+       {ActivationPrecision::kF32, ActivationPrecision::kInt8, ActivationPrecision::kInt15}) {
+    const WithPrecision with(precision);
+    for (const std::vector<const Linear*>& set :
+         {std::vector<const Linear*>{&q}, {&q, &k}, {&q, &k, &v}, {&q, &plain}, {&plain}}) {
+      for (const std::int64_t m : {1, 2, 5, 70}) {
+        std::vector<std::vector<float>> outs;
+        std::vector<float*> ys;
+        for (const Linear* linear : set) outs.emplace_back(static_cast<std::size_t>(m) * linear->out_features());
+        for (std::vector<float>& out : outs) ys.push_back(out.data());
+        forward_together(set, x.data(), m, ys);
+        for (std::size_t i = 0; i < set.size(); ++i) {
+          std::vector<float> alone(outs[i].size());
+          set[i]->forward(x.data(), m, alone.data());
+          EXPECT_EQ(outs[i], alone) << "m " << m << " linear " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(Linear, IntegerResultsDependOnNeitherBatchNorThreads) {
+  const WithPrecision with(ActivationPrecision::kInt8);
+  const std::vector<float> source = random_floats(3, 330 * 256);
+  const Linear linear(quant::round_to_nearest(source.data(), 330, 256, {.bits = 4, .group_size = 128}, DType::kF16),
+                      {});
+  constexpr std::int64_t kRows = 100;
+  const std::vector<float> x = random_floats(6, kRows * 256);
+  std::vector<float> whole(kRows * 330);
+  const int threads = omp_get_max_threads();
+  linear.forward(x.data(), kRows, whole.data());
+  for (const int count : {1, 2, 5}) {
+    omp_set_num_threads(count);
+    for (const std::int64_t m : {1, 3, 8, 50}) {
+      std::vector<float> part(static_cast<std::size_t>(m) * 330);
+      linear.forward(x.data() + 40 * 256, m, part.data());
+      for (std::size_t i = 0; i < part.size(); ++i) ASSERT_EQ(part[i], whole[40 * 330 + i]) << count << " threads";
+    }
+  }
+  omp_set_num_threads(threads);
+}
+
+TEST(Linear, ThreadsShareAllBlocks) {
+  for (const std::int64_t blocks : {1, 3, 16, 40, 129}) {
+    for (const int threads : {1, 2, 3, 8, 64}) {
+      std::int64_t next = 0;
+      for (int t = 0; t < threads; ++t) {
+        const BlockRange range = thread_blocks(blocks, t, threads);
+        EXPECT_EQ(range.begin, next);
+        EXPECT_GE(range.end, range.begin);
+        next = range.end;
+      }
+      EXPECT_EQ(next, blocks);
+    }
+  }
+}
+
 TEST(Linear, SelectionNamesTheReasonOfEachRow) {
-  kernels::LinearArgs args{.m = 1, .n = 4, .k = 40};
-  args.group_size = 20;
-  const kernels::LinearKernel& chosen = select_linear(kernels::WeightKind::kU4, args);
-  EXPECT_EQ(linear_objection(chosen, args), nullptr);
-  for (const kernels::LinearKernel* row = kernels::linear_kernels_cpu(); row != nullptr && row->name != nullptr;
-       ++row) {
-    if (row->kind != kernels::WeightKind::kU4 || row->name == chosen.name) break;
-    EXPECT_NE(linear_objection(*row, args), nullptr) << row->name;
+  for (const int bits : {4, 8}) {
+    for (const int planes : {1, 2}) {
+      for (const std::int64_t m : {1, 100}) {
+        const kernels::PackedKernel& chosen = select_packed(bits, planes, m);
+        EXPECT_EQ(packed_objection(chosen), nullptr);
+        EXPECT_EQ(chosen.bits, bits);
+        EXPECT_EQ(chosen.planes, planes);
+        for (const kernels::PackedKernel* row = kernels::packed_kernels_cpu(); row->name != chosen.name; ++row) {
+          if (row->bits != bits || row->planes != planes || m < row->min_rows) continue;
+          EXPECT_NE(packed_objection(*row), nullptr) << row->name;
+        }
+      }
+    }
   }
 }
 

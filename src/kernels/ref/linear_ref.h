@@ -8,6 +8,5 @@ namespace awq::kernels::ref {
 extern const LinearKernel kF32;
 extern const LinearKernel kBf16;
 extern const LinearKernel kF16;
-extern const LinearKernel kU4;
 
 }  // namespace awq::kernels::ref

@@ -65,53 +65,6 @@ void dense_rows(const LinearArgs& a, std::int64_t n_begin, std::int64_t n_end) {
   for (std::int64_t n = n_begin; n < n_end; ++n) dense_one<Load, M>(a, n);
 }
 
-template <int M>
-void u4_rows(const LinearArgs& a, std::int64_t n_begin, std::int64_t n_end) {
-  const std::int64_t groups = a.k / a.group_size;
-  const __m128i low_mask = _mm_set1_epi8(15);
-  for (std::int64_t n = n_begin; n < n_end; ++n) {
-    const std::uint8_t* w = static_cast<const std::uint8_t*>(a.weight) + n * packed_u4_row_bytes(a.k);
-    __m256 sum[M];
-    float correction[M];
-    for (int m = 0; m < M; ++m) {
-      sum[m] = _mm256_setzero_ps();
-      correction[m] = 0;
-    }
-    for (std::int64_t g = 0; g < groups; ++g) {
-      __m256 dot[M];
-      for (int m = 0; m < M; ++m) dot[m] = _mm256_setzero_ps();
-      for (std::int64_t k = g * a.group_size; k < (g + 1) * a.group_size; k += 32) {
-        const std::uint8_t* bytes = w + k / 2;
-        _mm_prefetch(reinterpret_cast<const char*>(bytes + 1024), _MM_HINT_T0);
-        const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
-        const __m128i low = _mm_and_si128(packed, low_mask);
-        const __m128i high = _mm_and_si128(_mm_srli_epi16(packed, 4), low_mask);
-        const __m256 w0 = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(low));
-        const __m256 w1 = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(low, 8)));
-        const __m256 w2 = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(high));
-        const __m256 w3 = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(high, 8)));
-        for (int m = 0; m < M; ++m) {
-          const float* x = a.x + m * a.k + k;
-          __m256 d = _mm256_fmadd_ps(_mm256_loadu_ps(x), w0, dot[m]);
-          d = _mm256_fmadd_ps(_mm256_loadu_ps(x + 8), w1, d);
-          d = _mm256_fmadd_ps(_mm256_loadu_ps(x + 16), w2, d);
-          dot[m] = _mm256_fmadd_ps(_mm256_loadu_ps(x + 24), w3, d);
-        }
-      }
-      const float scale = a.scales[n * groups + g];
-      const float scaled_zero = scale * static_cast<float>(a.zero_points[n * groups + g]);
-      for (int m = 0; m < M; ++m) {
-        sum[m] = _mm256_fmadd_ps(_mm256_set1_ps(scale), dot[m], sum[m]);
-        correction[m] += scaled_zero * a.x_group_sums[m * groups + g];
-      }
-    }
-    for (int m = 0; m < M; ++m) {
-      const float total = horizontal_sum(sum[m]) - correction[m];
-      a.y[m * a.n + n] = a.bias != nullptr ? total + a.bias[n] : total;
-    }
-  }
-}
-
 using Rows = void (*)(const LinearArgs&, std::int64_t, std::int64_t);
 
 template <typename Load>
@@ -122,23 +75,12 @@ void dense(const LinearArgs& a, std::int64_t n_begin, std::int64_t n_end) noexce
   kRows[a.m - 1](a, n_begin, n_end);
 }
 
-void u4(const LinearArgs& a, std::int64_t n_begin, std::int64_t n_end) noexcept {
-  static constexpr Rows kRows[kMaxRows] = {u4_rows<1>, u4_rows<2>, u4_rows<3>, u4_rows<4>,
-                                           u4_rows<5>, u4_rows<6>, u4_rows<7>, u4_rows<8>};
-  kRows[a.m - 1](a, n_begin, n_end);
-}
-
 const char* dense_supports(const LinearArgs&) { return nullptr; }
-
-const char* u4_supports(const LinearArgs& a) {
-  return a.group_size % 32 == 0 ? nullptr : "group_size is not a multiple of 32";
-}
 
 }  // namespace
 
 const LinearKernel kF32 = {"linear_f32_f32_f32_avx2", WeightKind::kF32, 1, dense_supports, dense<LoadF32>};
 const LinearKernel kBf16 = {"linear_f32_bf16_f32_avx2", WeightKind::kBf16, 1, dense_supports, dense<LoadBf16>};
 const LinearKernel kF16 = {"linear_f32_f16_f32_avx2", WeightKind::kF16, 1, dense_supports, dense<LoadF16>};
-const LinearKernel kU4 = {"linear_f32_u4g_f32_avx2", WeightKind::kU4, 1, u4_supports, u4};
 
 }  // namespace awq::kernels::avx2

@@ -7,6 +7,5 @@ namespace awq::kernels::avx2 {
 extern const LinearKernel kF32;
 extern const LinearKernel kBf16;
 extern const LinearKernel kF16;
-extern const LinearKernel kU4;
 
 }  // namespace awq::kernels::avx2

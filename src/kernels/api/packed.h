@@ -1,0 +1,144 @@
+#pragma once
+
+#include <cstdint>
+
+namespace awq::kernels {
+
+/// Outputs (rows of W) that one block of packed weights holds.
+inline constexpr std::int64_t kBlockOutputs = 16;
+/// Inputs of a unit: groups are padded to whole units, and no scale of activations covers less.
+inline constexpr std::int64_t kUnitInputs = 32;
+
+/// Where the codes, scales and zero points of a quantized weight [n, k] lie in memory: docs/layouts/packed-weights.md.
+/// Sixteen outputs make a block; blocks follow one another. Inside a block, 64-byte lines hold four consecutive
+/// inputs (8 bits) or eight (4 bits) of all sixteen outputs, groups one after the other; scales and zero points trail.
+struct PackedLayout {
+  std::int64_t n = 0;           ///< out_features
+  std::int64_t k = 0;           ///< in_features
+  std::int64_t group_size = 0;  ///< inputs that share a scale; divides k
+  std::uint8_t bits = 4;        ///< of a stored code: 4 or 8
+  bool half_scales = true;      ///< scales are F16, else F32
+
+  constexpr std::int64_t groups() const { return k / group_size; }
+  /// Inputs of a group with its padding: a whole number of units. Padding has code 0 and meets activations of 0.
+  constexpr std::int64_t padded_group() const { return (group_size + kUnitInputs - 1) / kUnitInputs * kUnitInputs; }
+  constexpr std::int64_t padded_k() const { return groups() * padded_group(); }
+  constexpr std::int64_t blocks() const { return (n + kBlockOutputs - 1) / kBlockOutputs; }
+  /// Inputs in one line of 64 bytes.
+  constexpr std::int64_t line_inputs() const { return bits == 4 ? 8 : 4; }
+  constexpr std::int64_t group_bytes() const { return padded_group() / line_inputs() * 64; }
+  constexpr std::int64_t scale_offset() const { return groups() * group_bytes(); }
+  constexpr std::int64_t scale_bytes() const { return half_scales ? 2 : 4; }
+  constexpr std::int64_t zero_offset() const { return scale_offset() + groups() * kBlockOutputs * scale_bytes(); }
+  /// Bytes from one block to the next, a multiple of 64.
+  constexpr std::int64_t block_bytes() const { return (zero_offset() + groups() * kBlockOutputs + 63) / 64 * 64; }
+  constexpr std::int64_t bytes() const { return blocks() * block_bytes(); }
+};
+
+/// Codes, scales and zero points as quant::QuantizedTensor holds them.
+struct PackSource {
+  const std::uint8_t* codes = nullptr;        ///< [n, k]
+  const float* scales = nullptr;              ///< [n, groups]
+  const std::uint8_t* zero_points = nullptr;  ///< [n, groups]
+};
+/// Writes one whole block (padding outputs get code and scale 0).
+void pack_block(const PackedLayout& layout, const PackSource& source, std::int64_t block,
+                std::uint8_t* packed) noexcept;
+/// scale * (code - zero point) of outputs [begin, end), as floats [end - begin, k].
+void expand_packed(const PackedLayout& layout, const std::uint8_t* packed, std::int64_t begin, std::int64_t end,
+                   float* out) noexcept;
+/// True when every one of `count` scales is an F16 number.
+bool scales_fit_half(const float* scales, std::int64_t count) noexcept;
+
+/// Integer activations of one call, in panels of rows that a kernel takes at once. An input x is
+/// scale * (128 * high + low) with two planes (15 bits), scale * high with one (8 bits); a scale covers `block` inputs
+/// of one row.
+struct Activations {
+  std::int64_t m = 0;
+  std::int64_t panel_rows = 1;  ///< the most rows of a panel; all panels hold the same number or one less
+  std::int64_t k = 0;
+  std::int64_t group_size = 0;
+  std::int64_t block = kUnitInputs;  ///< inputs of a scale: whole units, divides padded_group(); one unit when row_major
+  int planes = 1;
+  bool row_major = false;        ///< units are [row][32 bytes], else [8 steps][row][4 bytes]
+  std::int8_t* codes = nullptr;  ///< panel with first row r at r * planes * padded_k: [unit][plane][32 * rows]
+  float* scales = nullptr;       ///< panel at r * padded_k / block: [block][rows]
+  float* minus_sums = nullptr;   ///< panel at r * groups: [group][rows], minus the sum of the rounded x
+
+  constexpr std::int64_t padded_group() const { return (group_size + kUnitInputs - 1) / kUnitInputs * kUnitInputs; }
+  constexpr std::int64_t groups() const { return k / group_size; }
+  constexpr std::int64_t padded_k() const { return groups() * padded_group(); }
+  constexpr std::int64_t panels() const { return (m + panel_rows - 1) / panel_rows; }
+  constexpr std::int64_t panel_begin(std::int64_t panel) const { return m * panel / panels(); }
+};
+
+/// A block whose magnitudes are all below this counts as zero: its scale would not be a normal number.
+inline constexpr float kSmallestActivation = 1e-30F;
+
+/// Rounds row `row` of x [m, k] into its panel. The scale is the largest magnitude of the block over 127 (16256 with
+/// two planes), rounding is to nearest even; a block with an infinity or NaN gets the scale NaN, so that it shows in y.
+struct ActivationQuantizer {
+  const char* name;
+  std::uint8_t min_isa;
+  void (*run)(const Activations& to, const float* x, std::int64_t row) noexcept;
+};
+/// In order of preference, ended by a null name; the last one runs everywhere. All give the same bits.
+const ActivationQuantizer* activation_quantizers_cpu();
+
+/// y = x * W^T + bias from packed weights. In exact integers and then this sequence of binary32 operations, which every
+/// kernel keeps, so that all of them give the same bits:
+///
+///   y = 0;  for each group g:
+///     t = zero_point[g] * minus_sums[g]
+///     for each block b of activations in g:  t = fma(float(sum over b of x code * w code), x scale[b], t)
+///     y = fma(t, scale[g], y)
+///   y = y + bias
+struct PackedArgs {
+  PackedLayout layout;
+  const std::uint8_t* weight = nullptr;
+  const float* bias = nullptr;  ///< [n] or null
+  Activations x;
+  float* y = nullptr;  ///< [m, n]
+};
+
+/// What a kernel needs beyond its instruction set level.
+enum class CpuFeature : std::uint8_t { kNone, kAvxVnni, kDotProduct, kInt8Matrix };
+
+/// A row of the table of integer kernels.
+struct PackedKernel {
+  const char* name;
+  std::uint8_t bits;        ///< of the weights: 4 or 8
+  std::uint8_t planes;      ///< of the activations
+  std::uint8_t min_isa;     ///< awq::Isa as a number
+  CpuFeature feature;       ///< also needed
+  std::uint8_t panel_rows;  ///< most rows of a panel
+  bool row_major;           ///< how it wants units of activations
+  std::int64_t min_rows;    ///< rows of x from which it is preferred to later rows of the table
+  /// Outputs of blocks [block_begin, block_end) for rows of panels [panel_begin, panel_end). Allocates nothing.
+  void (*run)(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end, std::int64_t panel_begin,
+              std::int64_t panel_end) noexcept;
+};
+/// In order of preference, ended by a null name. For each (bits, planes) the last row runs everywhere.
+const PackedKernel* packed_kernels_cpu();
+
+/// y = x * W^T + bias from packed weights with binary32 activations, for 1 .. kMaxPackedFloatRows rows of x.
+struct PackedFloatArgs {
+  PackedLayout layout;
+  const std::uint8_t* weight = nullptr;
+  const float* bias = nullptr;
+  std::int64_t m = 0;
+  const float* x = nullptr;             ///< [m, k]
+  const float* x_group_sums = nullptr;  ///< [m, groups]
+  float* y = nullptr;                   ///< [m, n]
+};
+inline constexpr std::int64_t kMaxPackedFloatRows = 8;
+/// A row of the table of kernels with binary32 activations; each runs any layout of its width.
+struct PackedFloatKernel {
+  const char* name;
+  std::uint8_t bits;
+  std::uint8_t min_isa;
+  void (*run)(const PackedFloatArgs& args, std::int64_t block_begin, std::int64_t block_end) noexcept;
+};
+const PackedFloatKernel* packed_float_kernels_cpu();
+
+}  // namespace awq::kernels

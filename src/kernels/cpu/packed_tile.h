@@ -1,0 +1,215 @@
+#pragma once
+
+// The loop over groups, blocks and lines that all vector kernels for packed weights share. Each instruction-set file
+// instantiates it with a class of its own from an unnamed namespace, so that no two files share an instance.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/api/packed.h"
+
+namespace awq::kernels {
+
+/// One panel of activations and where its outputs go.
+struct PackedPanel {
+  const std::int8_t* codes = nullptr;
+  const float* scales = nullptr;
+  const float* minus_sums = nullptr;
+  std::int64_t first_row = 0;
+};
+
+/// Computes kRows rows times kVecs vectors of V::kWidth outputs. The vectors start at output `first`, a multiple of 16.
+///
+/// V provides kWidth; Floats and Ints (kWidth numbers each); Line<bits>, the codes of kWidth outputs in one line, with
+/// kSteps groups of four inputs; Dots<bits>, sums within one unit, which may be narrower than Ints: begin() makes them,
+/// dot() adds one step, end() adds them to Ints.
+template <class V, int kBits, int kPlanes, int kRows, int kVecs, int kPrefetch>
+inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::int64_t first) {
+  constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
+  constexpr int kLines = kBits == 4 ? 4 : 8;  // of a unit
+  using Line = typename V::template Line<kBits>;
+  using Dots = typename V::template Dots<kBits>;
+  const PackedLayout& layout = args.layout;
+  const std::int64_t block_bytes = layout.block_bytes();
+  const std::uint8_t* base = args.weight + first / kBlockOutputs * block_bytes;
+  const std::int64_t groups = layout.groups();
+  const std::int64_t blocks_of_group = layout.padded_group() / args.x.block;
+  const std::int64_t units_of_block = args.x.block / kUnitInputs;
+  const std::int64_t scale_offset = layout.scale_offset();
+  const std::int64_t zero_offset = layout.zero_offset();
+  const std::uint8_t* stream[kVecs];
+  for (int v = 0; v < kVecs; ++v) stream[v] = base + (v / kPerBlock) * block_bytes + (v % kPerBlock) * V::kWidth * 4;
+  const std::int8_t* codes = panel.codes;
+  const float* x_scales = panel.scales;
+
+  typename V::Floats total[kRows][kVecs];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVecs; ++v) total[r][v] = V::zero();
+  }
+  std::int64_t offset = 0;
+  for (std::int64_t g = 0; g < groups; ++g) {
+    typename V::Floats t[kRows][kVecs];
+    for (int v = 0; v < kVecs; ++v) {
+      const std::uint8_t* block = base + (v / kPerBlock) * block_bytes;
+      const auto zero = V::from_bytes(block + zero_offset + g * kBlockOutputs + (v % kPerBlock) * V::kWidth);
+      for (int r = 0; r < kRows; ++r) t[r][v] = V::multiply(zero, panel.minus_sums[g * kRows + r]);
+    }
+    for (std::int64_t b = 0; b < blocks_of_group; ++b) {
+      typename V::Ints sum[kPlanes][kRows][kVecs];
+      for (int p = 0; p < kPlanes; ++p) {
+        for (int r = 0; r < kRows; ++r) {
+          for (int v = 0; v < kVecs; ++v) sum[p][r][v] = V::zero_ints();
+        }
+      }
+      for (std::int64_t u = 0; u < units_of_block; ++u) {
+        Dots dots[kPlanes][kRows][kVecs];
+        for (int p = 0; p < kPlanes; ++p) {
+          for (int r = 0; r < kRows; ++r) {
+            for (int v = 0; v < kVecs; ++v) dots[p][r][v] = V::template begin<kBits>(sum[p][r][v]);
+          }
+        }
+#pragma GCC unroll 8
+        for (int line = 0; line < kLines; ++line) {
+          Line w[kVecs];
+#pragma GCC unroll 8
+          for (int v = 0; v < kVecs; ++v) {
+            const std::uint8_t* at = stream[v] + offset + line * 64;
+            if (kPrefetch > 0 && v % kPerBlock == 0) __builtin_prefetch(at + kPrefetch);
+            w[v] = V::template decode<kBits>(at);
+          }
+#pragma GCC unroll 2
+          for (int step = 0; step < Line::kSteps; ++step) {
+#pragma GCC unroll 2
+            for (int p = 0; p < kPlanes; ++p) {
+#pragma GCC unroll 16
+              for (int r = 0; r < kRows; ++r) {
+                const auto x = V::broadcast(codes + ((p * 8 + line * Line::kSteps + step) * kRows + r) * 4);
+#pragma GCC unroll 8
+                for (int v = 0; v < kVecs; ++v) V::template dot<kBits>(dots[p][r][v], w[v], step, x);
+              }
+            }
+          }
+        }
+        for (int p = 0; p < kPlanes; ++p) {
+          for (int r = 0; r < kRows; ++r) {
+            for (int v = 0; v < kVecs; ++v) sum[p][r][v] = V::template end<kBits>(sum[p][r][v], dots[p][r][v]);
+          }
+        }
+        offset += kLines * 64;
+        codes += kPlanes * kUnitInputs * kRows;
+      }
+      for (int r = 0; r < kRows; ++r) {
+        for (int v = 0; v < kVecs; ++v) {
+          const auto whole = kPlanes == 2 ? V::join(sum[0][r][v], sum[kPlanes - 1][r][v]) : sum[0][r][v];
+          t[r][v] = V::multiply_add(V::to_floats(whole), x_scales[r], t[r][v]);
+        }
+      }
+      x_scales += kRows;
+    }
+    for (int v = 0; v < kVecs; ++v) {
+      const std::uint8_t* block = base + (v / kPerBlock) * block_bytes + scale_offset;
+      const std::int64_t at = g * kBlockOutputs + (v % kPerBlock) * V::kWidth;
+      const auto scale = layout.half_scales ? V::from_halves(block + at * 2) : V::from_floats(block + at * 4);
+      for (int r = 0; r < kRows; ++r) total[r][v] = V::multiply_add(t[r][v], scale, total[r][v]);
+    }
+  }
+  for (int v = 0; v < kVecs; ++v) {
+    const std::int64_t output = first + v * V::kWidth;
+    const std::int64_t count = layout.n - output < V::kWidth ? layout.n - output : V::kWidth;
+    for (int r = 0; r < kRows; ++r) {
+      float* y = args.y + (panel.first_row + r) * layout.n + output;
+      if (count == V::kWidth) {
+        V::store(args.bias != nullptr ? V::add(total[r][v], V::from_floats(args.bias + output)) : total[r][v], y);
+        continue;
+      }
+      float values[V::kWidth];
+      V::store(total[r][v], values);
+      for (std::int64_t i = 0; i < count; ++i) {
+        y[i] = args.bias != nullptr ? values[i] + args.bias[output + i] : values[i];
+      }
+    }
+  }
+}
+
+/// All panels for the tile at `first`, each with the function for its number of rows; weights stay in the cache.
+template <class V, int kBits, int kPlanes, int kVecs, int kMaxRows, int kPrefetch>
+inline void packed_panels(const PackedArgs& args, std::int64_t first, std::int64_t panel_begin,
+                          std::int64_t panel_end) {
+  static_assert(kMaxRows <= 8);
+  using Tile = void (*)(const PackedArgs&, const PackedPanel&, std::int64_t);
+  static constexpr Tile kTiles[] = {packed_tile<V, kBits, kPlanes, 1, kVecs, kPrefetch>,
+                                    packed_tile < V,
+                                    kBits,
+                                    kPlanes,
+                                    kMaxRows < 2 ? kMaxRows : 2,
+                                    kVecs,
+                                    kPrefetch >,
+                                    packed_tile < V,
+                                    kBits,
+                                    kPlanes,
+                                    kMaxRows < 3 ? kMaxRows : 3,
+                                    kVecs,
+                                    kPrefetch >,
+                                    packed_tile < V,
+                                    kBits,
+                                    kPlanes,
+                                    kMaxRows < 4 ? kMaxRows : 4,
+                                    kVecs,
+                                    kPrefetch >,
+                                    packed_tile < V,
+                                    kBits,
+                                    kPlanes,
+                                    kMaxRows < 5 ? kMaxRows : 5,
+                                    kVecs,
+                                    kPrefetch >,
+                                    packed_tile < V,
+                                    kBits,
+                                    kPlanes,
+                                    kMaxRows < 6 ? kMaxRows : 6,
+                                    kVecs,
+                                    kPrefetch >,
+                                    packed_tile < V,
+                                    kBits,
+                                    kPlanes,
+                                    kMaxRows < 7 ? kMaxRows : 7,
+                                    kVecs,
+                                    kPrefetch >,
+                                    packed_tile<V, kBits, kPlanes, kMaxRows, kVecs, kPrefetch>};
+  const Activations& x = args.x;
+  const std::int64_t padded_k = x.padded_k();
+  for (std::int64_t p = panel_begin; p < panel_end; ++p) {
+    const std::int64_t row = x.panel_begin(p);
+    const PackedPanel panel{.codes = x.codes + row * x.planes * padded_k,
+                            .scales = x.scales + row * (padded_k / x.block),
+                            .minus_sums = x.minus_sums + row * x.groups(),
+                            .first_row = row};
+    kTiles[x.panel_begin(p + 1) - row - 1](args, panel, first);
+  }
+}
+
+/// kMany vectors at a time, and what is left one block at a time. A single row takes kStreams vectors, which are that
+/// many streams of memory reads. V::kPrefetch is the distance in bytes for each.
+template <class V, int kBits, int kPlanes, int kStreams, int kMany, int kMaxRows>
+inline void packed_run(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end,
+                       std::int64_t panel_begin, std::int64_t panel_end) noexcept {
+  constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
+  constexpr std::int64_t kStreamBlocks = kStreams / kPerBlock;
+  constexpr std::int64_t kManyBlocks = kMany / kPerBlock;
+  std::int64_t block = block_begin;
+  if (args.x.m == 1) {
+    const PackedPanel panel{.codes = args.x.codes, .scales = args.x.scales, .minus_sums = args.x.minus_sums};
+    for (; block + kStreamBlocks <= block_end; block += kStreamBlocks) {
+      packed_tile<V, kBits, kPlanes, 1, kStreams, V::kPrefetch>(args, panel, block * kBlockOutputs);
+    }
+  }
+  for (; block + kManyBlocks <= block_end; block += kManyBlocks) {
+    packed_panels<V, kBits, kPlanes, kMany, kMaxRows, V::kPrefetch>(args, block * kBlockOutputs, panel_begin,
+                                                                    panel_end);
+  }
+  for (; block < block_end; ++block) {
+    packed_panels<V, kBits, kPlanes, kPerBlock, kMaxRows, V::kPrefetch>(args, block * kBlockOutputs, panel_begin,
+                                                                        panel_end);
+  }
+}
+
+}  // namespace awq::kernels

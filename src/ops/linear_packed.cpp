@@ -1,0 +1,216 @@
+// Linears from packed weights: rounding of the inputs, choice of the kernel, and who computes what.
+
+#include <omp.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "base/cpu_features.h"
+#include "ops/linear.h"
+#include "ops/parallel.h"
+
+namespace awq::ops {
+namespace {
+
+using kernels::ActivationQuantizer;
+using kernels::Activations;
+using kernels::PackedArgs;
+using kernels::PackedKernel;
+
+ActivationPrecision& process_precision() {
+  static ActivationPrecision precision = ActivationPrecision::kF32;
+  return precision;
+}
+
+/// Buffers of the thread that calls forward(), grown to the largest call and kept: a step allocates nothing.
+struct Scratch {
+  AlignedBuffer<std::int8_t> codes;
+  AlignedBuffer<float> scales, minus_sums, group_sums;
+};
+Scratch& scratch() {
+  thread_local Scratch buffers;
+  return buffers;
+}
+
+const ActivationQuantizer& select_quantizer() {
+  const ActivationQuantizer* row = kernels::activation_quantizers_cpu();
+  while (row->min_isa > static_cast<std::uint8_t>(active_isa())) ++row;
+  return *row;
+}
+
+// Inputs that the calling thread rounds alone, because a barrier would take longer.
+constexpr std::int64_t kSerialInputs = 1 << 14;
+// Products that one thread finishes before a second one has begun.
+constexpr std::int64_t kSerialProducts = 1 << 16;
+// Panels from which work is cut both ways, into pieces of this many blocks and panels: the weights of a piece and its
+// panels fit the second-level cache together.
+constexpr std::int64_t kManyPanels = 8;
+constexpr std::int64_t kPieceBlocks = 4;
+constexpr std::int64_t kPiecePanels = 16;
+
+constexpr std::size_t kMostTogether = 8;
+
+/// One linear of a call with the kernel that computes it.
+struct Job {
+  PackedArgs args;
+  const PackedKernel* kernel = nullptr;
+};
+
+void run_few(const Job& job, int thread, int threads) {
+  const BlockRange range = thread_blocks(job.args.layout.blocks(), thread, threads);
+  job.kernel->run(job.args, range.begin, range.end, 0, job.args.x.panels());
+}
+
+void run_jobs(std::span<const Job> jobs, const float* x) {
+  const Activations& activations = jobs.front().args.x;
+  const std::int64_t m = activations.m;
+  const ActivationQuantizer& quantizer = select_quantizer();
+  std::int64_t products = 0;
+  for (const Job& job : jobs) products += job.args.layout.n * activations.k * m;
+  const bool round_first = m * activations.k <= kSerialInputs;
+  if (round_first) {
+    for (std::int64_t row = 0; row < m; ++row) quantizer.run(activations, x, row);
+  }
+#pragma omp parallel if (products > kSerialProducts)
+  {
+    if (!round_first) {
+#pragma omp for schedule(static)
+      for (std::int64_t row = 0; row < m; ++row) quantizer.run(activations, x, row);
+    }
+    for (const Job& job : jobs) {
+      const std::int64_t panels = job.args.x.panels();
+      if (panels < kManyPanels) {
+        run_few(job, omp_get_thread_num(), omp_get_num_threads());
+        continue;
+      }
+      const std::int64_t blocks = job.args.layout.blocks();
+      const std::int64_t down = (blocks + kPieceBlocks - 1) / kPieceBlocks;
+      const std::int64_t across = (panels + kPiecePanels - 1) / kPiecePanels;
+#pragma omp for schedule(dynamic) nowait
+      for (std::int64_t piece = 0; piece < down * across; ++piece) {
+        const std::int64_t block = piece / across * kPieceBlocks;
+        const std::int64_t panel = piece % across * kPiecePanels;
+        job.kernel->run(job.args, block, std::min(block + kPieceBlocks, blocks), panel,
+                        std::min(panel + kPiecePanels, panels));
+      }
+    }
+  }
+}
+
+bool same_rounding(const Job& a, const Job& b) {
+  return a.args.layout.k == b.args.layout.k && a.args.layout.group_size == b.args.layout.group_size &&
+         a.kernel->panel_rows == b.kernel->panel_rows && a.kernel->row_major == b.kernel->row_major;
+}
+
+void prepare_activations(std::span<Job> jobs, std::int64_t m, int planes) {
+  const Job& first = jobs.front();
+  Activations x{.m = m,
+                .panel_rows = first.kernel->panel_rows,
+                .k = first.args.layout.k,
+                .group_size = first.args.layout.group_size,
+                .block = kernels::kUnitInputs,
+                .planes = planes,
+                .row_major = first.kernel->row_major};
+  Scratch& s = scratch();
+  s.codes.ensure(static_cast<std::size_t>(m * planes * x.padded_k()));
+  s.scales.ensure(static_cast<std::size_t>(m * (x.padded_k() / x.block)));
+  s.minus_sums.ensure(static_cast<std::size_t>(m * x.groups()));
+  x.codes = s.codes.data();
+  x.scales = s.scales.data();
+  x.minus_sums = s.minus_sums.data();
+  for (Job& job : jobs) job.args.x = x;
+}
+
+}  // namespace
+
+void set_activation_precision(ActivationPrecision precision) { process_precision() = precision; }
+ActivationPrecision activation_precision() { return process_precision(); }
+
+BlockRange thread_blocks(std::int64_t blocks, int thread, int threads) {
+  // Four blocks are the streams of one reader, and 64 outputs fill whole cache lines of y; with few blocks balance
+  // counts more.
+  const std::int64_t unit = blocks >= 16 * threads ? 4 : 1;
+  const std::int64_t units = (blocks + unit - 1) / unit;
+  return {std::min(blocks, units * thread / threads * unit), std::min(blocks, units * (thread + 1) / threads * unit)};
+}
+
+const char* packed_objection(const PackedKernel& kernel) {
+  if (kernel.min_isa > static_cast<std::uint8_t>(active_isa())) return "the processor or --isa does not allow it";
+  switch (kernel.feature) {
+    case kernels::CpuFeature::kNone:
+      break;
+    case kernels::CpuFeature::kAvxVnni:
+      if (!has_avx_vnni()) return "the processor has no AVX-VNNI";
+      break;
+    case kernels::CpuFeature::kDotProduct:
+      if (!has_arm_dot_product()) return "the processor has no dot product of bytes";
+      break;
+    case kernels::CpuFeature::kInt8Matrix:
+      if (!has_arm_int8_matrix()) return "the processor has no I8MM";
+      break;
+  }
+  return nullptr;
+}
+
+const PackedKernel& select_packed(int bits, int planes, std::int64_t m) {
+  const PackedKernel* row = kernels::packed_kernels_cpu();
+  while (row->name != nullptr &&
+         (row->bits != bits || row->planes != planes || m < row->min_rows || packed_objection(*row) != nullptr)) {
+    ++row;
+  }
+  AWQ_CHECK(row->name != nullptr);
+  return *row;
+}
+
+PackedArgs Linear::packed_args(float* y) const {
+  return {.layout = packed_, .weight = packed_weight(), .bias = bias_.data(), .x = {}, .y = y};
+}
+
+void forward_together(std::span<const Linear* const> linears, const float* x, std::int64_t m,
+                      std::span<float* const> ys, Precision precision) {
+  AWQ_CHECK(linears.size() == ys.size() && !linears.empty());
+  if (m == 0) return;
+  std::array<Job, kMostTogether> jobs;
+  bool together = activation_precision() != ActivationPrecision::kF32 && linears.size() <= kMostTogether;
+  const int planes = activation_precision() == ActivationPrecision::kInt15 ? 2 : 1;
+  for (std::size_t i = 0; i < linears.size() && together; ++i) {
+    together = linears[i]->quantized();
+    if (!together) break;
+    jobs[i].args = linears[i]->packed_args(ys[i]);
+    jobs[i].kernel = &select_packed(jobs[i].args.layout.bits, planes, m);
+    together = same_rounding(jobs[0], jobs[i]);
+  }
+  if (!together) {
+    AWQ_CHECK(linears.size() > 1 || !linears.front()->quantized() ||
+              activation_precision() == ActivationPrecision::kF32);
+    for (std::size_t i = 0; i < linears.size(); ++i) linears[i]->forward(x, m, ys[i], precision);
+    return;
+  }
+  const std::span<Job> used(jobs.data(), linears.size());
+  prepare_activations(used, m, planes);
+  run_jobs(used, x);
+}
+
+void Linear::forward_packed_few(const float* x, std::int64_t m, float* y) const {
+  const std::int64_t groups = packed_.groups();
+  scratch().group_sums.ensure(static_cast<std::size_t>(m * groups));
+  float* sums = scratch().group_sums.data();
+  for (std::int64_t i = 0; i < m * groups; ++i) {
+    const float* begin = x + i / groups * packed_.k + i % groups * packed_.group_size;
+    float sum = 0;
+    for (std::int64_t j = 0; j < packed_.group_size; ++j) sum += begin[j];
+    sums[i] = sum;
+  }
+  const kernels::PackedFloatKernel* kernel = kernels::packed_float_kernels_cpu();
+  while (kernel->bits != packed_.bits || kernel->min_isa > static_cast<std::uint8_t>(active_isa())) ++kernel;
+  const kernels::PackedFloatArgs args{
+      .layout = packed_, .weight = packed_weight(), .bias = bias_.data(), .m = m, .x = x, .x_group_sums = sums, .y = y};
+#pragma omp parallel if (packed_.n * packed_.k > kSerialProducts)
+  {
+    const BlockRange range = thread_blocks(packed_.blocks(), omp_get_thread_num(), omp_get_num_threads());
+    kernel->run(args, range.begin, range.end);
+  }
+}
+
+}  // namespace awq::ops

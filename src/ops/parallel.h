@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstdint>
+
+namespace awq::ops {
+
+struct BlockRange {
+  std::int64_t begin = 0, end = 0;
+};
+/// Which of `blocks` blocks of packed weights a thread of a team works on. Packing and products use the same division,
+/// so that memory lies near the processor that reads it.
+BlockRange thread_blocks(std::int64_t blocks, int thread, int threads);
+
+}  // namespace awq::ops

@@ -1,0 +1,174 @@
+// Microbenchmark of the packed kernels: each is checked against the reference, then timed on weights that do not fit
+// the cache. Prints GB/s of packed weights, the share of a plain sequential reader measured in the same run, and TOP/s.
+// Threads by OMP_NUM_THREADS, rows by --benchmark_filter, e.g. 'i8_u4g.*/1/'.
+
+#include <benchmark/benchmark.h>
+#include <omp.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/cpu_features.h"
+#include "kernels/api/packed.h"
+#include "kernels/packed_test_support.h"
+#include "kernels/ref/packed_ref.h"
+#include "ops/parallel.h"
+
+namespace awq::kernels {
+namespace {
+
+constexpr std::int64_t kColdBytes = std::int64_t{768} << 20;
+
+/// Copies of one packed weight, as many as exceed the cache, touched first by the threads that read them.
+struct ColdWeights {
+  test::PackedProblem problem;
+  std::int64_t copies;
+  AlignedBuffer<std::uint8_t> memory;
+
+  explicit ColdWeights(const test::PackedShape& shape) : problem(shape, true, 1) {
+    const std::int64_t bytes = problem.layout.bytes();
+    copies = (kColdBytes + bytes - 1) / bytes;
+    memory = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(copies * bytes));
+#pragma omp parallel for schedule(static)
+    for (std::int64_t i = 0; i < copies; ++i) {
+      std::memcpy(memory.data() + i * bytes, problem.weight.data(), static_cast<std::size_t>(bytes));
+    }
+  }
+};
+
+ColdWeights& weights_of(const test::PackedShape& shape) {
+  static std::unique_ptr<ColdWeights> current;  // one at a time: they are large
+  static test::PackedShape made{};
+  if (!current || made.n != shape.n || made.k != shape.k || made.bits != shape.bits ||
+      made.group_size != shape.group_size) {
+    current.reset();
+    current = std::make_unique<ColdWeights>(shape);
+    made = shape;
+  }
+  return *current;
+}
+
+double& reader_rate() {
+  static double rate = 0;
+  return rate;
+}
+
+/// One sequential stream per thread, eight sums of 64-bit words.
+void plain_reader(benchmark::State& state) {
+  ColdWeights& w = weights_of({2048, 2048, 128, 4});
+  const auto words = static_cast<std::int64_t>(w.memory.size() / 8);
+  double seconds = 1e9;
+  for (auto _ : state) {
+    const double start = omp_get_wtime();
+    std::uint64_t total = 0;
+#pragma omp parallel reduction(+ : total)
+    {
+      const std::int64_t threads = omp_get_num_threads();
+      const std::int64_t begin = words * omp_get_thread_num() / threads / 8 * 8;
+      const std::int64_t end = words * (omp_get_thread_num() + 1) / threads / 8 * 8;
+      const auto* data = reinterpret_cast<const std::uint64_t*>(w.memory.data());
+      std::uint64_t sum[8] = {};
+      for (std::int64_t i = begin; i < end; i += 8) {
+        for (int j = 0; j < 8; ++j) sum[j] += data[i + j];
+      }
+      for (const std::uint64_t s : sum) total += s;
+    }
+    benchmark::DoNotOptimize(total);
+    seconds = std::min(seconds, omp_get_wtime() - start);
+  }
+  reader_rate() = static_cast<double>(w.memory.size()) / seconds / 1e9;
+  state.counters["GB/s"] = reader_rate();
+}
+
+void check(const PackedKernel& kernel, const ColdWeights& w, const test::ActivationMemory& a,
+           const std::vector<float>& x, const test::PackedShape& shape) {
+  // The first 256 outputs are enough to tell a wrong kernel, and all blocks are alike.
+  test::PackedShape part = shape;
+  part.n = std::min<std::int64_t>(shape.n, 256);
+  const test::PackedProblem small(part, true, 2);
+  const std::int64_t rows = std::min<std::int64_t>(a.x.m, 16);
+  const std::vector<float> few(x.begin(), x.begin() + rows * shape.k);
+  const test::ActivationMemory rounded(part, rows, kernel.panel_rows, kUnitInputs, kernel.planes, kernel.row_major, few,
+                                       ref::kQuantizeActivations);
+  const PackedKernel& judge = kernel.bits == 4 ? (kernel.planes == 1 ? ref::kI8U4 : ref::kI15U4)
+                                               : (kernel.planes == 1 ? ref::kI8U8 : ref::kI15U8);
+  if (small.run(kernel, rounded, true) != small.run(judge, rounded, true)) {
+    std::fprintf(stderr, "%s differs from the reference\n", kernel.name);
+    std::exit(1);
+  }
+  benchmark::DoNotOptimize(w.copies);
+}
+
+void time_kernel(benchmark::State& state, const PackedKernel& kernel, const test::PackedShape& shape, std::int64_t m) {
+  ColdWeights& w = weights_of(shape);
+  const PackedLayout& layout = w.problem.layout;
+  const std::vector<float> x = test::random_inputs(m, shape.k, 3);
+  const ActivationQuantizer* quantizer = activation_quantizers_cpu();
+  while (quantizer->min_isa > static_cast<std::uint8_t>(active_isa())) ++quantizer;
+  const std::int64_t unit = std::getenv("AWQ_BENCH_BLOCK") != nullptr ? 128 : kUnitInputs;
+  const test::ActivationMemory a(shape, m, kernel.panel_rows, unit, kernel.planes, kernel.row_major, x, *quantizer);
+  check(kernel, w, a, x, shape);
+  std::vector<float> y(static_cast<std::size_t>(m * layout.n));
+  const std::int64_t copies = m <= 64 ? w.copies : std::max<std::int64_t>(1, w.copies * 64 / m);
+  const std::int64_t panels = a.x.panels();
+  constexpr std::int64_t kPiece = 16;
+  double seconds = 1e9;
+  for (auto _ : state) {
+    const double start = omp_get_wtime();
+#pragma omp parallel
+    for (std::int64_t c = 0; c < copies; ++c) {
+      const PackedArgs args{.layout = layout, .weight = w.memory.data() + c * layout.bytes(), .x = a.x, .y = y.data()};
+      const ops::BlockRange range = ops::thread_blocks(layout.blocks(), omp_get_thread_num(), omp_get_num_threads());
+      for (std::int64_t b = range.begin; b < range.end;) {
+        const std::int64_t end = panels < 8 ? range.end : std::min(range.end, b + 4);
+        for (std::int64_t p = 0; p < panels; p += kPiece) {
+          kernel.run(args, b, end, p, std::min(panels, p + kPiece));
+        }
+        b = end;
+      }
+#pragma omp barrier
+    }
+    seconds = std::min(seconds, omp_get_wtime() - start);
+  }
+  const double bytes = static_cast<double>(copies * layout.bytes());
+  state.counters["GB/s"] = bytes / seconds / 1e9;
+  if (reader_rate() > 0) state.counters["share"] = bytes / seconds / 1e9 / reader_rate();
+  state.counters["TOP/s"] = 2.0 * static_cast<double>(copies * m * shape.n * shape.k) / seconds / 1e12;
+}
+
+void add_benchmarks() {
+  benchmark::RegisterBenchmark("plain_reader", plain_reader)->Iterations(8)->Unit(benchmark::kMillisecond);
+  const std::vector<std::pair<std::int64_t, std::int64_t>> shapes = {{2048, 2048}, {5632, 2048}, {2048, 5632}};
+  for (const auto& [n, k] : shapes) {
+    for (const PackedKernel* row = packed_kernels_cpu(); row->name != nullptr; ++row) {
+      if (row->min_isa == 0 || row->min_isa > static_cast<std::uint8_t>(active_isa()) ||
+          row->feature != CpuFeature::kNone) {
+        continue;
+      }
+      for (const std::int64_t m : {1, 2, 4, 6, 8, 12, 16, 32, 64, 512}) {
+        const test::PackedShape shape{n, k, 128, row->bits};
+        const std::string name =
+            std::string(row->name) + "/" + std::to_string(m) + "/" + std::to_string(n) + "x" + std::to_string(k);
+        benchmark::RegisterBenchmark(name.c_str(),
+                                     [row, shape, m](benchmark::State& state) { time_kernel(state, *row, shape, m); })
+            ->Iterations(m == 1 ? 6 : 3)
+            ->Unit(benchmark::kMillisecond);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace awq::kernels
+
+int main(int argc, char** argv) {
+  awq::kernels::add_benchmarks();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
