@@ -8,6 +8,7 @@
 #include "kernels/cpu/avx2/linear_avx2.h"
 #include "kernels/cpu/avx2/packed_avx2.h"
 #include "kernels/cpu/avx2/packed_float_avx2.h"
+#include "kernels/cpu/avx512/linear_avx512.h"
 #include "kernels/cpu/avx512/packed_avx512.h"
 #include "kernels/cpu/avx512/packed_float_avx512.h"
 #include "kernels/cpu/avx512vnni/packed_avx512vnni.h"
@@ -23,6 +24,9 @@ namespace awq::kernels {
 const LinearKernel* linear_kernels_cpu() {
   static const LinearKernel kTable[] = {
 #if defined(__x86_64__)
+    avx512::kBf16,
+    avx512::kF16,
+    avx512::kF32,
     avx2::kBf16,
     avx2::kF16,
     avx2::kF32,
