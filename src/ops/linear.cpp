@@ -9,6 +9,7 @@
 #include "base/float16.h"
 #include "ops/gemm.h"
 #include "ops/parallel.h"
+#include "quant/group_quant.h"
 #include "tensor/convert.h"
 
 namespace awq::ops {
@@ -79,6 +80,43 @@ Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias)
       kernels::pack_block(packed_, source, b, packed + b * packed_.block_bytes());
     }
   }
+}
+
+Linear Linear::rounded_to_int8() const {
+  AWQ_CHECK(!quantized());
+  Linear out;
+  out.n_ = n_;
+  out.k_ = k_;
+  const std::uint64_t group = k_ % 128 == 0 ? 128 : k_ % 64 == 0 ? 64 : k_ % 32 == 0 ? 32 : k_;
+  // Scales stay F32: an output row of tiny weights may have one that F16 cannot hold.
+  out.packed_ = {.n = static_cast<std::int64_t>(n_),
+                 .k = static_cast<std::int64_t>(k_),
+                 .group_size = static_cast<std::int64_t>(group),
+                 .bits = 8,
+                 .half_scales = false};
+  const quant::Scheme scheme{.bits = 8, .group_size = out.packed_.group_size, .symmetric = true};
+  out.weight_ = AlignedBuffer<std::byte>(static_cast<std::size_t>(out.packed_.bytes()));
+  if (!bias_.empty()) {
+    out.bias_ = AlignedBuffer<float>(bias_.size());
+    std::copy(bias_.begin(), bias_.end(), out.bias_.begin());
+  }
+  // A slice at a time, so that no second copy of the whole is resident.
+  AlignedBuffer<float> rows(static_cast<std::size_t>(std::min(kTileRows, out.packed_.n)) * k_);
+  for (std::int64_t begin = 0; begin < out.packed_.n; begin += kTileRows) {
+    kernels::PackedLayout slice = out.packed_;
+    slice.n = std::min(kTileRows, out.packed_.n - begin);
+    expand_rows(static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(begin + slice.n), rows.data());
+    const quant::QuantizedTensor tensor =
+        quant::round_to_nearest(rows.data(), static_cast<std::uint64_t>(slice.n), k_, scheme, DType::kF32);
+    auto* to =
+        reinterpret_cast<std::uint8_t*>(out.weight_.data()) + begin / kernels::kBlockOutputs * slice.block_bytes();
+    const kernels::PackSource source{tensor.codes.data(), tensor.scales.data(), tensor.zero_points.data()};
+#pragma omp parallel for schedule(static)
+    for (std::int64_t b = 0; b < slice.blocks(); ++b) {
+      kernels::pack_block(slice, source, b, to + b * slice.block_bytes());
+    }
+  }
+  return out;
 }
 
 DType Linear::dtype() const { return dtype_of(kind_); }

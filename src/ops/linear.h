@@ -33,6 +33,10 @@ class Linear {
   /// Packs a canonical tensor, in parallel; with a group_index the weights are expanded to F32 instead.
   Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias);
 
+  /// The same linear with symmetric codes of 8 bits per group of 128 inputs (64, 32 or all where that does not divide):
+  /// half the bytes of 16-bit weights. For dense weights.
+  Linear rounded_to_int8() const;
+
   std::uint64_t out_features() const { return n_; }
   std::uint64_t in_features() const { return k_; }
   bool empty() const { return n_ == 0; }

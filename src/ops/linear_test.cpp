@@ -235,6 +235,27 @@ TEST(Linear, IntegerResultsDependOnNeitherBatchNorThreads) {
   omp_set_num_threads(threads);
 }
 
+TEST(Linear, RoundedToInt8IsWithinHalfAStep) {
+  for (const std::size_t k : {std::size_t{128}, std::size_t{192}, std::size_t{96}, std::size_t{50}}) {
+    for (const DType dtype : {DType::kF32, DType::kBf16}) {
+      constexpr std::size_t kOut = 300;  // more than a slice
+      std::vector<float> weights = random_floats(k, kOut * k);
+      AlignedBuffer<std::byte> stored(weights.size() * dtype_bits(dtype) / 8);
+      narrow_from_float(dtype, weights, stored.span());
+      widen_to_float(dtype, stored.span(), weights);
+      const Linear dense(kOut, k, dtype, std::move(stored), to_buffer(random_floats(2, kOut)));
+      const Linear rounded = dense.rounded_to_int8();
+      ASSERT_TRUE(rounded.quantized());
+      std::vector<float> back(weights.size());
+      rounded.expand_rows(0, kOut, back.data());
+      for (std::size_t i = 0; i < back.size(); ++i) {
+        ASSERT_NEAR(back[i], weights[i], tolerance::kHalfStep * 2 / 255);  // weights below 1, steps of 2 / 255
+      }
+      expect_forward(rounded, back, random_floats(2, kOut), 16 * tolerance::kCodeProducts, Precision::kF32, "head");
+    }
+  }
+}
+
 TEST(Linear, ThreadsShareAllBlocks) {
   for (const std::int64_t blocks : {1, 3, 16, 40, 129}) {
     for (const int threads : {1, 2, 3, 8, 64}) {

@@ -27,6 +27,7 @@ template <class V, int kBits, int kPlanes, int kRows, int kVecs, int kPrefetch>
 inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::int64_t first) {
   constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
   constexpr int kLines = kBits == 4 ? 4 : 8;  // of a unit
+  constexpr std::int64_t kGroupsAhead = 4;
   using Line = typename V::template Line<kBits>;
   using Dots = typename V::template Dots<kBits>;
   const PackedLayout& layout = args.layout;
@@ -37,6 +38,7 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   const std::int64_t units_of_block = args.x.block / kUnitInputs;
   const std::int64_t scale_offset = layout.scale_offset();
   const std::int64_t zero_offset = layout.zero_offset();
+  const std::int64_t next_blocks = (kVecs / kPerBlock - 1) * block_bytes;
   const std::uint8_t* stream[kVecs];
   for (int v = 0; v < kVecs; ++v) stream[v] = base + (v / kPerBlock) * block_bytes + (v % kPerBlock) * V::kWidth * 4;
   const std::int8_t* codes = panel.codes;
@@ -49,6 +51,16 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   std::int64_t offset = 0;
   for (std::int64_t g = 0; g < groups; ++g) {
     typename V::Floats t[kRows][kVecs];
+    if (kPrefetch > 0) {
+      // Scales and zero points lie apart from the codes, where no stream of reads announces them.
+      const std::int64_t later = g + kGroupsAhead < groups ? g + kGroupsAhead : g + kGroupsAhead - groups;
+      const std::int64_t jump = g + kGroupsAhead < groups ? 0 : kVecs / kPerBlock * block_bytes;
+      for (int v = 0; v < kVecs; v += kPerBlock) {
+        const std::uint8_t* block = base + (v / kPerBlock) * block_bytes + jump;
+        __builtin_prefetch(block + scale_offset + later * kBlockOutputs * layout.scale_bytes());
+        __builtin_prefetch(block + zero_offset + later * kBlockOutputs);
+      }
+    }
     for (int v = 0; v < kVecs; ++v) {
       const std::uint8_t* block = base + (v / kPerBlock) * block_bytes;
       const auto zero = V::from_bytes(block + zero_offset + g * kBlockOutputs + (v % kPerBlock) * V::kWidth);
@@ -62,6 +74,8 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
         }
       }
       for (std::int64_t u = 0; u < units_of_block; ++u) {
+        // Past the end of its block a stream goes on in the block after those of the other streams.
+        const std::int64_t ahead = kPrefetch + (offset + kPrefetch < block_bytes ? 0 : next_blocks);
         Dots dots[kPlanes][kRows][kVecs];
         for (int p = 0; p < kPlanes; ++p) {
           for (int r = 0; r < kRows; ++r) {
@@ -74,7 +88,7 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
 #pragma GCC unroll 8
           for (int v = 0; v < kVecs; ++v) {
             const std::uint8_t* at = stream[v] + offset + line * 64;
-            if (kPrefetch > 0 && v % kPerBlock == 0) __builtin_prefetch(at + kPrefetch);
+            if (kPrefetch > 0 && v % kPerBlock == 0) __builtin_prefetch(at + ahead);
             w[v] = V::template decode<kBits>(at);
           }
 #pragma GCC unroll 2

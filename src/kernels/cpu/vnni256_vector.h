@@ -3,7 +3,7 @@
 
 struct Vector256 {
   static constexpr int kWidth = 8;
-  static constexpr int kPrefetch = 512;
+  static constexpr int kPrefetch = 128;
   using Floats = __m256;
   using Ints = __m256i;
   template <int kBits>

@@ -12,7 +12,7 @@ namespace {
 /// has 8 steps, 30480 at most.
 struct Vector {
   static constexpr int kWidth = 8;
-  static constexpr int kPrefetch = 512;
+  static constexpr int kPrefetch = 128;
   using Floats = __m256;
   using Ints = __m256i;
   template <int kBits>

@@ -12,7 +12,7 @@ namespace {
 /// unit has 8 steps, 30480 at most.
 struct Vector {
   static constexpr int kWidth = 16;
-  static constexpr int kPrefetch = 512;
+  static constexpr int kPrefetch = 128;
   using Floats = __m512;
   using Ints = __m512i;
   template <int kBits>

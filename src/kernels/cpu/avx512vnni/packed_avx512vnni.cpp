@@ -11,7 +11,7 @@ namespace {
 /// Sixteen outputs a vector; vpdpbusd multiplies unsigned codes with signed activations and never saturates.
 struct Vector {
   static constexpr int kWidth = 16;
-  static constexpr int kPrefetch = 512;
+  static constexpr int kPrefetch = 128;
   using Floats = __m512;
   using Ints = __m512i;
   template <int kBits>
