@@ -150,7 +150,42 @@ void time_kernel(benchmark::State& state, const PackedKernel& kernel, const test
   state.counters["TOP/s"] = 2.0 * static_cast<double>(copies * m * shape.n * shape.k) / seconds / 1e12;
 }
 
+/// What loading spends on the layout, per thread: from one byte per code to packed blocks.
+void time_packing(benchmark::State& state) {
+  const test::PackedProblem p({2048, 2048, 128, 4}, true, 1);
+  AlignedBuffer<std::uint8_t> out(static_cast<std::size_t>(p.layout.bytes()));
+  const PackSource source{p.codes.data(), p.scales.data(), p.zero_points.data()};
+  double seconds = 1e9;
+  for (auto _ : state) {
+    const double start = now();
+    for (std::int64_t b = 0; b < p.layout.blocks(); ++b) {
+      pack_block(p.layout, source, b, out.data() + b * p.layout.block_bytes());
+    }
+    seconds = std::min(seconds, now() - start);
+  }
+  state.counters["Gweights/s"] = 2048.0 * 2048.0 / seconds / 1e9;
+}
+
+/// Rounding of activations, per thread.
+void time_rounding(benchmark::State& state) {
+  const test::PackedShape shape{16, 2048, 128, 4};
+  constexpr std::int64_t kRows = 96;
+  const std::vector<float> x = test::random_inputs(kRows, shape.k, 3);
+  const ActivationQuantizer* quantizer = activation_quantizers_cpu();
+  while (quantizer->min_isa > static_cast<std::uint8_t>(active_isa())) ++quantizer;
+  const test::ActivationMemory a(shape, kRows, 8, kUnitInputs, 1, false, x, *quantizer);
+  double seconds = 1e9;
+  for (auto _ : state) {
+    const double start = now();
+    for (std::int64_t row = 0; row < kRows; ++row) quantizer->run(a.x, x.data(), row);
+    seconds = std::min(seconds, now() - start);
+  }
+  state.counters["Ginputs/s"] = static_cast<double>(kRows * shape.k) / seconds / 1e9;
+}
+
 void add_benchmarks() {
+  benchmark::RegisterBenchmark("pack_block", time_packing)->Iterations(10)->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark("round_activations", time_rounding)->Iterations(50)->Unit(benchmark::kMillisecond);
   benchmark::RegisterBenchmark("plain_reader", plain_reader)->Iterations(8)->Unit(benchmark::kMillisecond);
   const std::vector<std::pair<std::int64_t, std::int64_t>> shapes = {{2048, 2048}, {5632, 2048}, {2048, 5632}};
   for (const auto& [n, k] : shapes) {

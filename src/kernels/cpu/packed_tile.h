@@ -145,50 +145,34 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   }
 }
 
+/// A tile of kVecs vectors, one block at a time when kRows is more than kWide: then one block fills the registers.
+template <class V, int kBits, int kPlanes, int kRows, int kVecs, int kWide>
+inline void packed_tile_of_rows(const PackedArgs& args, const PackedPanel& panel, std::int64_t first) {
+  constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
+  if constexpr (kRows <= kWide) {
+    packed_tile<V, kBits, kPlanes, kRows, kVecs, V::kPrefetch>(args, panel, first);
+  } else {
+    for (int v = 0; v < kVecs; v += kPerBlock) {
+      packed_tile<V, kBits, kPlanes, kRows, kPerBlock, V::kPrefetch>(args, panel, first + v * V::kWidth);
+    }
+  }
+}
+
 /// All panels for the tile at `first`, each with the function for its number of rows; weights stay in the cache.
-template <class V, int kBits, int kPlanes, int kVecs, int kMaxRows, int kPrefetch>
+template <class V, int kBits, int kPlanes, int kVecs, int kWide, int kMaxRows>
 inline void packed_panels(const PackedArgs& args, std::int64_t first, std::int64_t panel_begin,
                           std::int64_t panel_end) {
   static_assert(kMaxRows <= 8);
+  constexpr auto at_most = [](int rows) { return rows < kMaxRows ? rows : kMaxRows; };
   using Tile = void (*)(const PackedArgs&, const PackedPanel&, std::int64_t);
-  static constexpr Tile kTiles[] = {packed_tile<V, kBits, kPlanes, 1, kVecs, kPrefetch>,
-                                    packed_tile < V,
-                                    kBits,
-                                    kPlanes,
-                                    kMaxRows < 2 ? kMaxRows : 2,
-                                    kVecs,
-                                    kPrefetch >,
-                                    packed_tile < V,
-                                    kBits,
-                                    kPlanes,
-                                    kMaxRows < 3 ? kMaxRows : 3,
-                                    kVecs,
-                                    kPrefetch >,
-                                    packed_tile < V,
-                                    kBits,
-                                    kPlanes,
-                                    kMaxRows < 4 ? kMaxRows : 4,
-                                    kVecs,
-                                    kPrefetch >,
-                                    packed_tile < V,
-                                    kBits,
-                                    kPlanes,
-                                    kMaxRows < 5 ? kMaxRows : 5,
-                                    kVecs,
-                                    kPrefetch >,
-                                    packed_tile < V,
-                                    kBits,
-                                    kPlanes,
-                                    kMaxRows < 6 ? kMaxRows : 6,
-                                    kVecs,
-                                    kPrefetch >,
-                                    packed_tile < V,
-                                    kBits,
-                                    kPlanes,
-                                    kMaxRows < 7 ? kMaxRows : 7,
-                                    kVecs,
-                                    kPrefetch >,
-                                    packed_tile<V, kBits, kPlanes, kMaxRows, kVecs, kPrefetch>};
+  static constexpr Tile kTiles[] = {packed_tile_of_rows<V, kBits, kPlanes, 1, kVecs, kWide>,
+                                    packed_tile_of_rows<V, kBits, kPlanes, at_most(2), kVecs, kWide>,
+                                    packed_tile_of_rows<V, kBits, kPlanes, at_most(3), kVecs, kWide>,
+                                    packed_tile_of_rows<V, kBits, kPlanes, at_most(4), kVecs, kWide>,
+                                    packed_tile_of_rows<V, kBits, kPlanes, at_most(5), kVecs, kWide>,
+                                    packed_tile_of_rows<V, kBits, kPlanes, at_most(6), kVecs, kWide>,
+                                    packed_tile_of_rows<V, kBits, kPlanes, at_most(7), kVecs, kWide>,
+                                    packed_tile_of_rows<V, kBits, kPlanes, at_most(8), kVecs, kWide>};
   const Activations& x = args.x;
   const std::int64_t padded_k = x.padded_k();
   for (std::int64_t p = panel_begin; p < panel_end; ++p) {
@@ -201,9 +185,10 @@ inline void packed_panels(const PackedArgs& args, std::int64_t first, std::int64
   }
 }
 
-/// kMany vectors at a time, and what is left one block at a time. A single row takes kStreams vectors, which are that
-/// many streams of memory reads. V::kPrefetch is the distance in bytes for each.
-template <class V, int kBits, int kPlanes, int kStreams, int kMany, int kMaxRows>
+/// kMany vectors at a time while a panel has at most kWide rows, and what is left one block at a time. A single row
+/// takes kStreams vectors: that many blocks are streams of memory reads side by side. V::kPrefetch is the distance in
+/// bytes for each.
+template <class V, int kBits, int kPlanes, int kStreams, int kMany, int kWide, int kMaxRows>
 inline void packed_run(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end,
                        std::int64_t panel_begin, std::int64_t panel_end) noexcept {
   constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
@@ -217,12 +202,11 @@ inline void packed_run(const PackedArgs& args, std::int64_t block_begin, std::in
     }
   }
   for (; block + kManyBlocks <= block_end; block += kManyBlocks) {
-    packed_panels<V, kBits, kPlanes, kMany, kMaxRows, V::kPrefetch>(args, block * kBlockOutputs, panel_begin,
-                                                                    panel_end);
+    packed_panels<V, kBits, kPlanes, kMany, kWide, kMaxRows>(args, block * kBlockOutputs, panel_begin, panel_end);
   }
   for (; block < block_end; ++block) {
-    packed_panels<V, kBits, kPlanes, kPerBlock, kMaxRows, V::kPrefetch>(args, block * kBlockOutputs, panel_begin,
-                                                                        panel_end);
+    packed_panels<V, kBits, kPlanes, kPerBlock, kMaxRows, kMaxRows>(args, block * kBlockOutputs, panel_begin,
+                                                                    panel_end);
   }
 }
 

@@ -3,7 +3,7 @@
 
 struct Vector256 {
   static constexpr int kWidth = 8;
-  static constexpr int kPrefetch = 128;
+  static constexpr int kPrefetch = 256;
   using Floats = __m256;
   using Ints = __m256i;
   template <int kBits>
@@ -61,6 +61,6 @@ struct Vector256 {
 template <int kBits, int kPlanes>
 void run256(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end, std::int64_t panel_begin,
             std::int64_t panel_end) noexcept {
-  packed_run<Vector256, kBits, kPlanes, 4, 2, kPlanes == 1 ? 4 : 2>(args, block_begin, block_end, panel_begin,
-                                                                    panel_end);
+  packed_run<Vector256, kBits, kPlanes, 8, 2, kPlanes == 1 ? 4 : 2, kPlanes == 1 ? 4 : 2>(args, block_begin, block_end,
+                                                                                          panel_begin, panel_end);
 }

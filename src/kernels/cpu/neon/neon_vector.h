@@ -73,5 +73,6 @@ struct Vector {
 template <int kBits, int kPlanes>
 void run(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end, std::int64_t panel_begin,
          std::int64_t panel_end) noexcept {
-  packed_run<Vector, kBits, kPlanes, 4, 4, kPlanes == 1 ? 4 : 2>(args, block_begin, block_end, panel_begin, panel_end);
+  packed_run<Vector, kBits, kPlanes, 4, 4, kPlanes == 1 ? 4 : 2, kPlanes == 1 ? 4 : 2>(args, block_begin, block_end,
+                                                                                       panel_begin, panel_end);
 }
