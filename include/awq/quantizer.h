@@ -35,7 +35,7 @@ struct QuantizeOptions {
   std::uint64_t seed = 0;                  ///< chooses blocks when there are more than calibration_samples
   bool dry_run = false;
   bool resume = false;
-  bool force = false;    ///< replace an output that exists
+  bool force = false;    ///< replace an earlier output of this program; never anything else
   bool evaluate = true;  ///< measure perplexity and KL on a held-out tenth of the text
   std::uint64_t max_shard_bytes = 5'000'000'000;
   int threads = 0;  ///< 0: all that the process may use
@@ -55,6 +55,7 @@ struct QuantizeSummary {
   std::vector<std::string> unquantized_linears;
   double seconds = 0;
   std::uint64_t planned_peak_bytes = 0;
+  std::uint64_t planned_disk_bytes = 0;  ///< of everything in the output and beside it while the run lasts
   std::uint64_t peak_rss_bytes = 0;
   std::uint64_t input_bytes = 0;
   std::uint64_t output_bytes = 0;  ///< of the weight files

@@ -28,6 +28,7 @@ file::OrderedJson to_json(const QuantizeSummary& s) {
   out["unquantized_linears"] = s.unquantized_linears;
   out["seconds"] = s.seconds;
   out["planned_peak_bytes"] = s.planned_peak_bytes;
+  out["planned_disk_bytes"] = s.planned_disk_bytes;
   out["peak_rss_bytes"] = s.peak_rss_bytes;
   out["input_bytes"] = s.input_bytes;
   out["output_bytes"] = s.output_bytes;
@@ -108,7 +109,7 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
       ->check(refuse_sign, "");
   app.add_flag("--dry-run", o.dry_run, "Print what the run would need and stop");
   app.add_flag("--resume", o.resume, "Go on with an interrupted run");
-  app.add_flag("--force", o.force, "Replace an existing output");
+  app.add_flag("--force", o.force, "Replace an earlier output (never a folder that awq did not make)");
   app.add_flag("--no-eval", flags->no_eval, "Do not measure the loss on a held-out tenth of the text");
   app.add_option("--max-shard-size", flags->max_shard_gb, "Largest weight file in GB")->capture_default_str();
   return [flags, &common] { return run(*flags, common); };

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/parallel.h"
 #include "file/input_file.h"
 #include "tensor/convert.h"
 
@@ -77,12 +78,16 @@ void check_finite(const LinearWeights& weights, const std::string& tensor) {
     return values;
   };
   std::int64_t bad = pieces;
+  ParallelError error;
 #pragma omp parallel for schedule(static) reduction(min : bad)
   for (std::int64_t piece = 0; piece < pieces; ++piece) {
-    const std::vector<float> values = widen(piece);
-    if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }))
-      bad = std::min(bad, piece);
+    error.guard([&] {
+      const std::vector<float> values = widen(piece);
+      if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }))
+        bad = std::min(bad, piece);
+    });
   }
+  error.rethrow();
   if (bad < pieces) check_finite(widen(bad), tensor, static_cast<std::uint64_t>(bad) * kPiece);
 }
 
@@ -90,15 +95,20 @@ AlignedBuffer<float> LinearWeights::to_floats() const {
   AlignedBuffer<float> out(out_features * in_features);
   const auto rows = static_cast<std::int64_t>(out_features);
   const std::size_t row_bytes = in_features * (dtype_bits(dtype) / 8);
+  ParallelError error;
 #pragma omp parallel for schedule(static)
   for (std::int64_t n = 0; n < rows; ++n) {
-    const auto row = static_cast<std::size_t>(n);
-    if (quantized) {
-      quant::dequantize_rows(*quantized, row, row + 1, out.data() + row * in_features);
-    } else {
-      widen_to_float(dtype, {dense.data() + row * row_bytes, row_bytes}, {out.data() + row * in_features, in_features});
-    }
+    error.guard([&] {
+      const auto row = static_cast<std::size_t>(n);
+      float* to = out.data() + row * in_features;
+      if (quantized) {
+        quant::dequantize_rows(*quantized, row, row + 1, to);
+      } else {
+        widen_to_float(dtype, {dense.data() + row * row_bytes, row_bytes}, {to, in_features});
+      }
+    });
   }
+  error.rethrow();
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/parallel.h"
 #include "ops/gemm.h"
 
 namespace awq::ops {
@@ -90,12 +91,16 @@ void attention(std::span<const AttentionSequence> sequences, const AttentionShap
     }
   }
   const auto count = static_cast<std::int64_t>(tasks.size());
+  ParallelError error;
 #pragma omp parallel if (count > 1)
   {
     std::vector<float> scores;
 #pragma omp for schedule(dynamic, 1)
-    for (std::int64_t i = 0; i < count; ++i) run_task(tasks[static_cast<std::size_t>(i)], shape, scores);
+    for (std::int64_t i = 0; i < count; ++i) {
+      error.guard([&] { run_task(tasks[static_cast<std::size_t>(i)], shape, scores); });
+    }
   }
+  error.rethrow();
 }
 
 }  // namespace awq::ops

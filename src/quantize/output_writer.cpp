@@ -130,14 +130,19 @@ void OutputWriter::finish() {
   file::write_file_atomically(folder_ / "config.json", config.dump(2) + "\n");
 }
 
-void OutputWriter::write_companions() {
+std::vector<std::string> companion_names(const std::filesystem::path& model) {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(files_.folder())) {
+  for (const auto& entry : std::filesystem::directory_iterator(model)) {
     const std::string name = entry.path().filename().string();
     if (is_companion(name) && file::is_regular_file(entry.path())) names.push_back(name);
   }
   std::sort(names.begin(), names.end());
-  for (const std::string& name : names) file::copy_file(files_.folder() / name, folder_ / name);
+  return names;
+}
+
+void OutputWriter::write_companions() {
+  for (const std::string& name : companion_names(files_.folder()))
+    file::copy_file(files_.folder() / name, folder_ / name);
 }
 
 std::string original_card(const model::ModelFiles& files) {

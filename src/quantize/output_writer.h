@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "formats/checkpoint_writer.h"
 #include "model/model_files.h"
@@ -35,6 +36,9 @@ class OutputWriter {
   const OutputPlan& plan_;
   formats::CheckpointWriter writer_;
 };
+
+/// Names of the files of a model folder that go to the output as they are: tokenizer, templates, licence; sorted.
+std::vector<std::string> companion_names(const std::filesystem::path& model);
 
 /// The text of the input's README.md, or nothing.
 std::string original_card(const model::ModelFiles& files);

@@ -204,6 +204,7 @@ class Run {
 
   void announce(const ResourcePlan& resources) {
     summary_.planned_peak_bytes = resources.peak_bytes;
+    summary_.planned_disk_bytes = resources.disk_bytes;
     if (!options_.on_plan) return;
     options_.on_plan(fmt::format("memory   {} at the peak", megabytes(resources.peak_bytes)));
     options_.on_plan(fmt::format("disk     {} for the output, {} in all while it runs",

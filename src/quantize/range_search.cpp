@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/stop.h"
 #include "ops/gemm.h"
 #include "quant/group_quant.h"
@@ -159,36 +160,40 @@ RangeSearchResult search_ranges(const float* weights, std::int64_t rows, std::in
   const std::int64_t blocks = (rows + kRowsPerTask - 1) / kRowsPerTask;
   const std::vector<Shrink> coarse = coarse_candidates(scheme.symmetric);
   std::atomic<std::int64_t> clipped{0};
+  ParallelError error;
 #pragma omp parallel
   {
     Scratch scratch;
 #pragma omp for schedule(dynamic, 4)
     for (std::int64_t task = 0; task < groups * blocks; ++task) {
       if (stop_flag().signal_number() != 0) continue;
-      const std::int64_t g = task / blocks;
-      const std::int64_t row_begin = task % blocks * kRowsPerTask;
-      const std::int64_t count = std::min(kRowsPerTask, rows - row_begin);
-      const GroupTask group(weights, width, gram, g * group_size, group_size, scheme, scale_dtype);
-      std::array<Best, kRowsPerTask> best{};
-      std::vector<std::vector<Shrink>> candidates(static_cast<std::size_t>(count), coarse);
-      const std::span<Best> span(best.data(), static_cast<std::size_t>(count));
-      group.run(row_begin, candidates, span, scratch);
-      for (std::size_t i = 0; i < candidates.size(); ++i)
-        candidates[i] = fine_candidates(best[i].shrink, scheme.symmetric);
-      group.run(row_begin, candidates, span, scratch);
-      for (std::int64_t i = 0; i < count; ++i) {
-        const Best& b = best[static_cast<std::size_t>(i)];
-        const auto at = static_cast<std::size_t>((row_begin + i) * groups + g);
-        result.tensor.scales[at] = b.params.scale;
-        result.tensor.zero_points[at] = static_cast<std::uint8_t>(b.params.zero_point);
-        if (b.shrink.low < 1 || b.shrink.high < 1) clipped.fetch_add(1, std::memory_order_relaxed);
-      }
+      error.guard([&] {
+        const std::int64_t g = task / blocks;
+        const std::int64_t row_begin = task % blocks * kRowsPerTask;
+        const std::int64_t count = std::min(kRowsPerTask, rows - row_begin);
+        const GroupTask group(weights, width, gram, g * group_size, group_size, scheme, scale_dtype);
+        std::array<Best, kRowsPerTask> best{};
+        std::vector<std::vector<Shrink>> candidates(static_cast<std::size_t>(count), coarse);
+        const std::span<Best> span(best.data(), static_cast<std::size_t>(count));
+        group.run(row_begin, candidates, span, scratch);
+        for (std::size_t i = 0; i < candidates.size(); ++i)
+          candidates[i] = fine_candidates(best[i].shrink, scheme.symmetric);
+        group.run(row_begin, candidates, span, scratch);
+        for (std::int64_t i = 0; i < count; ++i) {
+          const Best& b = best[static_cast<std::size_t>(i)];
+          const auto at = static_cast<std::size_t>((row_begin + i) * groups + g);
+          result.tensor.scales[at] = b.params.scale;
+          result.tensor.zero_points[at] = static_cast<std::uint8_t>(b.params.zero_point);
+          if (b.shrink.low < 1 || b.shrink.high < 1) clipped.fetch_add(1, std::memory_order_relaxed);
+        }
+      });
     }
 #pragma omp for schedule(static)
     for (std::int64_t n = 0; n < rows; ++n) {
       quant::encode_row(weights + n * width, static_cast<std::uint64_t>(n), result.tensor);
     }
   }
+  error.rethrow();
   stop_flag().throw_if_requested();
   result.clipped_groups = static_cast<double>(clipped.load()) / static_cast<double>(rows * groups);
   return result;

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/resources.h"
 #include "ops/gemm.h"
+#include "quantize/output_writer.h"
 #include "quantize/quadratic_form.h"
 #include "quantize/staging.h"
 
@@ -28,6 +29,20 @@ std::uint64_t tokenizer_bytes(const model::ModelFiles& files) {
     if (!ignored) size = std::max<std::uint64_t>(size, found);
   }
   return size * 12;
+}
+
+/// Bytes of what stands beside the weights: tokenizer, templates and licence, the two model cards, and a record of each
+/// linear in the journal, the report and (as a name) the configuration.
+std::uint64_t companion_bytes(const model::ModelFiles& files, const OutputPlan& plan) {
+  constexpr std::uint64_t kSmallFiles = 64 << 10;
+  constexpr std::uint64_t kPerLinear = 1024;
+  std::uint64_t total = kSmallFiles + kPerLinear * plan.linears.size();
+  for (const std::string& name : companion_names(files.folder())) {
+    std::error_code unreadable;
+    const auto size = std::filesystem::file_size(files.folder() / name, unreadable);
+    if (!unreadable) total += size;
+  }
+  return total + original_card(files).size();
 }
 
 std::uint64_t matrix(std::int64_t a, std::int64_t b) {
@@ -98,7 +113,8 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
                                          : 0;
   ResourcePlan out;
   out.peak_bytes = kProgramBytes + std::max({hidden + std::max(forward, search), measure, tokenizer_bytes(files)});
-  out.disk_bytes = plan.checkpoint.file_bytes + (c.num_hidden_layers > 1 ? 2 * hidden : 0);
+  out.disk_bytes =
+      plan.checkpoint.file_bytes + companion_bytes(files, plan) + (c.num_hidden_layers > 1 ? 2 * hidden : 0);
   double per_layer = 0;
   for (const LinearSpec& linear : files.architecture().linears) {
     const auto shape = model::linear_shape(c, linear.role);

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "file/input_file.h"
 
 namespace awq::quantize {
 namespace {
@@ -38,19 +39,57 @@ bool is_mount_point(const fs::path& path) {
   return (info.stx_attributes_mask & info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
-/// Throws unless a finished folder can take the name of the output at the end of the run.
+/// The object in a JSON file; null where there is none.
+file::Json read_object(const fs::path& path) {
+  try {
+    if (!file::is_regular_file(path)) return {};
+    file::Json found = file::read_json_file(path, {.max_bytes = 64ULL << 20});
+    return found.is_object() ? found : file::Json();
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+/// Null for a folder that this program made: a manifest with its rows, or (should that be lost) a report beside the
+/// configuration of a quantized model, and no folders. Else what is wrong with it, in words.
+std::string why_not_ours(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code unknown;
+    if (entry->is_directory(unknown)) {
+      return fmt::format("holds the folder {}", printable(entry->path().filename().string()));
+    }
+  }
+  if (error) return "cannot be listed: " + error.message();
+  const file::Json manifest = read_object(folder / "awq_manifest.json");
+  const file::Json rows = manifest.is_null() ? file::Json() : manifest.value("files", file::Json());
+  const bool listed = rows.is_object() && rows.contains("config.json") &&
+                      std::all_of(rows.begin(), rows.end(),
+                                  [](const file::Json& row) { return row.is_object() && row.contains("sha256"); });
+  const bool described = read_object(folder / "config.json").contains("quantization_config") &&
+                         read_object(folder / "awq_report.json").contains("method");
+  return listed || described ? "" : "has no awq_manifest.json of an earlier run";
+}
+
+/// Throws unless a finished folder can take the name of the output at the end of the run. Only what this program made
+/// is ever replaced: `-o ~ --force` must not cost anybody a home.
 void check_replaceable(const fs::path& output, bool force) {
   if (is_mount_point(output)) {
     fail(ErrorCode::kInvalidArgument,
          "{}: is a mount point, whose name a new folder cannot take; choose a folder in it", output.string());
   }
   if (!holds_something(output)) return;
-  if (!force) {
-    fail(ErrorCode::kInvalidArgument, "{}: exists and is not empty; choose another folder, or --force to replace it",
-         output.string());
-  }
   if (std::error_code ignored; !fs::is_directory(output, ignored)) {
     fail(ErrorCode::kInvalidArgument, "{}: is no folder, and --force replaces only folders; choose another name",
+         output.string());
+  }
+  if (const std::string reason = why_not_ours(output); !reason.empty()) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: is not empty and {}: --force replaces only what awq made; choose another folder, or empty this one",
+         output.string(), reason);
+  }
+  if (!force) {
+    fail(ErrorCode::kInvalidArgument, "{}: holds an earlier output; choose another folder, or --force to replace it",
          output.string());
   }
 }

@@ -17,7 +17,8 @@ namespace awq::quantize {
 ///   OUT.awq-partial/model/    the output itself; gets the name OUT in one step at the very end
 class Staging {
  public:
-  /// Throws kInvalidArgument when `output` holds something and `force` is not set, or when another run works on it.
+  /// Throws kInvalidArgument when `output` holds something, unless that is an output of this program and `force` is
+  /// set, or when another run works on it.
   Staging(const std::filesystem::path& output, bool force);
 
   std::filesystem::path folder() const { return folder_; }

@@ -84,7 +84,7 @@ Documents split_documents(std::string_view text, const std::string& name) {
   const auto take = [&](std::size_t end) {
     std::string_view piece = text.substr(begin, end - begin);
     // The line ends next to a separator belong to it.
-    if (out.is_list && !piece.empty() && piece.back() == '\n') piece.remove_suffix(1);
+    if (out.is_list && piece.ends_with('\n')) piece.remove_suffix(piece.ends_with("\r\n") ? 2 : 1);
     if (!is_blank(piece)) out.texts.emplace_back(piece);
   };
   while (line_begin < text.size()) {

@@ -712,6 +712,15 @@ class Places(Refusals):
         self.assertEqual(list(self.output.iterdir()), [self.output / "thesis.txt"])
         self.assertEqual(leftovers(self.output), ["out"])
 
+    def test_force_replaces_only_outputs(self):
+        self.output.mkdir()
+        (self.output / "thesis.txt").write_text("precious")
+        (self.output / "letters").mkdir()
+        self.refused_place(USAGE, self.output, self.output, "the folder letters", "--force")
+        (self.output / "letters").rmdir()
+        self.refused_place(USAGE, self.output, self.output, "awq_manifest.json", "--force")
+        self.assertEqual((self.output / "thesis.txt").read_text(), "precious")
+
     def test_force_replaces_only_folders(self):
         self.refused_place(USAGE, self.text, self.text, "--force")
         (self.folder / "link").symlink_to(self.text)

@@ -47,8 +47,12 @@ std::unique_ptr<Tokenizer> built_in() {
   std::string vocab;
   for (int byte = 0; byte < 256; ++byte) {
     const std::string token = awq::text::to_byte_chars(std::string(1, static_cast<char>(byte)));
-    vocab +=
-        "\"" + std::string(token == "\"" || token == "\\" ? "\\" : "") + token + "\":" + std::to_string(byte) + ",";
+    vocab += '"';
+    if (token == "\"" || token == "\\") vocab += '\\';
+    vocab += token;
+    vocab += "\":";
+    vocab += std::to_string(byte);
+    vocab += ',';
   }
   return Tokenizer::from_json(
       R"({"normalizer":{"type":"NFC"},"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},

@@ -45,6 +45,13 @@ TEST(Documents, SeparatorLinesMakeAList) {
   EXPECT_EQ(documents.texts, (Texts{"one\nmore", "two"})) << "blank documents are left out";
 }
 
+TEST(Documents, LineEndsOfOtherSystemsDoNotStayAtSeparators) {
+  const Documents documents = read("a.txt", "one\r\nmore\r\n<|endoftext|>\r\ntwo\r\n<|endoftext|>\r\n");
+  EXPECT_TRUE(documents.is_list);
+  EXPECT_EQ(documents.texts, (Texts{"one\r\nmore", "two"})) << "line ends inside a document are its own";
+  EXPECT_EQ(read("a.txt", "one\r\n").texts, (Texts{"one\r\n"}));
+}
+
 TEST(Documents, JsonLines) {
   const Documents documents = read("a.jsonl",
                                    "{\"text\": \"one\"}\r\n\n"

@@ -130,18 +130,63 @@ TEST_F(QuantizeModel, DryRunWritesNothing) {
   EXPECT_FALSE(fs::exists(tiny.output()) || fs::exists(tiny.staging()));
 }
 
+TEST_F(QuantizeModel, TheDiskPlanHoldsEveryFile) {
+  const TinyQuantize tiny;
+  test::write_bytes(tiny / "model/LICENSE", std::string(300000, 'l'));
+  test::write_bytes(tiny / "model/README.md", std::string(200000, 'r'));
+  const QuantizeSummary summary = quantize_model(tiny.options());
+  std::uint64_t total = 0;
+  for (const auto& [name, bytes] : tiny.published()) total += bytes.size();
+  EXPECT_GT(total, 500000U);
+  EXPECT_LE(total, summary.planned_disk_bytes);
+}
+
 TEST_F(QuantizeModel, AnOutputIsReplacedOnlyByForce) {
   const TinyQuantize tiny;
-  fs::create_directory(tiny.output());
-  test::write_bytes(tiny.output() / "mine", "precious");
   QuantizeOptions options = tiny.options();
+  fs::create_directory(tiny.output());  // an empty folder is in nobody's way
+  quantize_model(options);
+  const auto first = tiny.published();
+  options.symmetric = true;
   EXPECT_EQ(error_of(options).code(), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(test::read_bytes(tiny.output() / "mine"), "precious");
-  test::write_bytes(tiny.output() / "awq_manifest.json", "{}");
+  EXPECT_EQ(test::difference(tiny.published(), first), "");
   options.force = true;
   quantize_model(options);
-  EXPECT_FALSE(fs::exists(tiny.output() / "mine"));
+  EXPECT_NE(test::difference(tiny.published(), first), "");
+  // A manifest that was lost or damaged does not make the folder a stranger.
+  test::write_bytes(tiny.output() / "awq_manifest.json", "{\"files\":");
+  quantize_model(options);
   expect_manifest(tiny);
+}
+
+TEST_F(QuantizeModel, ForceNeverReplacesWhatAwqDidNotMake) {
+  const TinyQuantize tiny;
+  QuantizeOptions options = tiny.options();
+  options.force = true;
+  const auto refused = [&](const std::string& words) {
+    const Error error = error_of(options);
+    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+    EXPECT_FALSE(fs::exists(tiny.staging()));
+  };
+  fs::create_directory(tiny.output());
+  test::write_bytes(tiny.output() / "thesis.txt", "precious");
+  refused("awq_manifest.json");
+  // Files that only look like ours.
+  for (const char* manifest : {"", "{}", "[]", R"({"files":{}})", R"({"files":{"config.json":1}})", "\xff"}) {
+    SCOPED_TRACE(manifest);
+    test::write_bytes(tiny.output() / "awq_manifest.json", manifest);
+    test::write_bytes(tiny.output() / "awq_report.json", manifest);
+    test::write_bytes(tiny.output() / "config.json", "{\"architectures\":[\"LlamaForCausalLM\"]}");
+    refused("awq_manifest.json");
+    EXPECT_EQ(test::read_bytes(tiny.output() / "thesis.txt"), "precious");
+  }
+  // An output that became a home for other things: a repository, a cache.
+  fs::remove_all(tiny.output());
+  quantize_model(options);
+  fs::create_directory(tiny.output() / ".git");
+  refused("the folder .git");
+  EXPECT_TRUE(fs::exists(tiny.output() / ".git"));
 }
 
 TEST_F(QuantizeModel, ModelAndOutputMustBeApart) {
