@@ -1,6 +1,8 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
@@ -18,6 +20,16 @@ struct CommonFlags {
 /// CLI11 turns "-1" for an unsigned option into a large number; this check, given to such an option, refuses it.
 inline std::string refuse_sign(const std::string& value) {
   return value.starts_with("-") ? value + ": expected 0 or more" : std::string();
+}
+
+/// CLI11 turns a number beyond 64 bits into the largest one that fits; main() gives this check to every integer option.
+inline std::string refuse_overflow(const std::string& value) {
+  std::int64_t number = 0;
+  std::uint64_t large = 0;
+  const char* end = value.data() + value.size();
+  const bool fits = std::from_chars(value.data(), end, number).ec != std::errc::result_out_of_range ||
+                    std::from_chars(value.data(), end, large).ec != std::errc::result_out_of_range;
+  return fits ? std::string() : value + ": too large a number";
 }
 
 /// One command of the program. add() declares its flags on `app`; the returned function does the work and gives the

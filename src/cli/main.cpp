@@ -81,7 +81,7 @@ int run_guarded(const std::function<int()>& work, const CommonFlags& common) {
     // Our own files report their errors themselves; what is left are standard output and odd paths.
     if (std::ferror(stdout) != 0) return finish_output(0);
     fmt::print(stderr, "awq: {}\n", error.what());
-    return 4;
+    return error.code() == std::errc::resource_unavailable_try_again ? 5 : 4;
   } catch (const std::exception& error) {
     fmt::print(stderr, "awq: internal error: {}\n", error.what());
     return 1;
@@ -125,6 +125,9 @@ int main_program(int argc, char** argv) {
     sub->add_option("--device", common.device, "cpu, cuda[:i] or auto")->capture_default_str();
     sub->add_option("--isa", common.isa, "Largest instruction set: scalar, avx2, avx512, avx512vnni, amx");
     const std::function<int()> run = command.add(*sub, common);
+    for (CLI::Option* option : sub->get_options()) {
+      if (option->get_type_name().find("INT") != std::string::npos) option->check(refuse_overflow);
+    }
     sub->callback([&work, run] { work = run; });
   }
   try {
@@ -144,6 +147,9 @@ int main(int argc, char** argv) {
     awq::cli::shorten_spin(argv);
     awq::cli::occupy_closed_streams();
     return awq::cli::main_program(argc, argv);
+  } catch (const std::system_error& error) {
+    std::fprintf(stderr, "awq: cannot start a thread: %s\n", error.what());
+    return 5;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "awq: internal error: %s\n", error.what());
     return 1;

@@ -67,6 +67,11 @@ const MatmulPlan& plan_for(const GemmBf16& g) {
   return found->second;
 }
 
+/// What a failure of oneDNN is to the user: lack of memory is his machine's, all else our own bug.
+ErrorCode error_code(dnnl_status_t status) {
+  return status == dnnl_out_of_memory ? ErrorCode::kOutOfMemory : ErrorCode::kInternal;
+}
+
 }  // namespace
 
 void gemm(const GemmF32& g) {
@@ -74,7 +79,7 @@ void gemm(const GemmF32& g) {
   const dnnl_status_t status = dnnl_sgemm(g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', g.m, g.n, g.k, g.alpha,
                                           g.a, g.lda, g.b, g.ldb, g.beta, g.c, g.ldc);
   if (status != dnnl_success) {
-    fail(ErrorCode::kInternal, "oneDNN sgemm {}x{}x{} failed with status {}", g.m, g.n, g.k, static_cast<int>(status));
+    fail(error_code(status), "oneDNN sgemm {}x{}x{} failed with status {}", g.m, g.n, g.k, static_cast<int>(status));
   }
 }
 
@@ -92,7 +97,7 @@ void gemm(const GemmBf16& g) {
         stream, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}, {DNNL_ARG_SCRATCHPAD, scratch}});
     stream.wait();
   } catch (const dnnl::error& error) {
-    fail(ErrorCode::kInternal, "oneDNN bf16 matmul {}x{}x{}: {}", g.m, g.n, g.k, error.what());
+    fail(error_code(error.status), "oneDNN bf16 matmul {}x{}x{}: {}", g.m, g.n, g.k, error.what());
   }
 }
 

@@ -48,9 +48,9 @@ std::string model_name(const std::filesystem::path& folder) {
   const std::string repository = path.parent_path().parent_path().filename().string();
   if (path.parent_path().filename() != "snapshots" || !repository.starts_with("models--"))
     return path.filename().string();
-  std::string name = repository.substr(std::string_view("models--").size());
-  if (const std::size_t dashes = name.find("--"); dashes != std::string::npos) name.replace(dashes, 2, "/");
-  return name;
+  const std::string name = repository.substr(std::string_view("models--").size());
+  const std::size_t dashes = name.find("--");
+  return dashes == std::string::npos ? name : fmt::format("{}/{}", name.substr(0, dashes), name.substr(dashes + 2));
 }
 
 /// Plain where YAML takes it as a text for sure, else in quotes.

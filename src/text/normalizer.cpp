@@ -228,7 +228,7 @@ std::unique_ptr<Normalizer> make_scalar_map(Map map) {
 }  // namespace
 
 std::unique_ptr<Normalizer> read_normalizer(const JsonField& field) {
-  const std::string& type = field.at("type").string();
+  const std::string type = field.at("type").string();
   if (type == "Sequence") return read_sequence(field);
   if (type == "NFC") return std::make_unique<Unicode>(NormalForm::kNfc);
   if (type == "NFD") return std::make_unique<Unicode>(NormalForm::kNfd);

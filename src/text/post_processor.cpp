@@ -55,7 +55,7 @@ SpecialIds read_sequence(const JsonField& field) {
 }  // namespace
 
 SpecialIds read_post_processor(const JsonField& field) {
-  const std::string& type = field.at("type").string();
+  const std::string type = field.at("type").string();
   if (type == "ByteLevel") return {};  // moves offsets only
   if (type == "TemplateProcessing") return read_template(field);
   if (type == "RobertaProcessing" || type == "BertProcessing") return read_cls_sep(field);

@@ -275,7 +275,7 @@ void find_words(std::string_view text, std::vector<SplitPart>& parts) {
 }  // namespace
 
 std::unique_ptr<PreTokenizer> read_pretokenizer(const JsonField& field, bool* leaves_bytes) {
-  const std::string& type = field.at("type").string();
+  const std::string type = field.at("type").string();
   if (type == "Sequence") return read_sequence(field, leaves_bytes);
   if (type == "ByteLevel") return read_byte_level(field, leaves_bytes);
   if (type == "Split") return read_split(field);

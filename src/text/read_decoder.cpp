@@ -38,7 +38,7 @@ DecodeStep read_replace(const JsonField& field) {
 }
 
 void read_steps(const JsonField& field, std::vector<DecodeStep>& out) {
-  const std::string& type = field.at("type").string();
+  const std::string type = field.at("type").string();
   if (out.size() >= kMaxSteps) field.unsupported(fmt::format("more than {} decoders", kMaxSteps));
   if (type == "Sequence") {
     const JsonField list = field.at("decoders");

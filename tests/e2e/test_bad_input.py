@@ -8,7 +8,7 @@ import struct
 import subprocess
 import unittest
 
-from support import (BAD_INPUT, STORAGE, USAGE, VOCAB, Case, awq, byte_alphabet, can_mount, command, encode, leftovers,
+from support import (BAD_INPUT, RESOURCE, STORAGE, USAGE, VOCAB, Case, awq, byte_alphabet, can_mount, command, encode, leftovers,
                      make_config, make_model, make_text, make_tokenizer, run_tests, shell, write_json)
 
 MOUNTS = can_mount()
@@ -572,6 +572,33 @@ class Flags(Refusals):
 
     def test_nothing_left(self):
         self.refused(BAD_INPUT, "nothing is left to quantize", flags=["--skip", "*"])
+
+    def test_numbers_beyond_every_type(self):
+        for flag in ("--calib-samples", "--seed", "--threads"):
+            with self.subTest(flag):
+                self.refused(USAGE, flag, "9" * 30, flags=[f"{flag}={'9' * 30}"])
+        self.check_message(awq("run", self.model, "-p", "x", "-n", "9" * 30), USAGE, "--max-tokens", "too large")
+
+    def test_little_memory(self):
+        """No memory for the text, the tables or the threads (oneDNN dies by itself where its own code gets none)."""
+        def limit(kilobytes):
+            return ["bash", "-c", f'ulimit -v {kilobytes} && exec "$@"', "limit"]
+
+        if awq("--version", prefix=limit(8_000_000)).status != 0:
+            self.skipTest("this build cannot run in a limited address space (sanitizers)")
+        seen = set()
+        for kilobytes in (45_000, 60_000, 70_000, 8_000_000):
+            with self.subTest(kilobytes):
+                result = self.quantize(prefix=limit(kilobytes))
+                if "error while loading shared libraries" in result.err:
+                    continue
+                seen.add(result.status)
+                self.assertEqual(self.output.exists(), result.status == 0)
+                if result.status != 0:
+                    self.check_message(result, RESOURCE, alone=False)
+                for name in leftovers(self.output):  # what was finished may be kept for --resume
+                    shutil.rmtree(self.folder / name)
+        self.assertEqual(seen, {0, RESOURCE})
 
     def test_unknown_flag(self):
         for args in (
