@@ -2,37 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "base/check.h"
+#include "base/checked_math.h"
 #include "model/rope_frequencies.h"
-#include "ops/attention.h"
 #include "ops/elementwise.h"
 
 namespace awq::model {
-
-KvCache::KvCache(const ModelConfig& config, std::int64_t initial_capacity)
-    : kv_width_(config.kv_width()), layers_(static_cast<std::size_t>(config.num_hidden_layers)) {
-  reserve(initial_capacity);
-}
-
-void KvCache::reserve(std::int64_t tokens) {
-  if (tokens <= capacity_) return;
-  const std::int64_t grown = std::max(tokens, capacity_ + capacity_ / 2);
-  const auto old_count = static_cast<std::size_t>(length_ * kv_width_);
-  for (LayerCache& layer : layers_) {
-    for (AlignedBuffer<float>* buffer : {&layer.keys, &layer.values}) {
-      AlignedBuffer<float> larger(static_cast<std::size_t>(grown * kv_width_));
-      std::copy(buffer->data(), buffer->data() + old_count, larger.data());
-      *buffer = std::move(larger);
-    }
-  }
-  capacity_ = grown;
-}
-
-bool cache_is_valid(const ModelConfig& config, std::int64_t length) {
-  return !depends_on_length(config.rope) || length <= config.rope.original_max_position_embeddings;
-}
 
 DecoderLayer::DecoderLayer(LayerWeights&& weights)
     : input_norm(std::move(weights.input_norm)),
@@ -60,105 +36,169 @@ LayerWeights DecoderLayer::into_weights() && {
 }
 
 const ops::RopeTable& Decoder::rope_table(std::int64_t length) {
-  const bool remake = depends_on_length(config_.rope) ? table_length_ != length : table_positions_ < length;
+  const bool varies = !cache_is_valid(config_, length);
+  const bool remake = varies ? table_length_ != length : table_length_ != 0 || table_positions_ < length;
   if (remake) {
     // Room for what comes next, so that a growing sequence does not rebuild the table at every token.
-    table_positions_ = depends_on_length(config_.rope) ? length : std::max<std::int64_t>(length + length / 2, 256);
-    const RopeFrequencies rope = compute_rope(config_.rope, config_.head_dim, length);
+    table_positions_ = varies ? length : std::max<std::int64_t>(length + length / 2, 256);
+    table_length_ = varies ? length : 0;
+    const RopeFrequencies rope = compute_rope(config_.rope, config_.head_dim, table_length_);
     table_ = ops::RopeTable::make(rope.frequencies, rope.attention_factor, table_positions_);
-    table_length_ = length;
   }
   return table_;
 }
 
-void Decoder::attend(const DecoderLayer& layer, std::int64_t layer_index, std::span<const SequenceSlice> slices,
-                     std::int64_t tokens) {
+void Decoder::reserve(std::int64_t tokens, std::int64_t sequences, std::int64_t length) {
+  if (depends_on_length(config_.rope)) {
+    length = std::min(length, config_.rope.original_max_position_embeddings);
+  }
+  rope_table(length);
+  positions_.reserve(static_cast<std::size_t>(tokens));
+  sequences_.reserve(static_cast<std::size_t>(sequences));
+  ensure_work(tokens);
+}
+
+void Decoder::ensure_work(std::int64_t tokens) {
+  const auto size = [&](std::int64_t width) { return static_cast<std::size_t>(tokens * width); };
+  work_.normed.ensure(size(config_.hidden_size));
+  work_.branch.ensure(size(config_.hidden_size));
+  work_.q.ensure(size(config_.q_width()));
+  work_.attended.ensure(size(config_.q_width()));
+  work_.k.ensure(size(config_.kv_width()));
+  work_.v.ensure(size(config_.kv_width()));
+  work_.gate.ensure(size(config_.intermediate_size));
+  work_.up.ensure(size(config_.intermediate_size));
+}
+
+void Decoder::begin(std::span<const SequenceSlice> slices, const KvPool* pool) {
+  slices_ = slices;
+  pool_ = pool;
+  tokens_ = longest_ = 0;
+  positions_.clear();
+  sequences_.clear();
+  for (const SequenceSlice& slice : slices) tokens_ += slice.token_count;
+  ensure_work(tokens_);
+  std::size_t own = 0;
+  const auto blocks_for = [](std::int64_t tokens) {
+    return ceil_div(static_cast<std::uint64_t>(tokens), static_cast<std::uint64_t>(kernels::kKvBlockTokens));
+  };
+  for (const SequenceSlice& slice : slices) {
+    if (slice.cache == nullptr && slice.blocks.empty()) own += blocks_for(slice.token_count);
+  }
+  while (own_blocks_.size() < own) own_blocks_.push_back(static_cast<std::int32_t>(own_blocks_.size()));
+  own = 0;
+  std::int64_t at = 0;
+  for (const SequenceSlice& slice : slices) {
+    ops::AttentionSequence sequence{.q = work_.q.data() + at * config_.q_width(),
+                                    .out = work_.attended.data() + at * config_.q_width(),
+                                    .query_count = slice.token_count};
+    if (slice.cache != nullptr) {
+      sequence.past = slice.cache->length();
+      sequence.blocks = slice.cache->blocks();
+      AWQ_CHECK(slice.cache->capacity() >= sequence.past + slice.token_count);
+    } else if (!slice.blocks.empty()) {
+      AWQ_CHECK(pool != nullptr && slice.blocks.size() >= blocks_for(slice.past + slice.token_count));
+      sequence.past = slice.past;
+      sequence.blocks = slice.blocks.data();
+    } else {
+      sequence.blocks = own_blocks_.data() + own;
+      own += blocks_for(slice.token_count);
+    }
+    for (std::int64_t i = 0; i < slice.token_count; ++i) positions_.push_back(sequence.past + i);
+    longest_ = std::max(longest_, sequence.past + slice.token_count);
+    sequences_.push_back(sequence);
+    at += slice.token_count;
+  }
+  own_layer_ = {.layout = {kernels::KvType::kF32, config_.head_dim}, .num_kv_heads = config_.num_key_value_heads};
+  work_.kv.ensure(own * static_cast<std::size_t>(own_layer_.block_bytes()));
+  own_layer_.data = work_.kv.data();
+}
+
+/// Rotates q and k. Sequences past the trained context of dynamic NTK have frequencies of their own.
+void Decoder::rotate() {
   const std::int64_t d = config_.head_dim;
-  const std::int64_t q_width = config_.q_width();
-  const std::int64_t kv_width = config_.kv_width();
+  const auto turn = [&](std::int64_t begin, std::int64_t count, std::int64_t length) {
+    const ops::RopeTable& table = rope_table(length);
+    ops::apply_rope(work_.q.data() + begin * config_.q_width(), count, config_.num_attention_heads, d,
+                    positions_.data() + begin, table);
+    ops::apply_rope(work_.k.data() + begin * config_.kv_width(), count, config_.num_key_value_heads, d,
+                    positions_.data() + begin, table);
+  };
+  if (cache_is_valid(config_, longest_)) return turn(0, tokens_, longest_);
+  std::int64_t begin = 0;
+  for (const ops::AttentionSequence& sequence : sequences_) {
+    turn(begin, sequence.query_count, sequence.past + sequence.query_count);
+    begin += sequence.query_count;
+  }
+}
+
+void Decoder::attend(const DecoderLayer& layer, std::int64_t layer_index) {
+  const std::int64_t d = config_.head_dim;
   const float eps = static_cast<float>(config_.rms_norm_eps);
   if (config_.qk_norm) {
-    ops::rms_norm(work_.q.data(), tokens * config_.num_attention_heads, d, layer.q_norm.data(), eps, work_.q.data());
-    ops::rms_norm(work_.k.data(), tokens * config_.num_key_value_heads, d, layer.k_norm.data(), eps, work_.k.data());
+    ops::rms_norm(work_.q.data(), tokens_ * config_.num_attention_heads, d, layer.q_norm.data(), eps, work_.q.data());
+    ops::rms_norm(work_.k.data(), tokens_ * config_.num_key_value_heads, d, layer.k_norm.data(), eps, work_.k.data());
+  }
+  rotate();
+  std::int64_t begin = 0;
+  for (std::size_t i = 0; i < slices_.size(); ++i) {
+    ops::AttentionSequence& sequence = sequences_[i];
+    sequence.cache = slices_[i].cache != nullptr  ? slices_[i].cache->layer(layer_index)
+                     : !slices_[i].blocks.empty() ? pool_->layer(layer_index)
+                                                  : own_layer_;
+    ops::store_kv(sequence.cache, sequence.blocks, sequence.past, sequence.query_count,
+                  work_.k.data() + begin * config_.kv_width(), work_.v.data() + begin * config_.kv_width());
+    begin += sequence.query_count;
   }
   const ops::AttentionShape shape{.num_heads = config_.num_attention_heads,
                                   .num_kv_heads = config_.num_key_value_heads,
                                   .head_dim = d,
                                   .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d))),
                                   .window = config_.layer_window[static_cast<std::size_t>(layer_index)]};
-  std::vector<ops::AttentionSequence> sequences;
-  std::vector<std::int64_t> positions;
-  std::int64_t begin = 0;
-  for (const SequenceSlice& slice : slices) {
-    const std::int64_t count = slice.token_count;
-    const std::int64_t past = slice.cache != nullptr ? slice.cache->length() : 0;
-    const std::int64_t length = past + count;
-    const ops::RopeTable& table = rope_table(length);
-    positions.resize(static_cast<std::size_t>(length));
-    for (std::int64_t i = 0; i < length; ++i) positions[static_cast<std::size_t>(i)] = i;
-    float* q = work_.q.data() + begin * q_width;
-    float* k = work_.k.data() + begin * kv_width;
-    ops::apply_rope(q, count, config_.num_attention_heads, d, positions.data() + past, table);
-    ops::apply_rope(k, count, config_.num_key_value_heads, d, positions.data() + past, table);
-    const float* keys = k;
-    const float* values = work_.v.data() + begin * kv_width;
-    if (slice.cache != nullptr) {
-      LayerCache& cache = slice.cache->layer(layer_index);
-      AWQ_CHECK(cache.keys.size() >= static_cast<std::size_t>(length * kv_width));
-      std::copy(k, k + count * kv_width, cache.keys.data() + past * kv_width);
-      std::copy(values, values + count * kv_width, cache.values.data() + past * kv_width);
-      keys = cache.keys.data();
-      values = cache.values.data();
-    }
-    sequences.push_back({.q = q,
-                         .keys = keys,
-                         .values = values,
-                         .out = work_.attended.data() + begin * q_width,
-                         .query_count = count,
-                         .key_count = length});
-    begin += count;
-  }
-  ops::attention(sequences, shape);
+  ops::attention(sequences_, shape, work_.attention);
 }
 
-void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index, std::span<const SequenceSlice> slices,
-                            float* hidden, ops::Precision precision, const SiteObserver& observer) {
-  std::int64_t tokens = 0;
-  for (const SequenceSlice& slice : slices) tokens += slice.token_count;
+void Decoder::apply(const ops::Linear& linear, const float* x, std::int64_t m, float* y,
+                    ops::Precision precision) const {
+  if (!row_invariant_) return linear.forward(x, m, y, precision);
+  // The kernels for few rows sum each output in an order of its own; the dense product for many rows does not.
+  const auto n = static_cast<std::int64_t>(linear.out_features());
+  const auto k = static_cast<std::int64_t>(linear.in_features());
+  for (std::int64_t begin = 0; begin < m; begin += kernels::kMaxRows) {
+    linear.forward(x + begin * k, std::min(kernels::kMaxRows, m - begin), y + begin * n, precision);
+  }
+}
+
+void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index, float* hidden,
+                            ops::Precision precision, const SiteObserver& observer) {
+  const std::int64_t tokens = tokens_;
   if (tokens == 0) return;
   const std::int64_t h = config_.hidden_size;
   const std::int64_t inner = config_.intermediate_size;
   const float eps = static_cast<float>(config_.rms_norm_eps);
-  const auto size = [&](std::int64_t width) { return static_cast<std::size_t>(tokens * width); };
   const auto observe = [&](Site site, const float* x) {
     if (observer) observer(site, x, tokens);
   };
-  work_.normed.ensure(size(h));
-  work_.branch.ensure(size(h));
-  work_.q.ensure(size(config_.q_width()));
-  work_.attended.ensure(size(config_.q_width()));
-  work_.k.ensure(size(config_.kv_width()));
-  work_.v.ensure(size(config_.kv_width()));
-  work_.gate.ensure(size(inner));
-  work_.up.ensure(size(inner));
+  const auto project = [&](Role role, const AlignedBuffer<float>& x, AlignedBuffer<float>& y) {
+    apply(layer[role], x.data(), tokens, y.data(), precision);
+  };
 
   ops::rms_norm(hidden, tokens, h, layer.input_norm.data(), eps, work_.normed.data());
   observe(Site::kAttentionInput, work_.normed.data());
-  layer[Role::kQ].forward(work_.normed.data(), tokens, work_.q.data(), precision);
-  layer[Role::kK].forward(work_.normed.data(), tokens, work_.k.data(), precision);
-  layer[Role::kV].forward(work_.normed.data(), tokens, work_.v.data(), precision);
-  attend(layer, layer_index, slices, tokens);
+  project(Role::kQ, work_.normed, work_.q);
+  project(Role::kK, work_.normed, work_.k);
+  project(Role::kV, work_.normed, work_.v);
+  attend(layer, layer_index);
   observe(Site::kAttentionOutput, work_.attended.data());
-  layer[Role::kO].forward(work_.attended.data(), tokens, work_.branch.data(), precision);
-  ops::add_to(hidden, work_.branch.data(), tokens * h);
+  project(Role::kO, work_.attended, work_.branch);
 
-  ops::rms_norm(hidden, tokens, h, layer.mlp_norm.data(), eps, work_.normed.data());
+  ops::add_rms_norm(hidden, work_.branch.data(), tokens, h, layer.mlp_norm.data(), eps, work_.normed.data());
   observe(Site::kMlpInput, work_.normed.data());
-  layer[Role::kGate].forward(work_.normed.data(), tokens, work_.gate.data(), precision);
-  layer[Role::kUp].forward(work_.normed.data(), tokens, work_.up.data(), precision);
+  project(Role::kGate, work_.normed, work_.gate);
+  project(Role::kUp, work_.normed, work_.up);
   ops::silu_multiply(work_.gate.data(), work_.up.data(), tokens * inner);
   observe(Site::kMlpProduct, work_.gate.data());
-  layer[Role::kDown].forward(work_.gate.data(), tokens, work_.branch.data(), precision);
+  project(Role::kDown, work_.gate, work_.branch);
   ops::add_to(hidden, work_.branch.data(), tokens * h);
 }
 

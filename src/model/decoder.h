@@ -5,43 +5,21 @@
 #include <span>
 #include <vector>
 
+#include "model/kv_pool.h"
 #include "model/model_files.h"
 #include "ops/linear.h"
 #include "ops/rope.h"
 
 namespace awq::model {
 
-/// Keys and values of one sequence in one layer: [capacity, kv_width] each, `length` rows in use.
-/// Keys are stored rotated: a cache serves as long as the frequencies stay (see cache_is_valid()).
-struct LayerCache {
-  AlignedBuffer<float> keys, values;
-};
-
-/// All layers' caches of one sequence, grown in steps as the sequence grows.
-class KvCache {
- public:
-  KvCache(const ModelConfig& config, std::int64_t initial_capacity);
-  std::int64_t length() const { return length_; }
-  void set_length(std::int64_t length) { length_ = length; }
-  /// Makes room for `tokens` positions in every layer.
-  void reserve(std::int64_t tokens);
-  LayerCache& layer(std::int64_t i) { return layers_[static_cast<std::size_t>(i)]; }
-
- private:
-  std::int64_t kv_width_;
-  std::int64_t capacity_ = 0;
-  std::int64_t length_ = 0;
-  std::vector<LayerCache> layers_;
-};
-
-/// False when a sequence that grows to `length` tokens changes the rotary frequencies of its earlier tokens (dynamic
-/// NTK past the trained context): it has to be run again from its start, without a cache.
-bool cache_is_valid(const ModelConfig& config, std::int64_t length);
-
 /// A flat batch: tokens of all sequences one after the other.
+/// A slice has a place for keys and values in the pool that the batch runs with, or a cache of its own, or none: then
+/// it is a whole sequence that keeps nothing.
 struct SequenceSlice {
-  std::int64_t token_count = 0;  ///< new tokens of this sequence in the batch
-  KvCache* cache = nullptr;      ///< null: a whole sequence that keeps nothing
+  std::int64_t token_count = 0;          ///< new tokens of this sequence in the batch
+  KvCache* cache = nullptr;              ///< positions start at its length
+  std::int64_t past = 0;                 ///< with blocks: tokens of the sequence whose keys and values are there
+  std::span<const std::int32_t> blocks;  ///< with a pool: block table with room for past + token_count
 };
 
 /// Called with the activations that the linears of a site read: x [tokens, site_width]. Used for calibration.
@@ -61,6 +39,8 @@ struct DecoderLayer {
 /// Scratch memory of a forward pass; grows to the largest batch and is then reused.
 struct Workspace {
   AlignedBuffer<float> normed, q, k, v, attended, branch, gate, up;
+  AlignedBuffer<std::byte> kv;  ///< keys and values of one layer, of slices that keep nothing
+  ops::AttentionScratch attention;
 };
 
 /// The forward pass of the Llama family, one layer at a time, so that a caller may hold one layer or all of them.
@@ -68,24 +48,52 @@ class Decoder {
  public:
   explicit Decoder(const ModelConfig& config) : config_(config) {}
 
-  /// hidden [tokens, hidden_size] in binary32, updated in place. Positions of a slice start at its cache's length;
-  /// the caller advances the lengths after the last layer.
+  /// Tells which sequences the next calls of forward_layer() run: once per batch.
+  void begin(std::span<const SequenceSlice> slices, const KvPool* pool = nullptr);
+  /// hidden [tokens, hidden_size] in binary32, updated in place. The caller advances the lengths of caches after the
+  /// last layer.
+  void forward_layer(const DecoderLayer& layer, std::int64_t layer_index, float* hidden,
+                     ops::Precision precision = ops::Precision::kF32, const SiteObserver& observer = nullptr);
+  /// begin() and forward_layer() in one, for callers that hold one layer at a time.
   void forward_layer(const DecoderLayer& layer, std::int64_t layer_index, std::span<const SequenceSlice> slices,
                      float* hidden, ops::Precision precision = ops::Precision::kF32,
-                     const SiteObserver& observer = nullptr);
+                     const SiteObserver& observer = nullptr) {
+    begin(slices);
+    forward_layer(layer, layer_index, hidden, precision, observer);
+  }
+
+  /// Products whose result for a row does not depend on how many rows there are: the same token alone and in a
+  /// batch, in a chunk of a prompt and by itself (docs/numerics.md, "Same tokens").
+  void set_row_invariant(bool on) { row_invariant_ = on; }
+  /// y = linear(x) under that rule.
+  void apply(const ops::Linear& linear, const float* x, std::int64_t m, float* y, ops::Precision precision) const;
+  /// Allocates what batches of `tokens` tokens need, for sequences of up to `length`.
+  void reserve(std::int64_t tokens, std::int64_t sequences, std::int64_t length);
 
   const ModelConfig& config() const { return config_; }
 
  private:
-  void attend(const DecoderLayer& layer, std::int64_t layer_index, std::span<const SequenceSlice> slices,
-              std::int64_t tokens);
+  void ensure_work(std::int64_t tokens);
+  void attend(const DecoderLayer& layer, std::int64_t layer_index);
+  void rotate();
   const ops::RopeTable& rope_table(std::int64_t length);
 
   ModelConfig config_;
+  bool row_invariant_ = false;
   Workspace work_;
   ops::RopeTable table_;
   std::int64_t table_positions_ = 0;
   std::int64_t table_length_ = -1;  ///< sequence length a length-dependent table was made for
+
+  // Of the batch under way.
+  std::span<const SequenceSlice> slices_;
+  const KvPool* pool_ = nullptr;
+  std::int64_t tokens_ = 0;
+  std::int64_t longest_ = 0;                       ///< past and new tokens of the longest sequence
+  std::vector<std::int64_t> positions_;            ///< [tokens]
+  std::vector<ops::AttentionSequence> sequences_;  ///< of each slice; `cache` is filled in per layer
+  ops::KvView own_layer_;                          ///< keys and values of slices that keep nothing
+  std::vector<std::int32_t> own_blocks_;           ///< 0, 1, 2 ...: tables of slices that keep nothing
 };
 
 }  // namespace awq::model

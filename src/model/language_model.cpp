@@ -15,8 +15,7 @@ LanguageModel::LanguageModel(const WeightSource& source) : config_(source.config
   if (embedding.out_features != 0) embedding_ = std::move(embedding).into_linear();
 }
 
-std::span<const float> LanguageModel::forward(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices,
-                                              bool all) {
+void LanguageModel::run(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices, const KvPool* pool) {
   const auto tokens = static_cast<std::int64_t>(ids.size());
   const auto h = static_cast<std::size_t>(config_.hidden_size);
   hidden_.ensure(ids.size() * h);
@@ -34,28 +33,51 @@ std::span<const float> LanguageModel::forward(std::span<const std::int32_t> ids,
     if (slice.cache != nullptr) slice.cache->reserve(slice.cache->length() + slice.token_count);
   }
   AWQ_CHECK(expected == tokens);
+  decoder_.begin(slices, pool);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    decoder_.forward_layer(layers_[i], static_cast<std::int64_t>(i), slices, hidden_.data());
+    decoder_.forward_layer(layers_[i], static_cast<std::int64_t>(i), hidden_.data());
   }
   for (const SequenceSlice& slice : slices) {
     if (slice.cache != nullptr) slice.cache->set_length(slice.cache->length() + slice.token_count);
   }
-  const std::int64_t rows = all ? tokens : static_cast<std::int64_t>(slices.size());
-  last_.ensure(static_cast<std::size_t>(rows) * h);
-  if (all) {
-    std::copy(hidden_.data(), hidden_.data() + ids.size() * h, last_.data());
-  } else {
-    std::size_t end = 0;
-    for (std::size_t i = 0; i < slices.size(); ++i) {
-      end += static_cast<std::size_t>(slices[i].token_count);
-      std::copy(hidden_.data() + (end - 1) * h, hidden_.data() + end * h, last_.data() + i * h);
-    }
+}
+
+std::span<float> LanguageModel::logits(std::span<const std::int64_t> tokens) {
+  const auto rows = static_cast<std::int64_t>(tokens.size());
+  const std::int64_t h = config_.hidden_size;
+  last_.ensure(static_cast<std::size_t>(rows * h));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const float* from = hidden_.data() + tokens[static_cast<std::size_t>(i)] * h;
+    std::copy(from, from + h, last_.data() + i * h);
   }
-  ops::rms_norm(last_.data(), rows, config_.hidden_size, final_norm_.data(), static_cast<float>(config_.rms_norm_eps),
-                last_.data());
+  ops::rms_norm(last_.data(), rows, h, final_norm_.data(), static_cast<float>(config_.rms_norm_eps), last_.data());
+  const auto count = static_cast<std::size_t>(rows * config_.vocab_size);
+  logits_.ensure(count);
+  decoder_.apply(head_, last_.data(), rows, logits_.data(), ops::Precision::kF32);
+  return {logits_.data(), count};
+}
+
+std::span<const float> LanguageModel::forward(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices,
+                                              bool all, const KvPool* pool) {
+  run(ids, slices, pool);
+  rows_.clear();
+  std::int64_t end = 0;
+  for (const SequenceSlice& slice : slices) {
+    if (all) {
+      for (std::int64_t i = 0; i < slice.token_count; ++i) rows_.push_back(end + i);
+    } else {
+      rows_.push_back(end + slice.token_count - 1);
+    }
+    end += slice.token_count;
+  }
+  return logits(rows_);
+}
+
+void LanguageModel::reserve(std::int64_t tokens, std::int64_t sequences, std::int64_t length, std::int64_t rows) {
+  decoder_.reserve(tokens, sequences, length);
+  hidden_.ensure(static_cast<std::size_t>(tokens * config_.hidden_size));
+  last_.ensure(static_cast<std::size_t>(rows * config_.hidden_size));
   logits_.ensure(static_cast<std::size_t>(rows * config_.vocab_size));
-  head_.forward(last_.data(), rows, logits_.data());
-  return {logits_.data(), static_cast<std::size_t>(rows * config_.vocab_size)};
 }
 
 std::uint64_t LanguageModel::bytes_per_token() const {

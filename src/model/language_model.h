@@ -16,11 +16,20 @@ class LanguageModel {
   const ModelConfig& config() const { return config_; }
   std::span<const DecoderLayer> layers() const { return layers_; }
   const ops::Linear& head() const { return head_; }
-  /// Runs a flat batch: `ids` are the new tokens of all slices. Returns the logits [slices, vocab_size] of each
-  /// slice's last token, or of every token when `all` is set; advances the caches. The memory is valid until the
-  /// next call.
+  /// Runs a flat batch: `ids` are the new tokens of all slices. Advances the caches. Throws kInvalidArgument for an id
+  /// outside of the vocabulary.
+  void run(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices, const KvPool* pool = nullptr);
+  /// Logits [tokens.size(), vocab_size] after the given tokens (indices into ids) of the last run(). Valid until the
+  /// next call; the caller may overwrite them.
+  std::span<float> logits(std::span<const std::int64_t> tokens);
+  /// Both: the logits of each slice's last token, or of every token when `all` is set.
   std::span<const float> forward(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices,
-                                 bool all = false);
+                                 bool all = false, const KvPool* pool = nullptr);
+  /// Allocates what batches of up to `tokens` tokens of `sequences` sequences of up to `length`, and logits of `rows`
+  /// of them, need.
+  void reserve(std::int64_t tokens, std::int64_t sequences, std::int64_t length, std::int64_t rows);
+  /// Decoder::set_row_invariant(), the head included.
+  void set_row_invariant(bool on) { decoder_.set_row_invariant(on); }
   /// Bytes of weights that one token reads.
   std::uint64_t bytes_per_token() const;
 
@@ -32,6 +41,7 @@ class LanguageModel {
   ops::Linear head_;
   ops::Linear embedding_;  ///< empty when the head serves as the embedding
   AlignedBuffer<float> hidden_, last_, logits_;
+  std::vector<std::int64_t> rows_;
 };
 
 }  // namespace awq::model

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "ops/elementwise.h"
+
 namespace awq::ops {
 
 RopeTable RopeTable::make(const std::vector<float>& frequencies, float attention_factor, std::int64_t positions) {
@@ -24,20 +26,12 @@ RopeTable RopeTable::make(const std::vector<float>& frequencies, float attention
 
 void apply_rope(float* x, std::int64_t rows, std::int64_t heads, std::int64_t head_dim, const std::int64_t* positions,
                 const RopeTable& table) {
-  const std::int64_t half = head_dim / 2;
+  const kernels::ElementwiseKernel& kernel = select_elementwise();
 #pragma omp parallel for schedule(static) if (rows * heads * head_dim >= 32768)
   for (std::int64_t t = 0; t < rows; ++t) {
     const float* c = table.cosine.data() + positions[t] * table.pairs;
     const float* s = table.sine.data() + positions[t] * table.pairs;
-    for (std::int64_t h = 0; h < heads; ++h) {
-      float* v = x + (t * heads + h) * head_dim;
-      for (std::int64_t j = 0; j < half; ++j) {
-        const float a = v[j];
-        const float b = v[j + half];
-        v[j] = a * c[j] - b * s[j];
-        v[j + half] = b * c[j] + a * s[j];
-      }
-    }
+    for (std::int64_t h = 0; h < heads; ++h) kernel.rotate(x + (t * heads + h) * head_dim, c, s, head_dim / 2);
   }
 }
 

@@ -115,28 +115,73 @@ TEST_P(Batch, IdsOutsideTheVocabularyAreRefused) {
 INSTANTIATE_TEST_SUITE_P(Families, Batch, testing::ValuesIn(test::golden_models()),
                          [](const auto& model) { return model.param.filename().string(); });
 
+TEST_P(Batch, PooledBlocksEqualACache) {
+  // Two sequences whose blocks lie mixed up in one pool, in chunks and then together.
+  const Ids first = random_ids(6, 45, model_.config().vocab_size);
+  const Ids second = random_ids(7, 33, model_.config().vocab_size);
+  const std::vector<float> expected_first = test::all_logits(model_, first);
+  const std::vector<float> expected_second = test::all_logits(model_, second);
+  const KvPool pool(model_.config(), ops::KvDtype::kF32, 7);
+  const std::vector<std::int32_t> blocks_first = {6, 1, 4}, blocks_second = {0, 5, 2};
+  const SequenceSlice a{.token_count = 20, .blocks = blocks_first};
+  const SequenceSlice b{.token_count = 32, .blocks = blocks_second};
+  model_.forward(std::span(first).first(20), {&a, 1}, false, &pool);
+  model_.forward(std::span(second).first(32), {&b, 1}, false, &pool);
+  Ids rest(first.begin() + 20, first.end());
+  rest.push_back(second.back());
+  const SequenceSlice both[] = {{.token_count = 25, .past = 20, .blocks = blocks_first},
+                                {.token_count = 1, .past = 32, .blocks = blocks_second}};
+  const std::span<const float> logits = model_.forward(rest, both, false, &pool);
+  test::expect_close(logits.first(vocab_), std::span(expected_first).last(vocab_), tolerance::kBatchLogits, "first");
+  test::expect_close(logits.last(vocab_), std::span(expected_second).last(vocab_), tolerance::kBatchLogits, "second");
+}
+
+TEST_P(Batch, RowInvariantLogitsAreTheSameBits) {
+  // Whole, in chunks of any size, and beside others: not close, equal.
+  model_.set_row_invariant(true);
+  const Ids ids = random_ids(8, 50, model_.config().vocab_size);
+  const std::vector<float> whole = test::all_logits(model_, ids);
+  for (const std::size_t chunk : {1U, 7U, 16U, 31U}) {
+    KvCache cache(model_.config(), 1);
+    for (std::size_t at = 0; at < ids.size(); at += chunk) {
+      const std::size_t count = std::min<std::size_t>(chunk, ids.size() - at);
+      Ids batch = random_ids(9, 3, model_.config().vocab_size);
+      batch.insert(batch.end(), ids.begin() + static_cast<std::ptrdiff_t>(at),
+                   ids.begin() + static_cast<std::ptrdiff_t>(at + count));
+      const SequenceSlice slices[] = {{.token_count = 3},
+                                      {.token_count = static_cast<std::int64_t>(count), .cache = &cache}};
+      const std::span<const float> logits = model_.forward(batch, slices, true).subspan(3 * vocab_);
+      ASSERT_TRUE(std::equal(logits.begin(), logits.end(), whole.begin() + static_cast<std::ptrdiff_t>(at * vocab_)))
+          << "chunk " << chunk << " at " << at;
+    }
+  }
+}
+
 TEST(KvCache, GrowsAndKeepsItsRows) {
   ModelConfig config;
   config.num_hidden_layers = 2;
   config.num_key_value_heads = 2;
   config.head_dim = 3;
   KvCache cache(config, 2);
+  const auto row_of = [](std::int64_t token, std::int64_t layer) {
+    return std::vector<float>(6, static_cast<float>(token * 2 + layer));
+  };
   for (std::int64_t length = 0; length < 200; ++length) {
     cache.reserve(length + 1);
+    ASSERT_GE(cache.capacity(), length + 1);
     for (std::int64_t layer = 0; layer < 2; ++layer) {
-      ASSERT_GE(cache.layer(layer).keys.size(), static_cast<std::size_t>((length + 1) * 6));
-      for (std::size_t i = 0; i < 6; ++i) {
-        cache.layer(layer).keys[static_cast<std::size_t>(length) * 6 + i] = static_cast<float>(length * 2 + layer);
-        cache.layer(layer).values[static_cast<std::size_t>(length) * 6 + i] = -static_cast<float>(length * 2 + layer);
-      }
+      const std::vector<float> row = row_of(length, layer);
+      ops::store_kv(cache.layer(layer), cache.blocks(), length, 1, row.data(), row.data());
     }
     cache.set_length(length + 1);
   }
-  for (std::size_t row = 0; row < 200; ++row) {
-    for (std::size_t layer = 0; layer < 2; ++layer) {
-      LayerCache& stored = cache.layer(static_cast<std::int64_t>(layer));
-      EXPECT_EQ(stored.keys[row * 6 + 5], static_cast<float>(row * 2 + layer));
-      EXPECT_EQ(stored.values[row * 6], -static_cast<float>(row * 2 + layer));
+  for (std::int64_t token = 0; token < 200; ++token) {
+    for (std::int64_t layer = 0; layer < 2; ++layer) {
+      const ops::KvView view = cache.layer(layer);
+      const auto* head = reinterpret_cast<const float*>(view.head(token / 16, 1));
+      const auto* values = head + view.layout.value_offset() / 4;
+      EXPECT_EQ(head[2 * 16 + token % 16], row_of(token, layer)[5]);
+      EXPECT_EQ(values[token % 16 * 16 + 2], row_of(token, layer)[5]);
     }
   }
 }

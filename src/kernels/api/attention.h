@@ -1,0 +1,105 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace awq::kernels {
+
+/// Tokens of one block of the KV pool. 16 is one AVX-512 register of scores, so a block needs no masks; larger blocks
+/// waste more of the last one, smaller ones need longer tables.
+inline constexpr std::int64_t kKvBlockTokens = 16;
+/// Keys between two rescalings of a softmax. Steps begin at multiples of this from the start of a text, whatever was
+/// asked before: the order of the sums of one query depends on its position alone.
+inline constexpr std::int64_t kAttentionStep = 64;
+/// Rows of queries that one call may have.
+inline constexpr std::int64_t kMaxAttentionRows = 32;
+
+enum class KvType : std::uint8_t { kF32, kBf16, kF16, kInt8 };
+
+constexpr std::int64_t kv_element_bytes(KvType type) {
+  return type == KvType::kF32 ? 4 : type == KvType::kInt8 ? 1 : 2;
+}
+
+/// What one head keeps in one block:
+///
+///   keys    [head_dim][16]     element c of 16 keys side by side: a score needs no sum across lanes
+///   values  [16][padded_dim]   zeros behind head_dim
+///   scales  [2][16] float      kInt8 only: of the keys, of the values
+struct KvLayout {
+  KvType type = KvType::kF32;
+  std::int64_t head_dim = 0;
+
+  constexpr std::int64_t padded_dim() const { return (head_dim + 15) / 16 * 16; }
+  constexpr std::int64_t value_offset() const {
+    return (head_dim * kKvBlockTokens * kv_element_bytes(type) + 63) / 64 * 64;
+  }
+  constexpr std::int64_t scale_offset() const {
+    return value_offset() + kKvBlockTokens * padded_dim() * kv_element_bytes(type);
+  }
+  /// From one head to the next, a multiple of 64.
+  constexpr std::int64_t head_bytes() const {
+    return scale_offset() + (type == KvType::kInt8 ? 2 * kKvBlockTokens * static_cast<std::int64_t>(sizeof(float)) : 0);
+  }
+};
+
+/// Softmax attention of some rows of queries, which read one KV head, over a part of their keys.
+struct AttentionArgs {
+  KvLayout layout;
+  const std::byte* head = nullptr;       ///< this head's share of block 0 of the layer
+  std::int64_t block_bytes = 0;          ///< from one block to the next
+  const std::int32_t* blocks = nullptr;  ///< block table: token t lies in blocks[t / 16]
+  std::int64_t rows = 0;                 ///< 1 .. kMaxAttentionRows
+  const float* q = nullptr;              ///< [rows, head_dim], multiplied by the scale of the scores
+  const std::int64_t* first = nullptr;   ///< [rows] first key that the row sees
+  const std::int64_t* last = nullptr;    ///< [rows] the one behind the last; rising with the row
+  std::int64_t key_begin = 0;            ///< the part; a multiple of kAttentionStep
+  std::int64_t key_end = 0;              ///< tokens from here on are not in the blocks or not looked at
+  float* largest = nullptr;              ///< [rows] out: the largest score, -infinity when the row sees nothing
+  float* sum = nullptr;                  ///< [rows] out: of exp(score - largest)
+  float* out = nullptr;                  ///< [rows, padded_dim] out: sum of exp(score - largest) * value, not divided
+  float* scores = nullptr;               ///< [rows, kAttentionStep] scratch
+};
+
+/// A row of the table. Every row performs this sequence of binary32 operations for each row of q, so that all give
+/// the same bits; `fma` rounds once, lanes are keys modulo 16:
+///
+///   largest = -inf; sum = 0; out = 0
+///   for each step of 64 keys of which the row sees some, from [a, b):
+///     s[j] = 0;  for each channel c:  s[j] = fma(q[c], key[j][c], s[j])      (kInt8: then s[j] * key_scale[j])
+///     m = max(largest, s[a..b));  f = exp(largest - m), 0 before the first step
+///     p[j] = exp(s[j] - m) for a <= j < b, else 0
+///     lane[l] = ((p[l] + p[l + 16]) + p[l + 32]) + p[l + 48], then lanes + 8 apart, + 4, + 2, + 1
+///     sum = fma(sum, f, lane[0]);  out = out * f;  largest = m
+///     for each j from a to b:  out[c] = fma(p[j], value[j][c], out[c])       (kInt8: p[j] * value_scale[j])
+struct AttentionKernel {
+  const char* name;
+  std::uint8_t min_isa;  ///< awq::Isa as a number
+  void (*run)(const AttentionArgs& args) noexcept;
+};
+/// In order of preference, ended by a null name; the last one runs everywhere.
+const AttentionKernel* attention_kernels_cpu();
+
+/// exp(x) for x <= 0 as every row computes it: 2^n * p(r), n the nearest integer to x / ln 2, p a polynomial of degree
+/// 6 (Cephes' coefficients), relative error 2^-23; 0 below -87.
+namespace exp_constants {
+inline constexpr float kLowest = -87.0F;
+inline constexpr float kLog2E = 1.44269504088896341F;
+inline constexpr float kMagic = 12582912.0F;  ///< 1.5 * 2^23: adding it rounds to an integer
+inline constexpr float kMinusLn2High = -0.693359375F;
+inline constexpr float kMinusLn2Low = 2.12194440e-4F;
+inline constexpr float kC5 = 1.9875691500e-4F;
+inline constexpr float kC4 = 1.3981999507e-3F;
+inline constexpr float kC3 = 8.3334519073e-3F;
+inline constexpr float kC2 = 4.1665795894e-2F;
+inline constexpr float kC1 = 1.6666665459e-1F;
+inline constexpr float kC0 = 5.0000001201e-1F;
+}  // namespace exp_constants
+/// The scalar form.
+float exp_nonpositive(float x) noexcept;
+
+/// One token's keys and values of one head into slot `token` % 16 of a block. `values` and `keys` [head_dim]. F16
+/// saturates; kInt8 takes the largest magnitude over 127 as scale.
+void store_kv(const KvLayout& layout, std::byte* head_of_block, std::int64_t token, const float* keys,
+              const float* values) noexcept;
+
+}  // namespace awq::kernels

@@ -1,0 +1,22 @@
+#include "kernels/api/attention.h"
+#include "kernels/ref/attention_ref.h"
+#if defined(__x86_64__)
+#include "kernels/cpu/avx2/attention_avx2.h"
+#include "kernels/cpu/avx512/attention_avx512.h"
+#endif
+
+namespace awq::kernels {
+
+const AttentionKernel* attention_kernels_cpu() {
+  static const AttentionKernel kTable[] = {
+#if defined(__x86_64__)
+    avx512::kAttention,
+    avx2::kAttention,
+#endif
+    ref::kAttention,
+    {nullptr, 0, nullptr},
+  };
+  return kTable;
+}
+
+}  // namespace awq::kernels

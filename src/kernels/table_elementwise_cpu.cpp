@@ -1,0 +1,22 @@
+#include "kernels/api/elementwise.h"
+#include "kernels/ref/elementwise_ref.h"
+#if defined(__x86_64__)
+#include "kernels/cpu/avx2/elementwise_avx2.h"
+#include "kernels/cpu/avx512/elementwise_avx512.h"
+#endif
+
+namespace awq::kernels {
+
+const ElementwiseKernel* elementwise_kernels_cpu() {
+  static const ElementwiseKernel kTable[] = {
+#if defined(__x86_64__)
+    avx512::kElementwise,
+    avx2::kElementwise,
+#endif
+    ref::kElementwise,
+    {nullptr, 0, nullptr, nullptr, nullptr, nullptr, nullptr},
+  };
+  return kTable;
+}
+
+}  // namespace awq::kernels
