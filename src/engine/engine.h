@@ -15,6 +15,8 @@ class LanguageModel;
 
 namespace awq::engine {
 
+class StepModel;
+
 struct EngineOptions {
   ops::KvDtype kv_dtype = ops::KvDtype::kF32;
   std::uint64_t kv_cache_memory_bytes = 0;    ///< 0: what max_num_seqs need, within half of the memory that is free
@@ -81,6 +83,8 @@ class Engine {
   /// Allocates the cache. Throws kInvalidArgument for options that contradict each other, kOutOfMemory when a sequence
   /// of max_model_len does not fit (the message names the longest that does).
   Engine(std::unique_ptr<model::LanguageModel> model, const EngineOptions& options);
+  /// The same over any model: for tests.
+  Engine(std::unique_ptr<StepModel> model, const EngineOptions& options);
   /// Cancels what runs and joins.
   ~Engine();
   Engine(const Engine&) = delete;

@@ -14,7 +14,9 @@ std::string field_of(const std::function<void(Request&)>& change) {
   Request request{.prompt = {1, 2, 3}};
   change(request);
   const auto problem = find_problem(request, kLimits);
-  if (problem.has_value()) EXPECT_NE(problem->message.find("expected"), std::string::npos) << problem->message;
+  if (problem.has_value()) {
+    EXPECT_NE(problem->message.find("expected"), std::string::npos) << problem->message;
+  }
   return problem.has_value() ? problem->field : "";
 }
 

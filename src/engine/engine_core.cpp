@@ -1,0 +1,352 @@
+#include "engine/engine_core.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace awq::engine {
+namespace {
+
+constexpr std::int64_t kMaxSpecTokens = 15;
+static_assert(kMaxSpecTokens < kLogitRows);
+
+void require(bool ok, const char* name, std::int64_t value, const char* expected) {
+  if (!ok) fail(ErrorCode::kInvalidArgument, "{} {}: expected {}", name, value, expected);
+}
+
+EngineOptions completed(EngineOptions o, const StepModel& model) {
+  require(o.max_num_seqs >= 1 && o.max_num_seqs <= 4096, "--max-num-seqs", o.max_num_seqs, "1 to 4096");
+  require(o.max_num_batched_tokens > o.max_num_seqs && o.max_num_batched_tokens <= 1 << 20, "--max-num-batched-tokens",
+          o.max_num_batched_tokens, "more than --max-num-seqs, at most 1048576");
+  require(o.max_waiting_requests >= 1, "--max-waiting-requests", o.max_waiting_requests, "1 or more");
+  require(o.max_waiting_tokens >= 1, "--max-waiting-tokens", o.max_waiting_tokens, "1 or more");
+  require(o.spec_tokens >= 0 && o.spec_tokens <= kMaxSpecTokens, "--spec-tokens", o.spec_tokens, "0 to 15");
+  require(o.spec_ngram_min >= 1 && o.spec_ngram_min <= o.spec_ngram_max, "--spec-ngram-min", o.spec_ngram_min,
+          "1 to --spec-ngram-max");
+  require(o.max_model_len >= 0 && o.max_model_len <= model.max_model_len(), "--max-model-len", o.max_model_len,
+          "at most the context of the model");
+  if (o.max_model_len == 0) o.max_model_len = model.max_model_len();
+  const std::int64_t room = model.block_count() * model.block_size();
+  if (room < o.max_model_len) {
+    fail(ErrorCode::kOutOfMemory,
+         "the KV cache holds {} tokens, a sequence of --max-model-len {} does not fit: make the cache larger "
+         "(--kv-cache-memory-bytes) or --max-model-len at most {}",
+         room, o.max_model_len, room);
+  }
+  o.limits.vocab_size = model.vocab_size();
+  o.limits.max_model_len = o.max_model_len;
+  return o;
+}
+
+}  // namespace
+
+NewRequest make_request(RequestId id, Request&& request, std::shared_ptr<RequestSink> sink) {
+  NewRequest out;
+  out.state = std::make_shared<RequestState>();
+  RequestState& state = *out.state;
+  state.id = id;
+  state.sampling = std::move(request.sampling);
+  state.cache_salt = std::move(request.cache_salt);
+  state.priority = request.priority;
+  state.prompt_count = static_cast<std::int64_t>(request.prompt.size());
+  state.sink = std::move(sink);
+  state.open = request.n;
+  for (std::int64_t choice = 0; choice < request.n; ++choice) {
+    auto sequence = std::make_unique<Sequence>();
+    sequence->request = out.state;
+    sequence->choice = choice;
+    sequence->ids.reserve(request.prompt.size() + static_cast<std::size_t>(state.sampling.max_tokens));
+    sequence->ids = request.prompt;
+    if (request.make_constraint) sequence->constraint = request.make_constraint();
+    out.choices.push_back(std::move(sequence));
+  }
+  if (request.n > 1) state.leader = out.choices.front().get();
+  return out;
+}
+
+EngineCore::EngineCore(StepModel& model, EngineOptions options, HashKey key)
+    : model_(model),
+      options_(completed(std::move(options), model)),
+      blocks_(model.block_count(), model.block_size(), key),
+      scheduler_({.max_num_seqs = options_.max_num_seqs,
+                  .max_num_batched_tokens = options_.max_num_batched_tokens,
+                  .prefix_caching = options_.prefix_caching},
+                 blocks_),
+      sampler_(model.vocab_size(), model.eos_token_ids()) {
+  const auto sequences = static_cast<std::size_t>(options_.max_num_seqs);
+  ids_.reserve(static_cast<std::size_t>(options_.max_num_batched_tokens));
+  slices_.reserve(sequences);
+  first_token_.reserve(sequences);
+  rows_.reserve(static_cast<std::size_t>(kLogitRows));
+  ended_.reserve(sequences);
+  totals_.kv_blocks_total = model.block_count();
+  totals_.kv_block_tokens = model.block_size();
+  totals_.kv_bytes_total = model.kv_bytes();
+}
+
+void EngineCore::add(NewRequest&& request) {
+  ++arrivals_;
+  const auto most_blocks = static_cast<std::size_t>(options_.max_model_len / blocks_.block_size() + 1);
+  for (const auto& sequence : request.choices) {
+    sequence->arrival = arrivals_;
+    const auto tokens = static_cast<std::size_t>(sequence->length() + request.state->sampling.max_tokens);
+    sequence->blocks.reserve(std::min(most_blocks, tokens / static_cast<std::size_t>(blocks_.block_size()) + 1) +
+                             static_cast<std::size_t>(options_.spec_tokens));
+    sequence->draft.reserve(static_cast<std::size_t>(options_.spec_tokens));
+    sequence->draft_limit = options_.spec_tokens;
+    scheduler_.add(*sequence);
+  }
+  const RequestId id = request.state->id;
+  AWQ_CHECK(requests_.emplace(id, std::move(request)).second);
+}
+
+void EngineCore::cancel(RequestId id, std::int64_t choice) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  for (const auto& sequence : found->second.choices) {
+    if (!sequence->ended && (choice < 0 || sequence->choice == choice)) {
+      end_without_token(*sequence, FinishReason::kAbort, nullptr);
+    }
+  }
+  drop_ended();
+}
+
+void EngineCore::cancel_all() {
+  while (!requests_.empty()) cancel(requests_.begin()->first);
+}
+
+void EngineCore::make_drafts() {
+  if (options_.spec_tokens == 0) return;
+  for (Sequence* sequence : scheduler_.running()) {
+    sequence->draft.clear();
+    if (sequence->length() - sequence->computed != 1 || sequence->output_count() == 0) continue;
+    // The step itself gives one token; a guess beyond the last one wanted is wasted.
+    const std::int64_t wanted = sequence->request->sampling.max_tokens - sequence->output_count() - 1;
+    look_up(sequence->ids, {.ngram_max = options_.spec_ngram_max, .ngram_min = options_.spec_ngram_min},
+            std::min(sequence->draft_limit, wanted), sequence->draft);
+  }
+}
+
+bool EngineCore::step(StepReport& report) {
+  report = {};
+  make_drafts();
+  const std::span<const ScheduledSlice> slices = scheduler_.schedule();
+  if (slices.empty()) {
+    AWQ_CHECK(idle());
+    return false;
+  }
+  build_batch(slices, report);
+  try {
+    model_.run(ids_, slices_);
+    take_results(slices, report);
+  } catch (const Error& error) {
+    for (const ScheduledSlice& slice : slices) {
+      if (!slice.sequence->ended) end_without_token(*slice.sequence, FinishReason::kError, error.what());
+    }
+    drop_ended();
+    if (error.code() == ErrorCode::kInternal || error.code() == ErrorCode::kDevice) throw;
+  }
+  drop_ended();
+  ++totals_.steps;
+  return true;
+}
+
+void EngineCore::build_batch(std::span<const ScheduledSlice> slices, StepReport& report) {
+  ids_.clear();
+  slices_.clear();
+  first_token_.clear();
+  for (const ScheduledSlice& slice : slices) {
+    Sequence& sequence = *slice.sequence;
+    RequestState& request = *sequence.request;
+    first_token_.push_back(static_cast<std::int64_t>(ids_.size()));
+    const auto from = sequence.ids.begin() + sequence.computed;
+    ids_.insert(ids_.end(), from, from + slice.count);
+    ids_.insert(ids_.end(), sequence.draft.begin(), sequence.draft.begin() + slice.drafts);
+    slices_.push_back(
+        {.token_count = slice.count + slice.drafts, .past = sequence.computed, .blocks = sequence.blocks});
+    report.prompt_tokens += std::clamp<std::int64_t>(sequence.prompt_count() - sequence.computed, 0, slice.count);
+    if (!request.started) {
+      request.started = true;
+      totals_.prompt_tokens += static_cast<std::uint64_t>(sequence.prompt_count());
+      request.sink->on_started();
+    }
+    if (slice.drafts > 0) {
+      ++totals_.spec_drafts;
+      totals_.spec_draft_tokens += static_cast<std::uint64_t>(slice.drafts);
+    }
+  }
+  report.sequences = static_cast<std::int64_t>(slices.size());
+  report.tokens = static_cast<std::int64_t>(ids_.size());
+}
+
+void EngineCore::take_results(std::span<const ScheduledSlice> slices, StepReport& report) {
+  const auto vocab = static_cast<std::size_t>(model_.vocab_size());
+  // Slices whose text is complete give tokens; logits of as many of them as fit exist at a time.
+  std::size_t begin = 0;
+  while (begin < slices.size()) {
+    rows_.clear();
+    std::size_t end = begin;
+    for (; end < slices.size(); ++end) {
+      const ScheduledSlice& slice = slices[end];
+      if (static_cast<std::int64_t>(rows_.size()) + slice.drafts + 1 > kLogitRows) break;
+      if (slice.sequence->wants_prompt_logprobs()) report_prompt(slice, first_token_[end]);
+      if (slice.sequence->computed + slice.count < slice.sequence->length()) continue;
+      for (std::int64_t i = 0; i <= slice.drafts; ++i) rows_.push_back(first_token_[end] + slice.count - 1 + i);
+    }
+    std::span<float> logits = rows_.empty() ? std::span<float>() : model_.logits(rows_);
+    for (; begin < end; ++begin) {
+      const ScheduledSlice& slice = slices[begin];
+      if (slice.sequence->computed + slice.count < slice.sequence->length()) {
+        scheduler_.advance(*slice.sequence, slice.count);
+        continue;
+      }
+      const auto used = static_cast<std::size_t>(slice.drafts + 1) * vocab;
+      take_tokens(slice, logits.first(used), report);
+      logits = logits.subspan(used);
+    }
+  }
+}
+
+/// Log probabilities of the prompt tokens that follow the tokens of this slice.
+void EngineCore::report_prompt(const ScheduledSlice& slice, std::int64_t begin) {
+  Sequence& sequence = *slice.sequence;
+  const auto vocab = static_cast<std::size_t>(model_.vocab_size());
+  const std::int64_t past = sequence.computed;
+  const std::int64_t last = std::min(sequence.prompt_count() - 1, past + slice.count);
+  while (sequence.prompt_reported <= last) {
+    std::vector<std::int64_t> rows;
+    const std::int64_t first = sequence.prompt_reported;
+    for (std::int64_t p = first; p <= std::min(last, first + kLogitRows - 1); ++p) {
+      rows.push_back(begin + p - 1 - past);
+    }
+    const std::span<float> logits = model_.logits(rows);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      PromptLogprob out{.position = sequence.prompt_reported};
+      out.logprob =
+          sampler_.logprob(logits.subspan(i * vocab, vocab), sequence.ids[static_cast<std::size_t>(out.position)],
+                           *sequence.request->sampling.prompt_logprobs, out.top_logprobs);
+      sequence.request->sink->on_prompt_logprob(out);
+      ++sequence.prompt_reported;
+    }
+  }
+}
+
+FinishReason EngineCore::finish_of(const Sequence& sequence, std::int32_t id, std::int32_t& stop_id) const {
+  const SamplingParams& params = sequence.request->sampling;
+  if (sequence.output_count() >= params.min_tokens) {
+    const auto eos = model_.eos_token_ids();
+    if (!params.ignore_eos && std::find(eos.begin(), eos.end(), id) != eos.end()) return FinishReason::kStop;
+    if (std::find(params.stop_token_ids.begin(), params.stop_token_ids.end(), id) != params.stop_token_ids.end()) {
+      stop_id = id;
+      return FinishReason::kStop;
+    }
+  }
+  if (sequence.constraint != nullptr && sequence.constraint->finished()) return FinishReason::kStop;
+  const bool full = sequence.output_count() >= params.max_tokens || sequence.length() >= options_.max_model_len;
+  return full ? FinishReason::kLength : FinishReason::kNone;
+}
+
+void EngineCore::take_tokens(const ScheduledSlice& slice, std::span<float> logits, StepReport& report) {
+  Sequence& sequence = *slice.sequence;
+  const SamplingParams& params = sequence.request->sampling;
+  const auto vocab = static_cast<std::size_t>(model_.vocab_size());
+  if (params.max_tokens == 0) {
+    scheduler_.advance(sequence, slice.count);
+    end_without_token(sequence, FinishReason::kLength, nullptr);
+    return;
+  }
+  // Guess i was right when it is the token picked after the ones before it; the first wrong one is replaced by the
+  // pick, and what was computed behind it is left to be overwritten.
+  for (std::int64_t i = 0; i <= slice.drafts; ++i) {
+    const Picked picked = sampler_.pick(logits.subspan(static_cast<std::size_t>(i) * vocab, vocab),
+                                        {.params = &params,
+                                         .ids = sequence.ids,
+                                         .prompt_count = sequence.prompt_count(),
+                                         .choice = sequence.choice,
+                                         .constraint = sequence.constraint.get()});
+    if (picked.error != nullptr) {
+      end_without_token(sequence, FinishReason::kError, picked.error);
+      return;
+    }
+    if (sequence.constraint != nullptr) sequence.constraint->accept(picked.id);
+    sequence.ids.push_back(picked.id);
+    scheduler_.advance(sequence, i == 0 ? slice.count : 1);
+    ++totals_.generation_tokens;
+    ++report.new_tokens;
+    TokenEvent event{.choice = sequence.choice,
+                     .token_id = picked.id,
+                     .logprob = picked.logprob,
+                     .top_logprobs = picked.top,
+                     .completion_tokens = sequence.output_count(),
+                     .cached_tokens = sequence.cached_tokens};
+    event.finish = finish_of(sequence, picked.id, event.stop_token_id);
+    if (event.finish != FinishReason::kNone) {
+      finish(sequence, event);
+      return;
+    }
+    sequence.request->sink->on_token(event);
+    if (i == slice.drafts || picked.id != sequence.draft[static_cast<std::size_t>(i)]) {
+      // Guesses that keep failing cost more than they bring.
+      if (slice.drafts > 0) {
+        sequence.draft_limit = i == slice.drafts ? std::min(options_.spec_tokens, sequence.draft_limit * 2)
+                                                 : std::max<std::int64_t>(1, std::min(sequence.draft_limit, i + 1));
+      }
+      return;
+    }
+    ++totals_.spec_accepted_tokens;
+  }
+}
+
+void EngineCore::finish(Sequence& sequence, const TokenEvent& last) {
+  RequestState& request = *sequence.request;
+  scheduler_.remove(sequence);
+  sequence.ended = true;
+  if (request.leader == &sequence) request.leader = nullptr;
+  switch (last.finish) {
+    case FinishReason::kStop:
+      ++totals_.finished_stop;
+      break;
+    case FinishReason::kLength:
+      ++totals_.finished_length;
+      break;
+    case FinishReason::kAbort:
+      ++totals_.finished_abort;
+      break;
+    default:
+      ++totals_.finished_error;
+      break;
+  }
+  request.sink->on_token(last);
+  if (--request.open == 0) ended_.push_back(request.id);
+}
+
+void EngineCore::end_without_token(Sequence& sequence, FinishReason reason, const char* error) {
+  finish(sequence, {.choice = sequence.choice,
+                    .finish = reason,
+                    .completion_tokens = sequence.output_count(),
+                    .cached_tokens = sequence.cached_tokens,
+                    .error = error != nullptr ? error : ""});
+}
+
+void EngineCore::drop_ended() {
+  for (const RequestId id : ended_) requests_.erase(id);
+  ended_.clear();
+}
+
+EngineStats EngineCore::stats() const {
+  EngineStats out = totals_;
+  out.running = scheduler_.running_count();
+  out.waiting = scheduler_.waiting_count();
+  out.kv_blocks_used = blocks_.block_count() - blocks_.free_count();
+  out.preemptions = scheduler_.counters().preemptions;
+  out.prefix_cache_queries = scheduler_.counters().prefix_queries;
+  out.prefix_cache_hits = scheduler_.counters().prefix_hits;
+  return out;
+}
+
+void EngineCore::check() const {
+  blocks_.check();
+  if (idle()) AWQ_CHECK(blocks_.free_count() == blocks_.block_count());
+}
+
+}  // namespace awq::engine

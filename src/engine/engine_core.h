@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/block_manager.h"
+#include "engine/engine.h"
+#include "engine/prompt_lookup.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+#include "engine/sequence.h"
+#include "engine/step_model.h"
+
+namespace awq::engine {
+
+/// All choices of one request, before they enter the core. Made outside of the engine's thread.
+struct NewRequest {
+  std::shared_ptr<RequestState> state;
+  std::vector<std::unique_ptr<Sequence>> choices;
+};
+
+/// The choices of a checked request, their constraints made.
+NewRequest make_request(RequestId id, Request&& request, std::shared_ptr<RequestSink> sink);
+
+/// The engine without its thread: add requests, call step() until idle. Not thread safe. Sinks are called from
+/// step() and cancel().
+class EngineCore {
+ public:
+  /// Completes `options` (limits, max_model_len). Throws kInvalidArgument for options that contradict each other.
+  EngineCore(StepModel& model, EngineOptions options, HashKey key);
+
+  void add(NewRequest&& request);
+  /// Ends one choice, or all with choice < 0, with kAbort. Unknown ids are ignored.
+  void cancel(RequestId id, std::int64_t choice = -1);
+  void cancel_all();
+  /// Runs one step; false when there is nothing to run. An error of the model ends the sequences of that step with
+  /// kError; kInternal and kDevice are thrown on, because they are nobody's request's fault.
+  bool step(StepReport& report);
+  bool idle() const { return requests_.empty(); }
+
+  const EngineOptions& options() const { return options_; }
+  /// Everything but `rejected` and `step_seconds`.
+  EngineStats stats() const;
+  /// Throws kInternal when blocks are lost or counted twice.
+  void check() const;
+
+ private:
+  void make_drafts();
+  void build_batch(std::span<const ScheduledSlice> slices, StepReport& report);
+  void take_results(std::span<const ScheduledSlice> slices, StepReport& report);
+  void report_prompt(const ScheduledSlice& slice, std::int64_t begin);
+  void take_tokens(const ScheduledSlice& slice, std::span<float> logits, StepReport& report);
+  FinishReason finish_of(const Sequence& sequence, std::int32_t id, std::int32_t& stop_id) const;
+  void finish(Sequence& sequence, const TokenEvent& last);
+  void end_without_token(Sequence& sequence, FinishReason reason, const char* error);
+  void drop_ended();
+
+  StepModel& model_;
+  EngineOptions options_;
+  BlockManager blocks_;
+  Scheduler scheduler_;
+  Sampler sampler_;
+  std::unordered_map<RequestId, NewRequest> requests_;
+  std::vector<RequestId> ended_;  ///< requests whose choices all ended in this step
+  std::uint64_t arrivals_ = 0;
+  EngineStats totals_;
+
+  // Of the step under way.
+  std::vector<std::int32_t> ids_;
+  std::vector<model::SequenceSlice> slices_;
+  std::vector<std::int64_t> first_token_;  ///< of each slice, in ids_
+  std::vector<std::int64_t> rows_;
+};
+
+}  // namespace awq::engine

@@ -1,0 +1,333 @@
+// The engine's thread: submissions, cancellations, drains and faults from many threads at once.
+
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "engine/engine_core.h"
+#include "engine/prompt_lookup.h"
+#include "engine/test_support.h"
+
+namespace awq::engine {
+namespace {
+
+using namespace std::chrono_literals;
+using test::FakeModel;
+using test::Recorder;
+
+/// A recorder that another thread can wait for.
+struct Waiter : Recorder {
+  explicit Waiter(std::int64_t n = 1) : left(n) {}
+  void on_token(const TokenEvent& event) override {
+    const std::lock_guard lock(mutex);
+    Recorder::on_token(event);
+    if (event.finish != FinishReason::kNone && --left == 0) done.notify_all();
+  }
+  void wait() {
+    std::unique_lock lock(mutex);
+    ASSERT_TRUE(done.wait_for(lock, 60s, [&] { return left == 0; }));
+  }
+  std::int64_t left;
+  std::mutex mutex;
+  std::condition_variable done;
+};
+
+const FakeModel::Shape kShape{.vocab = 20, .max_model_len = 64, .blocks = 64, .block_size = 4};
+
+Request request_of(std::uint64_t seed, std::int64_t max_tokens) {
+  Request r{.prompt = {1, 2, static_cast<std::int32_t>(seed % 20)}};
+  r.sampling.seed = seed;
+  r.sampling.max_tokens = max_tokens;
+  r.sampling.ignore_eos = true;
+  return r;
+}
+
+std::unique_ptr<Engine> make_engine(EngineOptions options = {}, FakeModel::Shape shape = kShape) {
+  options.max_num_seqs = std::min<std::int64_t>(options.max_num_seqs, 8);
+  return std::make_unique<Engine>(std::make_unique<FakeModel>(shape), options);
+}
+
+TEST(Engine, RunsARequest) {
+  const auto engine = make_engine();
+  const auto sink = std::make_shared<Waiter>();
+  const Submission s = engine->submit(request_of(3, 10), sink);
+  EXPECT_EQ(s.status, Submission::Status::kAccepted);
+  sink->wait();
+  EXPECT_EQ(sink->choices[0].ids, test::run_alone(FakeModel(kShape), request_of(3, 10), 0));
+  EXPECT_EQ(sink->choices[0].finish, FinishReason::kLength);
+  EXPECT_TRUE(engine->wait_idle(60s));
+  EXPECT_EQ(engine->stats().kv_blocks_used, 0);
+  EXPECT_EQ(engine->stats().generation_tokens, 10U);
+  EXPECT_EQ(engine->stats().finished_length, 1U);
+}
+
+TEST(Engine, InvalidRequestsAreNotTaken) {
+  const auto engine = make_engine();
+  Request request = request_of(1, 100);
+  const Submission s = engine->submit(request, std::make_shared<Waiter>());
+  EXPECT_EQ(s.status, Submission::Status::kInvalid);
+  EXPECT_EQ(s.problem.field, "max_tokens");
+}
+
+TEST(Engine, QueuesAreBounded) {
+  EngineOptions options;
+  options.max_waiting_requests = 5;
+  options.max_num_seqs = 1;
+  FakeModel::Shape shape = kShape;
+  shape.max_model_len = 256;
+  const auto engine = make_engine(options, shape);
+  int overloaded = 0;
+  for (std::uint64_t i = 0; i < 500; ++i) {
+    const Submission s = engine->submit(request_of(i, 200), std::make_shared<Waiter>());
+    if (s.status == Submission::Status::kOverloaded) {
+      ++overloaded;
+      EXPECT_GE(s.retry_after_seconds, 1);
+    }
+  }
+  EXPECT_GT(overloaded, 0);
+  EXPECT_EQ(engine->stats().rejected, static_cast<std::uint64_t>(overloaded));
+}
+
+TEST(Engine, StopEndsEverySink) {
+  auto engine = make_engine();
+  std::vector<std::shared_ptr<Waiter>> sinks;
+  for (std::uint64_t i = 0; i < 50; ++i) {
+    sinks.push_back(std::make_shared<Waiter>());
+    engine->submit(request_of(i, 60), sinks.back());
+  }
+  engine->stop();
+  for (const auto& sink : sinks) EXPECT_NE(sink->choices[0].finish, FinishReason::kNone);
+  EXPECT_EQ(engine->submit(request_of(1, 1), std::make_shared<Waiter>()).status, Submission::Status::kShuttingDown);
+}
+
+TEST(Engine, DrainFinishesWhatWasAccepted) {
+  const auto engine = make_engine();
+  std::vector<std::shared_ptr<Waiter>> sinks;
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    sinks.push_back(std::make_shared<Waiter>());
+    engine->submit(request_of(i, 40), sinks.back());
+  }
+  engine->drain();
+  EXPECT_EQ(engine->submit(request_of(1, 1), std::make_shared<Waiter>()).status, Submission::Status::kShuttingDown);
+  EXPECT_TRUE(engine->wait_idle(60s));
+  for (const auto& sink : sinks) EXPECT_EQ(sink->choices[0].finish, FinishReason::kLength);
+}
+
+TEST(Engine, ASinkMayCancel) {
+  struct Quitter : Waiter {
+    Engine* engine = nullptr;
+    std::atomic<RequestId> id{0};
+    void on_token(const TokenEvent& event) override {
+      Waiter::on_token(event);
+      if (event.completion_tokens == 3 && event.finish == FinishReason::kNone) engine->cancel(id);
+    }
+  };
+  const auto engine = make_engine();
+  const auto sink = std::make_shared<Quitter>();
+  sink->engine = engine.get();
+  sink->id = 1;  // the first request's
+  EXPECT_EQ(engine->submit(request_of(1, 60), sink).id, 1U);
+  sink->wait();
+  EXPECT_EQ(sink->choices[0].finish, FinishReason::kAbort);
+  EXPECT_EQ(sink->choices[0].ids.size(), 3U);
+}
+
+TEST(Engine, OneChoiceCanBeCancelled) {
+  const auto engine = make_engine();
+  const auto sink = std::make_shared<Waiter>(3);
+  Request request = request_of(5, 30);
+  request.n = 3;
+  const Submission s = engine->submit(request, sink);
+  engine->cancel(s.id, 1);
+  sink->wait();
+  EXPECT_EQ(sink->choices[0].ids, test::run_alone(FakeModel(kShape), request, 0));
+  EXPECT_EQ(sink->choices[2].ids, test::run_alone(FakeModel(kShape), request, 2));
+  EXPECT_EQ(sink->choices[1].finish, FinishReason::kAbort);
+}
+
+TEST(Engine, AFaultOfAStepFailsItsRequestsAndAnInternalOneTheEngine) {
+  for (const ErrorCode code : {ErrorCode::kOutOfMemory, ErrorCode::kInternal}) {
+    auto model = std::make_unique<FakeModel>(kShape);
+    model->throw_at_run = 5;
+    model->throw_code = code;
+    EngineOptions options;
+    options.max_num_seqs = 8;
+    Engine engine(std::move(model), options);
+    const auto sink = std::make_shared<Waiter>();
+    engine.submit(request_of(1, 50), sink);
+    sink->wait();
+    EXPECT_EQ(sink->choices[0].finish, FinishReason::kError);
+    EXPECT_NE(sink->choices[0].error.find("a test asked for"), std::string::npos);
+    EXPECT_TRUE(engine.wait_idle(60s));
+    const auto next = std::make_shared<Waiter>();
+    // The engine notices its fault right after the step that ended the sink.
+    while (code == ErrorCode::kInternal && engine.healthy()) std::this_thread::sleep_for(1ms);
+    const Submission s = engine.submit(request_of(2, 5), next);
+    if (code == ErrorCode::kInternal) {
+      EXPECT_EQ(s.status, Submission::Status::kShuttingDown);
+      EXPECT_NE(engine.error().find("a test asked for"), std::string::npos);
+    } else {
+      next->wait();
+      EXPECT_EQ(next->choices[0].finish, FinishReason::kLength);
+    }
+  }
+}
+
+TEST(Engine, TenThousandRandomCancelsLeakNothing) {
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  constexpr int kPerThread = 500;
+#else
+  constexpr int kPerThread = 2500;
+#endif
+  EngineOptions options;
+  options.spec_tokens = 3;
+  options.max_waiting_requests = 100000;
+  const auto engine = make_engine(options);
+  std::atomic<std::int64_t> wrong{0};
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      const FakeModel model(kShape);
+      std::vector<std::pair<Request, std::shared_ptr<Waiter>>> mine;
+      for (std::uint64_t i = 0; i < kPerThread; ++i) {
+        const std::uint64_t dice = random_bits(t, i);
+        Request request = request_of(dice, 1 + static_cast<std::int64_t>(dice % 50));
+        request.n = 1 + static_cast<std::int64_t>(dice >> 20) % 3;
+        const auto sink = std::make_shared<Waiter>(request.n);
+        const Submission s = engine->submit(request, sink);
+        if (s.status != Submission::Status::kAccepted) ++wrong;
+        if (dice % 7 == 0) std::this_thread::yield();
+        engine->cancel(s.id, static_cast<std::int64_t>(dice >> 30) % 4 - 1);
+        if (dice % 5 != 0) engine->cancel(s.id);
+        mine.emplace_back(std::move(request), sink);
+        if (i % 64 == 63) sink->wait();
+      }
+      for (auto& [request, sink] : mine) {
+        sink->wait();
+        for (auto& [number, choice] : sink->choices) {
+          const auto expected = test::run_alone(model, request, number);
+          const bool whole = choice.finish == FinishReason::kLength;
+          if (whole ? choice.ids != expected : !std::equal(choice.ids.begin(), choice.ids.end(), expected.begin())) {
+            ++wrong;
+          }
+        }
+      }
+    });
+  }
+  // Somebody looks all the time.
+  std::atomic<bool> over{false};
+  std::thread observer([&] {
+    while (!over) {
+      const EngineStats stats = engine->stats();
+      if (stats.kv_blocks_used > stats.kv_blocks_total) ++wrong;
+      std::this_thread::sleep_for(1ms);
+    }
+  });
+  for (std::thread& thread : threads) thread.join();
+  over = true;
+  observer.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_TRUE(engine->wait_idle(60s));
+  const EngineStats stats = engine->stats();
+  EXPECT_EQ(stats.kv_blocks_used, 0);
+  EXPECT_EQ(stats.running + stats.waiting, 0);
+  EXPECT_GT(stats.finished_abort, 4U * kPerThread / 2);
+}
+
+TEST(EngineCore, ConstraintsDictateAndEnd) {
+  struct Dictation : TokenConstraint {
+    std::size_t at = 0;
+    std::vector<std::int32_t> ids = {4, 9, 2};
+    void allowed(std::span<std::uint32_t> mask) override {
+      std::fill(mask.begin(), mask.end(), 0U);
+      mask[0] = 1U << ids.at(at);
+    }
+    void accept(std::int32_t id) override {
+      AWQ_CHECK(id == ids.at(at));
+      ++at;
+    }
+    bool finished() const override { return at == ids.size(); }
+  };
+  FakeModel model(kShape);
+  EngineOptions options;
+  options.max_num_seqs = 4;
+  options.spec_tokens = 2;
+  EngineCore core(model, options, {1, 2});
+  const auto sink = std::make_shared<Recorder>();
+  Request request = request_of(1, 20);
+  request.n = 2;
+  request.make_constraint = [] { return std::make_unique<Dictation>(); };
+  core.add(make_request(1, std::move(request), sink));
+  StepReport report;
+  while (!core.idle()) core.step(report);
+  for (const std::int64_t choice : {0, 1}) {
+    EXPECT_EQ(sink->choices[choice].ids, (std::vector<std::int32_t>{4, 9, 2}));
+    EXPECT_EQ(sink->choices[choice].finish, FinishReason::kStop);
+  }
+  core.check();
+}
+
+TEST(EngineCore, APrefixIsFoundAgainUnlessTheSaltDiffers) {
+  FakeModel model(kShape);
+  EngineOptions options;
+  options.max_num_seqs = 4;
+  EngineCore core(model, options, {1, 2});
+  const auto run = [&](RequestId id, const std::string& salt) {
+    Request request;
+    for (std::int32_t i = 0; i < 21; ++i) request.prompt.push_back(i % 20);
+    request.cache_salt = salt;
+    const auto sink = std::make_shared<Recorder>();
+    core.add(make_request(id, std::move(request), sink));
+    StepReport report;
+    while (!core.idle()) core.step(report);
+    return sink->choices[0].cached_tokens;
+  };
+  EXPECT_EQ(run(1, ""), 0);
+  EXPECT_EQ(run(2, ""), 20);
+  EXPECT_EQ(run(3, "other"), 0);
+  EXPECT_EQ(run(4, "other"), 20);
+  EXPECT_EQ(core.stats().prefix_cache_hits, 40U);
+  EXPECT_EQ(core.stats().prefix_cache_queries, 84U);
+}
+
+TEST(EngineCore, OptionsThatContradictEachOtherAreRefused) {
+  FakeModel model(kShape);
+  const auto refused = [&](const std::function<void(EngineOptions&)>& change) {
+    EngineOptions options;
+    change(options);
+    EXPECT_THROW(EngineCore(model, options, {}), Error);
+  };
+  refused([](EngineOptions& o) { o.max_num_batched_tokens = o.max_num_seqs; });
+  refused([](EngineOptions& o) { o.max_num_seqs = 0; });
+  refused([](EngineOptions& o) { o.spec_tokens = 16; });
+  refused([](EngineOptions& o) { o.max_model_len = 65; });
+  refused([](EngineOptions& o) { o.spec_ngram_min = 0; });
+  FakeModel::Shape small = kShape;
+  small.blocks = 3;
+  FakeModel tight(small);
+  EXPECT_THROW(EngineCore(tight, {}, {}), Error);
+}
+
+TEST(PromptLookup, TheLongestAndLatestRunIsContinued) {
+  std::vector<std::int32_t> draft;
+  const auto look = [&](const std::vector<std::int32_t>& ids, std::int64_t count) {
+    look_up(ids, {.ngram_max = 3, .ngram_min = 1}, count, draft);
+    return draft;
+  };
+  using Ids = std::vector<std::int32_t>;
+  EXPECT_EQ(look({1, 2, 3, 4, 9, 2, 3}, 2), (Ids{4, 9}));
+  EXPECT_EQ(look({1, 2, 3, 4, 9, 2, 3}, 9), (Ids{4, 9, 2, 3}));
+  EXPECT_EQ(look({5, 3, 7, 2, 3, 8, 2, 3}, 1), (Ids{8})) << "two tokens beat one";
+  EXPECT_EQ(look({3, 7, 3, 8, 3}, 1), (Ids{8})) << "the latest";
+  EXPECT_TRUE(look({1, 2, 3}, 4).empty());
+  EXPECT_TRUE(look({1}, 4).empty());
+  EXPECT_TRUE(look({1, 1, 1}, 0).empty());
+}
+
+}  // namespace
+}  // namespace awq::engine

@@ -1,0 +1,230 @@
+#include "engine/sampler.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+#include "base/random.h"
+
+namespace awq::engine {
+namespace {
+
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+// Smaller temperatures overflow what they divide; vLLM raises them too.
+constexpr double kLowestTemperature = 0.01;
+// Weights below e^-40 of the largest are left out: all of a million of them together are less than one step of the
+// draw's 53 bits.
+constexpr double kNegligible = -40;
+
+/// Largest of some numbers that hold no NaN. Lanes of their own, because a compiler may not reorder one running
+/// maximum.
+float largest_of(std::span<const float> values) {
+  constexpr std::size_t kLanes = 16;
+  std::array<float, kLanes> lanes;
+  lanes.fill(kNever);
+  std::size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (std::size_t j = 0; j < kLanes; ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
+  }
+  for (; i < values.size(); ++i) lanes[0] = std::max(lanes[0], values[i]);
+  return *std::max_element(lanes.begin(), lanes.end());
+}
+
+std::int32_t arg_max(std::span<const float> logits) {
+  return static_cast<std::int32_t>(std::find(logits.begin(), logits.end(), largest_of(logits)) - logits.begin());
+}
+
+bool all_finite(std::span<const float> logits) {
+  std::uint32_t bad = 0;
+  for (const float v : logits)
+    bad |= static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(v) & 0x7F800000U) == 0x7F800000U);
+  return bad == 0;
+}
+
+}  // namespace
+
+Sampler::Sampler(std::int64_t vocab_size, std::span<const std::int32_t> eos_token_ids)
+    : eos_token_ids_(eos_token_ids.begin(), eos_token_ids.end()) {
+  const auto vocab = static_cast<std::size_t>(vocab_size);
+  mask_.resize((vocab + 31) / 32);
+  candidates_.reserve(vocab);
+  top_.reserve(vocab);
+  counts_.resize(vocab);
+  seen_.resize(vocab);
+  kept_.reserve(vocab);
+}
+
+Picked Sampler::pick(std::span<float> logits, const PickContext& context) {
+  const SamplingParams& params = *context.params;
+  if (!all_finite(logits)) {
+    return {.error = "the model gives no finite probabilities: weights are damaged; awq inspect --deep looks for them"};
+  }
+  if (context.constraint != nullptr && !apply_constraint(logits, *context.constraint)) {
+    return {.error = "the constraint allows no token"};
+  }
+  // The log probability of what will be picked is not known before the logits are overwritten: what it needs is kept.
+  std::span<const TokenLogprob> top;
+  double log_sum = 0;
+  if (params.logprobs.has_value()) {
+    const std::int32_t best = arg_max(logits);
+    const TokenLogprob first = logprob(logits, best, *params.logprobs, top);
+    log_sum = static_cast<double>(logits[static_cast<std::size_t>(best)]) - static_cast<double>(first.logprob);
+    kept_.assign(logits.begin(), logits.end());
+  }
+  apply_rules(logits, context);
+  const std::int32_t best = arg_max(logits);
+  if (logits[static_cast<std::size_t>(best)] == kNever) return {.error = "bias and allowed ids leave no token"};
+  Picked out;
+  out.id = params.temperature == 0 ? best : draw(logits, context);
+  if (params.logprobs.has_value()) {
+    const float raw = kept_[static_cast<std::size_t>(out.id)];
+    out.logprob = {.id = out.id,
+                   .logprob = static_cast<float>(raw - log_sum),
+                   .rank = 1 + std::count_if(kept_.begin(), kept_.end(), [&](float v) { return v > raw; })};
+    out.top = top;
+  }
+  return out;
+}
+
+TokenLogprob Sampler::logprob(std::span<const float> logits, std::int32_t id, std::int64_t count,
+                              std::span<const TokenLogprob>& top) {
+  const double largest = largest_of(logits);
+  double sum = 0;
+  for (const float v : logits) sum += std::exp(static_cast<double>(v) - largest);
+  const double log_sum = largest + std::log(sum);
+  const std::size_t kept = count < 0 ? logits.size() : std::min(logits.size(), static_cast<std::size_t>(count));
+  candidates_.clear();
+  if (kept > 0) {
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      candidates_.push_back({logits[i], static_cast<std::int32_t>(i), 0});
+    }
+    std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(kept), candidates_.end(),
+                      likelier);
+  }
+  top_.clear();
+  for (std::size_t i = 0; i < kept; ++i) {
+    top_.push_back({.id = candidates_[i].id,
+                    .logprob = static_cast<float>(static_cast<double>(candidates_[i].logit) - log_sum),
+                    .rank = static_cast<std::int64_t>(i) + 1});
+  }
+  top = top_;
+  const float own = logits[static_cast<std::size_t>(id)];
+  return {.id = id,
+          .logprob = static_cast<float>(static_cast<double>(own) - log_sum),
+          .rank = 1 + std::count_if(logits.begin(), logits.end(), [&](float v) { return v > own; })};
+}
+
+bool Sampler::apply_constraint(std::span<float> logits, TokenConstraint& constraint) {
+  constraint.allowed(mask_);
+  bool any = false;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const bool allowed = ((mask_[i / 32] >> (i % 32)) & 1U) != 0;
+    any = any || allowed;
+    if (!allowed) logits[i] = kNever;
+  }
+  return any;
+}
+
+void Sampler::apply_rules(std::span<float> logits, const PickContext& context) {
+  const SamplingParams& params = *context.params;
+  const auto forbid = [&](std::int32_t id) { logits[static_cast<std::size_t>(id)] = kNever; };
+  if (!params.allowed_token_ids.empty()) {
+    for (const std::int32_t id : params.allowed_token_ids) seen_[static_cast<std::size_t>(id)] = 1;
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      if (seen_[i] == 0) logits[i] = kNever;
+    }
+    for (const std::int32_t id : params.allowed_token_ids) seen_[static_cast<std::size_t>(id)] = 0;
+  }
+  const auto output = context.ids.subspan(static_cast<std::size_t>(context.prompt_count));
+  for (const std::vector<std::int32_t>& word : params.bad_words) {
+    const std::size_t before = word.size() - 1;
+    if (before <= output.size() &&
+        std::equal(word.begin(), word.end() - 1, output.end() - static_cast<std::ptrdiff_t>(before))) {
+      forbid(word.back());
+    }
+  }
+  if (static_cast<std::int64_t>(output.size()) < params.min_tokens) {
+    if (!params.ignore_eos) std::for_each(eos_token_ids_.begin(), eos_token_ids_.end(), forbid);
+    std::for_each(params.stop_token_ids.begin(), params.stop_token_ids.end(), forbid);
+  }
+  for (const auto& [id, bias] : params.bias) logits[static_cast<std::size_t>(id)] += bias;
+  apply_penalties(logits, context);
+}
+
+void Sampler::apply_penalties(std::span<float> logits, const PickContext& context) {
+  const SamplingParams& params = *context.params;
+  const auto repetition = static_cast<float>(params.repetition_penalty);
+  const auto frequency = static_cast<float>(params.frequency_penalty);
+  const auto presence = static_cast<float>(params.presence_penalty);
+  if (repetition == 1 && frequency == 0 && presence == 0) return;
+  const auto output = context.ids.subspan(static_cast<std::size_t>(context.prompt_count));
+  for (const std::int32_t id : output) ++counts_[static_cast<std::size_t>(id)];
+  for (const std::int32_t id : context.ids) {
+    const auto i = static_cast<std::size_t>(id);
+    if (seen_[i] != 0) continue;
+    seen_[i] = 1;
+    logits[i] = logits[i] > 0 ? logits[i] / repetition : logits[i] * repetition;
+    logits[i] -= frequency * static_cast<float>(counts_[i]);
+    if (counts_[i] > 0) logits[i] -= presence;
+  }
+  for (const std::int32_t id : context.ids) {
+    counts_[static_cast<std::size_t>(id)] = 0;
+    seen_[static_cast<std::size_t>(id)] = 0;
+  }
+}
+
+bool Sampler::likelier(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
+/// Keeps the fewest likeliest candidates that hold `top_p` of the weight; sorts as far as it has to look.
+void Sampler::keep_top_p(double top_p) {
+  double total = 0;
+  for (const Candidate& c : candidates_) total += c.weight;
+  const double limit = top_p * total;
+  double sum = 0;
+  std::size_t kept = 0;
+  for (std::size_t sorted = 0; kept < candidates_.size() && sum < limit;) {
+    const std::size_t next = std::min(candidates_.size(), std::max<std::size_t>(64, sorted * 4));
+    std::partial_sort(candidates_.begin() + static_cast<std::ptrdiff_t>(sorted),
+                      candidates_.begin() + static_cast<std::ptrdiff_t>(next), candidates_.end(), likelier);
+    sorted = next;
+    while (kept < sorted && sum < limit) sum += candidates_[kept++].weight;
+  }
+  candidates_.resize(std::max<std::size_t>(kept, 1));
+}
+
+std::int32_t Sampler::draw(std::span<const float> logits, const PickContext& context) {
+  const SamplingParams& params = *context.params;
+  const double temperature = std::max(params.temperature, kLowestTemperature);
+  const double largest = largest_of(logits);
+  double lowest = kNegligible;
+  if (params.min_p > 0) lowest = std::max(lowest, std::log(params.min_p));
+  candidates_.clear();
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const double exponent = (static_cast<double>(logits[i]) - largest) / temperature;
+    if (exponent >= lowest) candidates_.push_back({logits[i], static_cast<std::int32_t>(i), exponent});
+  }
+  if (params.top_k > 0 && static_cast<std::size_t>(params.top_k) < candidates_.size()) {
+    const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(params.top_k);
+    std::partial_sort(candidates_.begin(), end, candidates_.end(), likelier);
+    candidates_.resize(static_cast<std::size_t>(params.top_k));
+  }
+  for (Candidate& c : candidates_) c.weight = std::exp(c.weight);
+  if (params.top_p < 1) keep_top_p(params.top_p);
+  double total = 0;
+  for (const Candidate& c : candidates_) total += c.weight;
+  const auto position =
+      static_cast<std::uint64_t>(static_cast<std::int64_t>(context.ids.size()) - context.prompt_count);
+  double left = uniform(params.seed + static_cast<std::uint64_t>(context.choice), position) * total;
+  for (const Candidate& c : candidates_) {
+    left -= c.weight;
+    if (left < 0) return c.id;
+  }
+  return candidates_.back().id;
+}
+
+}  // namespace awq::engine

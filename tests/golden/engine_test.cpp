@@ -1,0 +1,217 @@
+// The engine over real models: the same tokens alone, in a crowd, after preemption, with and without prefix cache and
+// speculation, on one thread and on two; and steps that allocate nothing.
+
+#include "engine/engine_core.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "engine/language_step_model.h"
+#include "ops/gemm.h"
+#include "support/checkpoints.h"
+#include "support/logits.h"
+#include "support/paths.h"
+
+namespace {
+std::atomic<std::int64_t> g_allocations{0};
+}  // namespace
+
+// Counts what the whole program allocates; plain malloc below, so that sanitizers still see it.
+void* operator new(std::size_t size) {
+  ++g_allocations;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace awq::engine {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+
+struct Sink : RequestSink {
+  Ids ids;
+  FinishReason finish = FinishReason::kNone;
+  std::int64_t cached = 0;
+  std::vector<float> prompt_logprobs;
+  Sink() { ids.reserve(1024); }
+  void on_token(const TokenEvent& event) override {
+    if (event.token_id >= 0) ids.push_back(event.token_id);
+    finish = event.finish;
+    cached = event.cached_tokens;
+  }
+  void on_prompt_logprob(const PromptLogprob& p) override { prompt_logprobs.push_back(p.logprob.logprob); }
+};
+
+std::vector<std::filesystem::path> models() {
+  std::vector<std::filesystem::path> out = test::golden_models();
+  out.push_back(std::filesystem::path(AWQ_SOURCE_DIR) / "models/books-12m");
+  return out;
+}
+
+class EngineOnModel : public testing::TestWithParam<std::filesystem::path> {
+ protected:
+  model::LanguageModel model_{model::ModelFiles::open(GetParam())};
+
+  EngineOptions options() const {
+    EngineOptions o;
+    o.max_model_len = std::min<std::int64_t>(cached_context(model_.config()), 128);
+    return o;
+  }
+  /// Prompt `i`, of 1 to 60 tokens; the end repeats the start, so that guesses have something to find.
+  Request request(std::uint64_t i, std::int64_t max_tokens) const {
+    Request r;
+    const std::uint64_t length = 1 + random_bits(1, i) % 60;
+    for (std::uint64_t t = 0; t < length; ++t) {
+      r.prompt.push_back(
+          static_cast<std::int32_t>(random_bits(i, t % 20) % static_cast<std::uint64_t>(model_.config().vocab_size)));
+    }
+    r.sampling.max_tokens = max_tokens;
+    r.sampling.ignore_eos = true;
+    r.sampling.temperature = i % 2 == 0 ? 0 : 1;
+    r.sampling.seed = i;
+    return r;
+  }
+  /// Tokens of requests first .. last - 1, run together.
+  std::vector<Ids> run(const EngineOptions& options, std::uint64_t first, std::uint64_t last,
+                       EngineStats* stats = nullptr) {
+    LanguageStepModel step_model(model_, options);
+    EngineCore core(step_model, options, {1, 2});
+    std::vector<std::shared_ptr<Sink>> sinks;
+    for (std::uint64_t i = first; i < last; ++i) {
+      sinks.push_back(std::make_shared<Sink>());
+      core.add(make_request(i + 1, request(i, kTokens), sinks.back()));
+    }
+    StepReport report;
+    while (!core.idle()) core.step(report);
+    core.check();
+    if (stats != nullptr) *stats = core.stats();
+    std::vector<Ids> out;
+    for (const auto& sink : sinks) {
+      EXPECT_EQ(sink->finish, FinishReason::kLength);
+      out.push_back(sink->ids);
+    }
+    return out;
+  }
+  static constexpr std::int64_t kTokens = 24;
+};
+
+TEST_P(EngineOnModel, TheSameTokensWhateverRunsBeside) {
+  constexpr std::uint64_t kCrowd = 64;
+  std::vector<Ids> alone;
+  for (std::uint64_t i = 0; i < 8; ++i) alone.push_back(run(options(), i, i + 1)[0]);
+  const auto expect_same = [&](const std::vector<Ids>& got, const char* how) {
+    for (std::size_t i = 0; i < alone.size(); ++i) EXPECT_EQ(got[i], alone[i]) << how << ", request " << i;
+  };
+  expect_same(run(options(), 0, kCrowd), "in a crowd");
+
+  EngineOptions small_steps = options();
+  small_steps.max_num_seqs = 5;
+  small_steps.max_num_batched_tokens = 11;
+  small_steps.prefix_caching = false;
+  expect_same(run(small_steps, 0, 16), "in small steps without prefix cache");
+
+  EngineStats stats;
+  EngineOptions short_of_blocks = options();
+  short_of_blocks.kv_cache_memory_bytes = 12 * model::KvPool::block_bytes(model_.config(), ops::KvDtype::kF32);
+  expect_same(run(short_of_blocks, 0, 16, &stats), "short of blocks");
+  EXPECT_GT(stats.preemptions, 0U);
+
+  EngineOptions guessing = options();
+  guessing.spec_tokens = 4;
+  guessing.spec_ngram_min = 1;
+  expect_same(run(guessing, 0, 16, &stats), "with speculation");
+  EXPECT_GT(stats.spec_draft_tokens, 0U);
+
+  ops::configure_threads(1);
+  expect_same(run(options(), 0, 16), "on one thread");
+  ops::configure_threads(2);
+  expect_same(run(options(), 0, 16), "on two threads");
+}
+
+TEST_P(EngineOnModel, EightBitCacheIsAsRepeatable) {
+  for (const ops::KvDtype dtype : {ops::KvDtype::kInt8, ops::KvDtype::kF16}) {
+    EngineOptions o = options();
+    o.kv_dtype = dtype;
+    std::vector<Ids> alone;
+    for (std::uint64_t i = 0; i < 3; ++i) alone.push_back(run(o, i, i + 1)[0]);
+    o.max_num_batched_tokens = 70;
+    const std::vector<Ids> crowd = run(o, 0, 12);
+    for (std::size_t i = 0; i < alone.size(); ++i) EXPECT_EQ(crowd[i], alone[i]);
+  }
+}
+
+TEST_P(EngineOnModel, PromptLogprobsAreThoseOfTheLogits) {
+  Request r = request(3, 0);
+  while (r.prompt.size() < 40) r.prompt.push_back(r.prompt.front());
+  r.sampling.max_tokens = 0;
+  r.sampling.prompt_logprobs = 0;
+  const Ids prompt = r.prompt;
+  EngineOptions o = options();
+  o.max_num_seqs = 2;
+  o.max_num_batched_tokens = 9;
+  LanguageStepModel step_model(model_, o);
+  EngineCore core(step_model, o, {1, 2});
+  const auto sink = std::make_shared<Sink>();
+  core.add(make_request(1, std::move(r), sink));
+  StepReport report;
+  while (!core.idle()) core.step(report);
+  EXPECT_EQ(sink->finish, FinishReason::kLength);
+  EXPECT_TRUE(sink->ids.empty());
+  ASSERT_EQ(sink->prompt_logprobs.size(), prompt.size() - 1);
+  const std::vector<float> logits = test::all_logits(model_, prompt);
+  const auto vocab = static_cast<std::size_t>(model_.config().vocab_size);
+  Sampler sampler(model_.config().vocab_size, {});
+  std::span<const TokenLogprob> top;
+  for (std::size_t p = 1; p < prompt.size(); ++p) {
+    const auto row = std::span(logits).subspan((p - 1) * vocab, vocab);
+    EXPECT_EQ(sink->prompt_logprobs[p - 1], sampler.logprob(row, prompt[p], 0, top).logprob);
+  }
+}
+
+TEST_P(EngineOnModel, DecodingAllocatesNothing) {
+  EngineOptions o = options();
+  o.max_num_seqs = 4;
+  LanguageStepModel step_model(model_, o);
+  EngineCore core(step_model, o, {1, 2});
+  std::vector<std::shared_ptr<Sink>> sinks;
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    sinks.push_back(std::make_shared<Sink>());
+    Request r = request(i, 60);
+    r.prompt.resize(1);
+    core.add(make_request(i + 1, std::move(r), sinks.back()));
+  }
+  StepReport report;
+  for (int i = 0; i < 8; ++i) core.step(report);  // prompts, and whatever grows once
+  const auto faults = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt;
+  };
+  const std::int64_t allocations = g_allocations;
+  const auto before = faults();
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(core.step(report));
+  EXPECT_EQ(g_allocations - allocations, 0);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  EXPECT_LE(faults() - before, 8) << "of the operating system's own accord, a few may come";
+#else
+  (void)before;
+#endif
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, EngineOnModel, testing::ValuesIn(models()), [](const auto& model) {
+  std::string name = model.param.filename().string();
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+}  // namespace
+}  // namespace awq::engine
