@@ -21,6 +21,8 @@ struct GenerateOptions {
   std::uint64_t seed = 0;
   std::vector<std::string> stop;
   bool ignore_eos = false;
+  std::string kv_dtype = "f32";  ///< of cached keys and values: f32, f16, bf16, int8
+  std::int64_t spec_ngram = 0;   ///< tokens guessed per step from earlier text, at most 15; changes the speed alone
   int threads = 0;
   std::function<void(const std::string&)> on_text;  ///< pieces as they come
 };

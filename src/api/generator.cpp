@@ -29,12 +29,18 @@ std::vector<std::int32_t> prompt_ids(const GenerateOptions& options, const text:
 GenerateSummary generate_text(const GenerateOptions& options) {
   api::set_up_threads(options.threads);
   generate::GenerationOptions g;
-  g.sampling = {.temperature = options.temperature,
-                .top_k = options.top_k,
-                .top_p = options.top_p,
-                .min_p = options.min_p,
-                .repetition_penalty = options.repetition_penalty,
-                .seed = options.seed};
+  g.sampling.temperature = options.temperature;
+  g.sampling.top_k = options.top_k;
+  g.sampling.top_p = options.top_p;
+  g.sampling.min_p = options.min_p;
+  g.sampling.repetition_penalty = options.repetition_penalty;
+  g.sampling.seed = options.seed;
+  g.sampling.max_tokens = options.max_tokens;
+  g.kv_dtype = ops::parse_kv_dtype(options.kv_dtype);
+  g.spec_tokens = options.spec_ngram;
+  if (g.spec_tokens < 0 || g.spec_tokens > 15) {
+    fail(ErrorCode::kInvalidArgument, "--spec-ngram {}: expected 0 to 15", g.spec_tokens);
+  }
   generate::check_sampling(g.sampling);
   const double begin = monotonic_seconds();
   const model::ModelFiles files = model::ModelFiles::open(options.model);
@@ -43,10 +49,8 @@ GenerateSummary generate_text(const GenerateOptions& options) {
   GenerateSummary summary;
   summary.load_seconds = monotonic_seconds() - begin;
   const std::vector<std::int32_t> prompt = prompt_ids(options, *tokenizer, files.config().vocab_size);
-  g.max_tokens = options.max_tokens;
   g.stop = options.stop;
-  g.stop_ids = files.config().eos_token_ids;
-  g.ignore_stop_ids = options.ignore_eos;
+  g.ignore_eos = options.ignore_eos;
   const generate::GenerationResult result = generate::generate(model, *tokenizer, prompt, g, options.on_text);
   summary.prompt_tokens = static_cast<std::int64_t>(prompt.size());
   summary.completion_tokens = static_cast<std::int64_t>(result.token_ids.size());

@@ -110,6 +110,10 @@ std::function<int()> add_run(CLI::App& app, CommonFlags& common) {
   app.add_option("--stop", o.stop, "End before this text; may be given again")->allow_extra_args(false);
   app.add_option("--seed", o.seed, "Of the draws")->capture_default_str()->check(refuse_sign, "");
   app.add_flag("--ignore-eos", o.ignore_eos, "Go on after an end-of-sequence token");
+  app.add_option("--kv-dtype", o.kv_dtype, "Type of cached keys and values: f32, f16, bf16, int8")
+      ->capture_default_str();
+  app.add_option("--spec-ngram", o.spec_ngram, "Tokens guessed per step from earlier text; the output stays the same")
+      ->capture_default_str();
   return [flags, &common, prompt] {
     flags->has_prompt = prompt->count() > 0;
     return run(*flags, common);

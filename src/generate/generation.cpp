@@ -1,58 +1,134 @@
 #include "generate/generation.h"
 
 #include <algorithm>
+#include <cmath>
+#include <memory>
 
 #include "base/check.h"
 #include "base/resources.h"
 #include "base/stop.h"
+#include "engine/engine_core.h"
+#include "engine/language_step_model.h"
 
 namespace awq::generate {
 namespace {
+
 // Prompt tokens that go through the model at a time; bounds the memory for activations.
-constexpr std::size_t kPrefillChunk = 512;
+constexpr std::int64_t kPrefillChunk = 512;
 
-/// One growing sequence and its cache.
-class Sequence {
+/// Where tokens come from, one or a few at a time.
+class TokenSource {
  public:
-  Sequence(model::LanguageModel& model, std::span<const std::int32_t> prompt, std::int64_t max_tokens)
-      : model_(model),
-        ids_(prompt.begin(), prompt.end()),
-        cache_(model.config(), static_cast<std::int64_t>(prompt.size()) + std::min<std::int64_t>(max_tokens, 256)) {}
+  virtual ~TokenSource() = default;
+  /// The tokens of the next step, none while the prompt is under way; sets `finish` with the last ones.
+  virtual std::span<const std::int32_t> next(engine::FinishReason& finish) = 0;
+};
 
-  std::span<const float> prefill() {
-    if (!valid()) return run_all();
-    std::span<const float> logits;
-    for (std::size_t at = 0; at < ids_.size(); at += kPrefillChunk) {
-      stop_flag().throw_if_requested();
-      logits = run_cached(std::span<const std::int32_t>(ids_).subspan(at, std::min(kPrefillChunk, ids_.size() - at)));
-    }
-    return logits;
+/// One request in an engine of its own.
+class EngineSource : public TokenSource {
+ public:
+  EngineSource(model::LanguageModel& model, std::span<const std::int32_t> prompt, const GenerationOptions& options)
+      : sink_(std::make_shared<Sink>()),
+        model_(model, engine_options(prompt, options)),
+        core_(model_, engine_options(prompt, options), {}) {
+    engine::Request request{.prompt = {prompt.begin(), prompt.end()}, .sampling = options.sampling};
+    core_.add(engine::make_request(1, std::move(request), sink_));
   }
 
-  std::span<const float> append(std::int32_t id) {
-    ids_.push_back(id);
-    return valid() ? run_cached({&id, 1}) : run_all();
+  std::span<const std::int32_t> next(engine::FinishReason& finish) override {
+    sink_->ids.clear();
+    engine::StepReport report;
+    core_.step(report);
+    finish = sink_->finish;
+    if (finish == engine::FinishReason::kError) fail(ErrorCode::kCorruptFile, "{}", sink_->error);
+    return sink_->ids;
   }
-
-  const std::vector<std::int32_t>& ids() const { return ids_; }
 
  private:
-  bool valid() const { return model::cache_is_valid(model_.config(), static_cast<std::int64_t>(ids_.size())); }
-  std::span<const float> run_all() {
-    const model::SequenceSlice slice{.token_count = static_cast<std::int64_t>(ids_.size())};
-    return model_.forward(ids_, {&slice, 1});
-  }
-  std::span<const float> run_cached(std::span<const std::int32_t> part) {
-    const model::SequenceSlice slice{.token_count = static_cast<std::int64_t>(part.size()), .cache = &cache_};
-    return model_.forward(part, {&slice, 1});
+  struct Sink : engine::RequestSink {
+    std::vector<std::int32_t> ids;
+    engine::FinishReason finish = engine::FinishReason::kNone;
+    std::string error;
+    void on_token(const engine::TokenEvent& event) override {
+      if (event.token_id >= 0) ids.push_back(event.token_id);
+      finish = event.finish;
+      error = event.error;
+    }
+  };
+  static engine::EngineOptions engine_options(std::span<const std::int32_t> prompt, const GenerationOptions& options) {
+    engine::EngineOptions o;
+    o.kv_dtype = options.kv_dtype;
+    o.max_model_len = static_cast<std::int64_t>(prompt.size()) + options.sampling.max_tokens;
+    o.max_num_seqs = 1;
+    o.max_num_batched_tokens = kPrefillChunk;
+    o.spec_tokens = options.spec_tokens;
+    o.prefix_caching = false;
+    return o;
   }
 
+  std::shared_ptr<Sink> sink_;
+  engine::LanguageStepModel model_;
+  engine::EngineCore core_;
+};
+
+/// A sequence past the trained context of dynamic NTK: earlier tokens' frequencies change with every new one, so that
+/// all of it is run again each time.
+class RerunSource : public TokenSource {
+ public:
+  RerunSource(model::LanguageModel& model, std::span<const std::int32_t> prompt, const GenerationOptions& options)
+      : model_(model),
+        sampler_(model.config().vocab_size, model.config().eos_token_ids),
+        params_(options.sampling),
+        ids_(prompt.begin(), prompt.end()),
+        prompt_(static_cast<std::int64_t>(prompt.size())),
+        cache_(model.config(), prompt_) {
+    model.set_row_invariant(true);
+  }
+
+  std::span<const std::int32_t> next(engine::FinishReason& finish) override {
+    const bool cached = model::cache_is_valid(model_.config(), static_cast<std::int64_t>(ids_.size()));
+    const auto done = static_cast<std::size_t>(cached ? cache_.length() : 0);
+    const std::size_t count = std::min(ids_.size() - done, cached ? std::size_t{kPrefillChunk} : ids_.size());
+    const model::SequenceSlice slice{.token_count = static_cast<std::int64_t>(count),
+                                     .cache = cached ? &cache_ : nullptr};
+    model_.run(std::span<const std::int32_t>(ids_).subspan(done, count), {&slice, 1});
+    if (done + count < ids_.size()) return {};
+    const auto last = static_cast<std::int64_t>(count) - 1;
+    const engine::Picked picked =
+        sampler_.pick(model_.logits({&last, 1}), {.params = &params_, .ids = ids_, .prompt_count = prompt_});
+    if (picked.error != nullptr) fail(ErrorCode::kCorruptFile, "{}", picked.error);
+    ids_.push_back(picked.id);
+    const std::vector<std::int32_t>& eos = model_.config().eos_token_ids;
+    if (!params_.ignore_eos && std::find(eos.begin(), eos.end(), picked.id) != eos.end()) {
+      finish = engine::FinishReason::kStop;
+    } else if (static_cast<std::int64_t>(ids_.size()) - prompt_ >= params_.max_tokens) {
+      finish = engine::FinishReason::kLength;
+    }
+    return std::span<const std::int32_t>(ids_).last(1);
+  }
+
+ private:
   model::LanguageModel& model_;
+  engine::Sampler sampler_;
+  engine::SamplingParams params_;
   std::vector<std::int32_t> ids_;
+  std::int64_t prompt_;
   model::KvCache cache_;
 };
 
 }  // namespace
+
+void check_sampling(const engine::SamplingParams& p) {
+  const auto require = [](bool ok, const char* name, double value, const char* expected) {
+    if (!ok) fail(ErrorCode::kInvalidArgument, "--{} {}: expected {}", name, value, expected);
+  };
+  require(std::isfinite(p.temperature) && p.temperature >= 0, "temperature", p.temperature, "0 or more");
+  require(p.top_k >= 0, "top-k", static_cast<double>(p.top_k), "0 or more");
+  require(p.top_p > 0 && p.top_p <= 1, "top-p", p.top_p, "more than 0, at most 1");
+  require(p.min_p >= 0 && p.min_p <= 1, "min-p", p.min_p, "0 to 1");
+  require(std::isfinite(p.repetition_penalty) && p.repetition_penalty > 0, "repetition-penalty", p.repetition_penalty,
+          "more than 0");
+}
 
 std::string StopMatcher::push(const std::string& text) {
   if (stopped_) return {};
@@ -82,18 +158,21 @@ std::string StopMatcher::push(const std::string& text) {
 std::string StopMatcher::finish() { return stopped_ ? std::string() : std::exchange(held_, {}); }
 
 GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& tokenizer,
-                          std::span<const std::int32_t> prompt, const GenerationOptions& options,
+                          std::span<const std::int32_t> prompt, const GenerationOptions& given,
                           const TextCallback& on_text) {
   const std::int64_t context = model.config().max_position_embeddings;
+  const auto prompt_count = static_cast<std::int64_t>(prompt.size());
   if (prompt.empty()) fail(ErrorCode::kInvalidArgument, "the prompt is empty and the tokenizer adds no BOS");
   const bool unbounded = model.config().rope.kind == model::RopeConfig::Kind::kDynamic;
-  if (static_cast<std::int64_t>(prompt.size()) >= context && !unbounded) {
-    fail(ErrorCode::kInvalidArgument, "the prompt has {} tokens, the context holds {}", prompt.size(), context);
+  if (prompt_count >= context && !unbounded) {
+    fail(ErrorCode::kInvalidArgument, "the prompt has {} tokens, the context holds {}", prompt_count, context);
   }
-  for (const std::string& stop : options.stop) {
+  for (const std::string& stop : given.stop) {
     if (stop.empty()) fail(ErrorCode::kInvalidArgument, "--stop: expected a text that is not empty");
   }
-  Sampler sampler(options.sampling);
+  GenerationOptions options = given;
+  options.sampling.ignore_eos = given.ignore_eos;
+  if (!unbounded) options.sampling.max_tokens = std::min(options.sampling.max_tokens, context - prompt_count);
   StopMatcher matcher(options.stop);
   text::StreamDecoder decoder(tokenizer);
   // Decoding starts with the prompt, whose text is not shown again: the first new token may depend on it (a decoder
@@ -106,33 +185,38 @@ GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& to
     if (on_text) on_text(piece);
   };
 
-  Sequence sequence(model, prompt, options.max_tokens);
   const double begin = monotonic_seconds();
-  std::span<const float> logits = sequence.prefill();
-  const double prefilled = monotonic_seconds();
-  result.prefill_seconds = prefilled - begin;
-  result.finish_reason = "length";
-  while (static_cast<std::int64_t>(result.token_ids.size()) < options.max_tokens) {
-    const std::int32_t id = sampler.pick(logits, sequence.ids());
-    const bool ends = std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end();
-    if (ends && !options.ignore_stop_ids) {
-      result.finish_reason = "stop";
-      break;
-    }
-    result.token_ids.push_back(id);
-    show(matcher.push(decoder.push(id)));
-    if (matcher.stopped()) {
-      result.finish_reason = "stop";
-      break;
-    }
-    if (static_cast<std::int64_t>(result.token_ids.size()) == options.max_tokens) break;
-    if (static_cast<std::int64_t>(sequence.ids().size()) + 1 >= context && !unbounded) break;
-    if (stop_flag().signal_number() != 0) {  // what was written stays useful: the caller decides
+  std::unique_ptr<TokenSource> source;
+  if (options.sampling.max_tokens > engine::cached_context(model.config()) - prompt_count) {
+    source = std::make_unique<RerunSource>(model, prompt, options);
+  } else {
+    source = std::make_unique<EngineSource>(model, prompt, options);
+  }
+  double prefilled = 0;
+  engine::FinishReason finish = engine::FinishReason::kNone;
+  while (result.finish_reason.empty()) {
+    if (prefilled == 0) {
+      stop_flag().throw_if_requested();
+    } else if (stop_flag().signal_number() != 0) {  // what was written stays useful: the caller decides
       result.finish_reason = "interrupted";
       break;
     }
-    logits = sequence.append(id);
+    const std::span<const std::int32_t> ids = source->next(finish);
+    if (prefilled == 0 && !ids.empty()) prefilled = monotonic_seconds();
+    for (std::size_t i = 0; i < ids.size() && !matcher.stopped(); ++i) {
+      // The id that stops a text is no part of it.
+      if (i + 1 == ids.size() && finish == engine::FinishReason::kStop) break;
+      result.token_ids.push_back(ids[i]);
+      show(matcher.push(decoder.push(ids[i])));
+    }
+    if (matcher.stopped() || finish == engine::FinishReason::kStop) {
+      result.finish_reason = "stop";
+    } else if (finish != engine::FinishReason::kNone) {
+      result.finish_reason = "length";
+    }
   }
+  if (prefilled == 0) prefilled = monotonic_seconds();
+  result.prefill_seconds = prefilled - begin;
   result.decode_seconds = monotonic_seconds() - prefilled;
   show(matcher.push(decoder.finish()));
   show(matcher.finish());

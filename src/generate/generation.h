@@ -5,18 +5,20 @@
 #include <string>
 #include <vector>
 
-#include "generate/sampler.h"
+#include "engine/request.h"
 #include "model/language_model.h"
+#include "ops/kv_dtype.h"
 #include "text/tokenizer.h"
 
 namespace awq::generate {
 
 struct GenerationOptions {
-  SamplingOptions sampling;
-  std::int64_t max_tokens = 128;
-  std::vector<std::string> stop;       ///< the text ends before the first of these
-  std::vector<std::int32_t> stop_ids;  ///< end-of-sequence ids
-  bool ignore_stop_ids = false;
+  /// temperature, top_k, top_p, min_p, repetition_penalty, seed and max_tokens are used.
+  engine::SamplingParams sampling{.temperature = 0, .max_tokens = 128};
+  std::vector<std::string> stop;  ///< the text ends before the first of these
+  bool ignore_eos = false;
+  ops::KvDtype kv_dtype = ops::KvDtype::kF32;
+  std::int64_t spec_tokens = 0;  ///< tokens guessed per step from earlier text; the result is the same
 };
 
 struct GenerationResult {
@@ -24,8 +26,11 @@ struct GenerationResult {
   std::string text;                     ///< cut before a stop string
   std::string finish_reason;            ///< "stop", "length" or "interrupted"
   double prefill_seconds = 0;
-  double decode_seconds = 0;  ///< of token_ids.size() - 1 steps
+  double decode_seconds = 0;  ///< of token_ids.size() - 1 tokens
 };
+
+/// Throws kInvalidArgument naming the option of `awq run` whose value is out of range.
+void check_sampling(const engine::SamplingParams& params);
 
 /// Called with each piece of text as soon as it cannot be part of a stop string any more.
 using TextCallback = std::function<void(const std::string& piece)>;

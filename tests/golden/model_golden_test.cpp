@@ -46,8 +46,8 @@ void expect_greedy(model::LanguageModel& model, const text::Tokenizer& tokenizer
   const Ids expected = variant.at("greedy_ids");
   // Near ties could go either way; the models were made without any.
   ASSERT_GT(variant.at("greedy_min_margin").get<double>(), 4 * tolerance::kGoldenLogits);
-  const generate::GenerationOptions options{.max_tokens = static_cast<std::int64_t>(expected.size()),
-                                            .stop_ids = model.config().eos_token_ids};
+  generate::GenerationOptions options;
+  options.sampling.max_tokens = static_cast<std::int64_t>(expected.size());
   EXPECT_EQ(generate::generate(model, tokenizer, ids, options, {}).token_ids, expected);
 }
 

@@ -60,9 +60,9 @@ void expect_prompt(model::LanguageModel& model, const Loaded& loaded, const Json
   for (const float logit : last) sum += std::exp(static_cast<double>(logit));
   EXPECT_NEAR(std::log(sum), prompt.at("logsumexp").get<double>(), tolerance::kRealLogits);
   const Ids greedy = prompt.at("greedy_ids");
-  const generate::GenerationOptions options{.max_tokens = static_cast<std::int64_t>(greedy.size()),
-                                            .stop_ids = model.config().eos_token_ids,
-                                            .ignore_stop_ids = true};
+  generate::GenerationOptions options;
+  options.sampling.max_tokens = static_cast<std::int64_t>(greedy.size());
+  options.ignore_eos = true;
   EXPECT_EQ(generate::generate(model, *loaded.tokenizer, ids, options, {}).token_ids, greedy);
 }
 
