@@ -61,6 +61,18 @@ inline constexpr double kTraceBf16 = 2e-3;
 /// are up to 100 times the sum, because errors of correlated inputs cancel.
 inline constexpr double kTraceOfItself = 1e-3;
 
+/// Codes that may differ from a reference quantizer that sums in another order or precision: a number halfway between
+/// two codes goes either way. After error feedback one such code moves what the channels behind it aim at.
+inline constexpr double kOtherCodes = 1e-3;
+inline constexpr double kOtherFeedbackCodes = 5e-3;
+/// Loss of these codes: a flipped code was about as good as the other.
+inline constexpr double kFeedbackLoss = 1e-3;
+
+/// R R^T against the matrix that was factored, relative to sqrt(H_ii * H_jj): sums of K products in binary32, K <= 512.
+inline constexpr double kCholesky = 2e-5;
+/// Solutions of the damped system, relative to the largest: the condition number is at most K / damping.
+inline constexpr double kCholeskySolve = 2e-3;
+
 /// Sums in binary64 of a few thousand numbers below 1000.
 inline constexpr double kDoubleSum = 1e-9;
 

@@ -16,6 +16,8 @@ struct EvaluateOptions {
   std::int64_t max_tokens = 0;    ///< of the text, 0: all
   int simulate_bits = 0;          ///< quantize `model` in memory first with these bits, 0: as it is
   std::string simulate_method = "awq";
+  std::string simulate_recipe = "best";
+  std::filesystem::path simulate_calibration;  ///< empty: the text that comes with the program
   std::int64_t simulate_group_size = 128;
   int threads = 0;
   ProgressCallback on_progress;

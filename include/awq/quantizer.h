@@ -22,7 +22,10 @@ using WarningCallback = std::function<void(const std::string&)>;
 struct QuantizeOptions {
   std::filesystem::path model;   ///< folder to read
   std::filesystem::path output;  ///< folder to make
-  std::string method = "awq";    ///< "awq" or "rtn" (plain rounding)
+  std::string method = "awq";    ///< "awq", "gptq", or "rtn" (plain rounding)
+  /// How "awq" searches: "best"; "fast" (scales and ranges on the original activations, codes rounded); "paper" (what
+  /// AutoAWQ does, defects included: a yardstick)
+  std::string recipe = "best";
   int bits = 4;
   std::int64_t group_size = 128;  ///< 32, 64, 128, or -1 for one group per row
   bool symmetric = false;

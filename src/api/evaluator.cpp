@@ -24,6 +24,8 @@ std::unique_ptr<model::WeightSource> simulate(const model::ModelFiles& files, co
   QuantizeOptions q;
   q.model = options.model;
   q.method = options.simulate_method;
+  q.recipe = options.simulate_recipe;
+  q.calibration = options.simulate_calibration;
   q.bits = options.simulate_bits;
   q.group_size = options.simulate_group_size;
   // Only a format with room for any number of bits lets every linear take part; nothing is written.

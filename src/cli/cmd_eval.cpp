@@ -58,7 +58,9 @@ std::function<int()> add_eval(CLI::App& app, CommonFlags& common) {
       ->capture_default_str();
   app.add_option("--simulate-bits", o.simulate_bits,
                  "Quantize in memory with so many bits first, and compare with the original");
-  app.add_option("--simulate-method", o.simulate_method, "awq or rtn")->capture_default_str();
+  app.add_option("--simulate-method", o.simulate_method, "awq, gptq or rtn")->capture_default_str();
+  app.add_option("--simulate-recipe", o.simulate_recipe, "best, fast or paper, for awq")->capture_default_str();
+  app.add_option("--simulate-calib", o.simulate_calibration, "Calibration text (default: the built-in text)");
   app.add_option("--group-size", o.simulate_group_size, "Group size for --simulate-bits")->capture_default_str();
   return [options, &common] { return run(*options, common); };
 }

@@ -93,7 +93,9 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
   QuantizeOptions& o = flags->options;
   app.add_option("model", o.model, "Model folder to read")->required();
   app.add_option("-o,--output", o.output, "Folder to make")->required();
-  app.add_option("--method", o.method, "awq, or rtn for plain rounding")->capture_default_str();
+  app.add_option("--method", o.method, "awq, gptq, or rtn for plain rounding")->capture_default_str();
+  app.add_option("--recipe", o.recipe, "How awq searches: best; fast: scales and ranges only; paper: as AutoAWQ does")
+      ->capture_default_str();
   app.add_option("--bits", o.bits, "Bits per weight: 4 (2, 3, 8 with compressed-tensors)")->capture_default_str();
   app.add_option("--group-size", o.group_size, "Inputs that share a scale: 128, 64, 32, or -1 for a whole row")
       ->capture_default_str();

@@ -170,7 +170,8 @@ void Decoder::apply(const ops::Linear& linear, const float* x, std::int64_t m, f
 }
 
 void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index, float* hidden,
-                            ops::Precision precision, const SiteObserver& observer) {
+                            ops::Precision precision, const SiteObserver& observer,
+                            std::optional<Site> last) {
   const std::int64_t tokens = tokens_;
   if (tokens == 0) return;
   const std::int64_t h = config_.hidden_size;
@@ -185,19 +186,23 @@ void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index,
 
   ops::rms_norm(hidden, tokens, h, layer.input_norm.data(), eps, work_.normed.data());
   observe(Site::kAttentionInput, work_.normed.data());
+  if (last == Site::kAttentionInput) return;
   project(Role::kQ, work_.normed, work_.q);
   project(Role::kK, work_.normed, work_.k);
   project(Role::kV, work_.normed, work_.v);
   attend(layer, layer_index);
   observe(Site::kAttentionOutput, work_.attended.data());
+  if (last == Site::kAttentionOutput) return;
   project(Role::kO, work_.attended, work_.branch);
 
   ops::add_rms_norm(hidden, work_.branch.data(), tokens, h, layer.mlp_norm.data(), eps, work_.normed.data());
   observe(Site::kMlpInput, work_.normed.data());
+  if (last == Site::kMlpInput) return;
   project(Role::kGate, work_.normed, work_.gate);
   project(Role::kUp, work_.normed, work_.up);
   ops::silu_multiply(work_.gate.data(), work_.up.data(), tokens * inner);
   observe(Site::kMlpProduct, work_.gate.data());
+  if (last == Site::kMlpProduct) return;
   project(Role::kDown, work_.gate, work_.branch);
   ops::add_to(hidden, work_.branch.data(), tokens * h);
 }

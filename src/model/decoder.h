@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -51,15 +52,17 @@ class Decoder {
   /// Tells which sequences the next calls of forward_layer() run: once per batch.
   void begin(std::span<const SequenceSlice> slices, const KvPool* pool = nullptr);
   /// hidden [tokens, hidden_size] in binary32, updated in place. The caller advances the lengths of caches after the
-  /// last layer.
+  /// last layer. With `last`, nothing behind the activations of that site is computed (linears that read them may be
+  /// empty), and `hidden` then holds what the next branch would be added to.
   void forward_layer(const DecoderLayer& layer, std::int64_t layer_index, float* hidden,
-                     ops::Precision precision = ops::Precision::kF32, const SiteObserver& observer = nullptr);
+                     ops::Precision precision = ops::Precision::kF32, const SiteObserver& observer = nullptr,
+                     std::optional<Site> last = std::nullopt);
   /// begin() and forward_layer() in one, for callers that hold one layer at a time.
   void forward_layer(const DecoderLayer& layer, std::int64_t layer_index, std::span<const SequenceSlice> slices,
                      float* hidden, ops::Precision precision = ops::Precision::kF32,
-                     const SiteObserver& observer = nullptr) {
+                     const SiteObserver& observer = nullptr, std::optional<Site> last = std::nullopt) {
     begin(slices);
-    forward_layer(layer, layer_index, hidden, precision, observer);
+    forward_layer(layer, layer_index, hidden, precision, observer, last);
   }
 
   /// Products whose result for a row does not depend on how many rows there are: the same token alone and in a

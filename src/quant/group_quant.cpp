@@ -11,13 +11,13 @@ namespace {
 // The smallest range that gets a scale of its own; keeps scales of all-zero groups positive in F16.
 constexpr float kMinRange = 1e-5F;
 
-float round_scale(float scale, DType dtype) {
+}  // namespace
+
+float stored_scale(float scale, DType dtype) {
   if (dtype == DType::kF16) return to_float(to_f16(scale));
   if (dtype == DType::kBf16) return to_float(to_bf16(scale));
   return scale;
 }
-
-}  // namespace
 
 GroupParams fit_range(float low, float high, const Scheme& scheme, DType scale_dtype) {
   low = std::min(low, 0.0F);
@@ -25,10 +25,10 @@ GroupParams fit_range(float low, float high, const Scheme& scheme, DType scale_d
   const int largest = max_code(scheme.bits);
   if (scheme.symmetric) {
     const float half_steps = static_cast<float>(largest) / 2;
-    const float scale = round_scale(std::max({-low, high, kMinRange}) / half_steps, scale_dtype);
+    const float scale = stored_scale(std::max({-low, high, kMinRange}) / half_steps, scale_dtype);
     return {scale, 1 << (scheme.bits - 1)};
   }
-  const float scale = round_scale(std::max(high - low, kMinRange) / static_cast<float>(largest), scale_dtype);
+  const float scale = stored_scale(std::max(high - low, kMinRange) / static_cast<float>(largest), scale_dtype);
   const float zero = std::clamp(std::nearbyint(-low / scale), 0.0F, static_cast<float>(largest));
   return {scale, static_cast<int>(zero)};
 }

@@ -35,6 +35,9 @@ inline float code_of(float weight, float scale, float zero_point, float largest)
 /// Formula: AutoAWQ's with the range extended to zero; compressed-tensors' for the symmetric case.
 GroupParams fit_range(float low, float high, const Scheme& scheme, DType scale_dtype);
 
+/// `scale` with the precision of the stored type.
+float stored_scale(float scale, DType dtype);
+
 /// Smallest and largest of `count` >= 1 weights.
 struct Range {
   float low, high;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/float16.h"
+#include "quant/group_quant.h"
 
 namespace awq::quantize {
 namespace {
@@ -34,6 +35,17 @@ void fold_into_rows(float* weights, std::int64_t width, std::span<float> bias, s
     const float scale = channel_scale[static_cast<std::size_t>(n)];
     for (std::int64_t k = 0; k < width; ++k) weights[n * width + k] /= scale;
     if (!bias.empty()) bias[static_cast<std::size_t>(n)] /= scale;
+  }
+}
+
+void fold_into_rows(quant::QuantizedTensor& tensor, std::span<float> bias, std::span<const float> channel_scale) {
+  const std::size_t groups = static_cast<std::size_t>(tensor.groups());
+  for (std::size_t n = 0; n < channel_scale.size(); ++n) {
+    for (std::size_t g = 0; g < groups; ++g) {
+      float& scale = tensor.scales[n * groups + g];
+      scale = quant::stored_scale(scale / channel_scale[n], tensor.scale_dtype);
+    }
+    if (!bias.empty()) bias[n] /= channel_scale[n];
   }
 }
 

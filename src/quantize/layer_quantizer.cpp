@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/check.h"
 #include "base/stop.h"
 #include "quant/group_quant.h"
+#include "quantize/code_descent.h"
+#include "quantize/error_feedback.h"
 #include "quantize/fold_scales.h"
 #include "quantize/quadratic_form.h"
 #include "quantize/range_search.h"
+#include "quantize/reverse_cholesky.h"
 #include "quantize/scale_search.h"
 
 namespace awq::quantize {
@@ -23,34 +27,52 @@ std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
 
 Role producer_role(Producer producer) { return producer == Producer::kValueRows ? Role::kV : Role::kUp; }
 
+// Scale exponents that are compared by the real search, on so many rows of each linear.
+constexpr std::size_t kFinalists = 4;
+constexpr std::int64_t kSampleRows = 128;
+
 /// Weights of one consumer while its site is worked on.
 struct Consumer {
-  const LinearSpec* spec;
-  AlignedBuffer<float> weights;  ///< [N, K]
+  const LinearSpec* spec = nullptr;
+  AlignedBuffer<float> weights;    ///< [N, K], corrected and scaled as the work goes on
+  quant::QuantizedTensor rounded;  ///< plain rounding of the weights as they came
+  quant::QuantizedTensor result;   ///< what will be stored
   double energy = 0;
   double before = 0;
+  double after = 0;
 };
 
-/// The state of one layer's quantization.
-class LayerJob {
- public:
-  LayerJob(const model::ModelConfig& config, const model::Architecture& architecture, const LayerPlan& plan,
-           LayerStatistics& statistics, model::LayerWeights& weights, const std::string& layer_name)
-      : config_(config),
-        architecture_(architecture),
-        plan_(plan),
-        statistics_(statistics),
-        weights_(weights),
-        name_(layer_name) {}
-
-  LayerReport run() {
-    // A site that is fed by rows of a linear comes before the site which that linear reads, so that the division of
-    // the rows is known when their linear is quantized.
-    for (const bool rows_first : {true, false}) {
-      for (const SiteSpec& site : architecture_.sites) {
-        if ((site.producer != Producer::kNorm) == rows_first) quantize_site(site);
-      }
+/// Share of the groups that cannot hold one of their weights.
+double clipped_share(const float* weights, const quant::QuantizedTensor& tensor) {
+  const auto width = static_cast<std::int64_t>(tensor.in_features);
+  const auto groups = static_cast<std::int64_t>(tensor.groups());
+  const auto rows = static_cast<std::int64_t>(tensor.out_features);
+  const std::int64_t size = width / groups;
+  const float largest = static_cast<float>(quant::max_code(tensor.scheme.bits));
+  std::int64_t clipped = 0;
+#pragma omp parallel for schedule(static) reduction(+ : clipped)
+  for (std::int64_t n = 0; n < rows; ++n) {
+    for (std::int64_t g = 0; g < groups; ++g) {
+      const auto at = static_cast<std::size_t>(n * groups + g);
+      const float zero = static_cast<float>(tensor.zero_points[at]);
+      const quant::Range range = quant::range_of(weights + n * width + g * size, static_cast<std::uint64_t>(size));
+      const float scale = tensor.scales[at];
+      if (range.low < (-zero - 0.501F) * scale || range.high > (largest - zero + 0.501F) * scale) ++clipped;
     }
+  }
+  return static_cast<double>(clipped) / static_cast<double>(rows * groups);
+}
+
+}  // namespace
+
+/// The state of one layer's quantization.
+class LayerQuantizer::Job {
+ public:
+  Job(const model::ModelConfig& config, const model::Architecture& architecture, const LayerPlan& plan,
+      model::LayerWeights& weights, std::string layer_name)
+      : config_(config), architecture_(architecture), plan_(plan), weights_(weights), name_(std::move(layer_name)) {}
+
+  LayerReport finish() {
     double error = 0;
     double energy = 0;
     for (const auto& [relative, weight] : errors_) {
@@ -63,27 +85,47 @@ class LayerJob {
     return std::move(report_);
   }
 
- private:
-  void quantize_site(const SiteSpec& site) {
+  void quantize_site(const SiteSpec& site, std::optional<SiteStatistics>& statistics,
+                     std::unique_ptr<CorrectionStatistics> correction) {
     std::vector<Consumer> consumers = load_consumers(site);
     if (consumers.empty()) return;
     stop_flag().throw_if_requested();
-    auto& statistics = statistics_[static_cast<std::size_t>(site.site)];
     if (!statistics) {
       for (Consumer& consumer : consumers) store_rounded(consumer);
       return;
     }
-    choose_scales(site, *statistics, consumers);
-    store_searched(*statistics, consumers);
+    for (Consumer& consumer : consumers) consumer.rounded = round(consumer);
+    if (correction != nullptr) {
+      const ReverseCholesky factor(statistics->gram(), statistics->width(), kCorrectionDamping);
+      for (Consumer& consumer : consumers) correction->move(consumer.weights.data(), view(consumer).rows, factor);
+      correction.reset();  // the search needs its memory
+    }
+    SiteReport report{.site = site.site};
+    std::vector<float> channel_scale = choose_scales(site, *statistics, consumers, report);
+    search(*statistics, consumers);
+    if (!channel_scale.empty() && is_worse_than_rounding(consumers)) {
+      // Scales are shared by the linears of a site: where one of them loses by it, none gets any.
+      undo(*statistics, consumers, channel_scale);
+      channel_scale.clear();
+      report.alpha = -1;
+      search(*statistics, consumers);
+    }
+    if (channel_scale.empty()) fall_back_to_rounding(*statistics, consumers);
     statistics.reset();
+    report_.sites.push_back(report);
+    if (!channel_scale.empty()) fold(site, channel_scale);
+    for (Consumer& consumer : consumers) report_and_store(consumer);
   }
 
+ private:
   std::vector<Consumer> load_consumers(const SiteSpec& site) {
     std::vector<Consumer> out;
     for (const LinearSpec& linear : architecture_.linears) {
       if (linear.input != site.site || !plan_.quantized[index_of(linear.role)]) continue;
       model::LinearWeights& stored = weights_[linear.role];
-      Consumer consumer{.spec = &linear, .weights = stored.to_floats()};
+      Consumer consumer;
+      consumer.spec = &linear;
+      consumer.weights = stored.to_floats();
       stored.dense = {};
       model::check_finite(consumer.weights.span(), name_ + "." + linear.name + ".weight");
       const std::vector<float>& row_scale = row_scales_[index_of(linear.role)];
@@ -100,99 +142,242 @@ class LayerJob {
     return {consumer.weights.data(), static_cast<std::int64_t>(weights_[consumer.spec->role].out_features)};
   }
 
-  /// Searches the channel scale of a site, folds its inverse into the producer, and leaves consumers and Gram matrix
-  /// in scaled coordinates.
-  void choose_scales(const SiteSpec& site, SiteStatistics& statistics, std::vector<Consumer>& consumers) {
+  quant::QuantizedTensor round(const Consumer& consumer) const {
+    const model::LinearWeights& stored = weights_[consumer.spec->role];
+    return quant::round_to_nearest(consumer.weights.data(), stored.out_features, stored.in_features, plan_.scheme,
+                                   plan_.scale_dtype);
+  }
+
+  /// Searches the channel scale of a site and leaves consumers and Gram matrix in scaled coordinates. Returns the scale
+  /// as it will take effect, nothing for the identity.
+  std::vector<float> choose_scales(const SiteSpec& site, SiteStatistics& statistics, std::vector<Consumer>& consumers,
+                                   SiteReport& report) {
     const auto width = static_cast<std::size_t>(statistics.width());
-    const std::vector<float> ones(width, 1.0F);
     QuadraticForm form(statistics.gram(), statistics.width(), plan_.precision);
     for (Consumer& consumer : consumers) {
       const float* w = consumer.weights.data();
       consumer.energy = form.trace(view(consumer).rows, [&](std::int64_t begin, std::int64_t end, float* out) {
         std::copy(w + static_cast<std::size_t>(begin) * width, w + static_cast<std::size_t>(end) * width, out);
       });
-      consumer.before = rounding_loss(view(consumer), ones, form, plan_.scheme, plan_.scale_dtype);
+      consumer.before = loss(consumer, consumer.rounded, form);
     }
-    SiteReport report{.site = site.site};
-    if (plan_.search_scales && can_fold(config_, architecture_, plan_, site)) {
-      std::vector<WeightView> views;
-      for (const Consumer& consumer : consumers) views.push_back(view(consumer));
-      ScaleSearchResult found = search_channel_scale(views, statistics, form, plan_.scheme, plan_.scale_dtype);
-      report.alpha = found.alpha;
-      if (found.alpha >= 0) apply(site, found.channel_scale, statistics, consumers);
+    if (!plan_.search_scales || !can_fold(config_, architecture_, plan_, site)) return {};
+    std::vector<WeightView> views;
+    for (const Consumer& consumer : consumers) views.push_back(view(consumer));
+    ScaleTying tying;
+    if (site.producer == Producer::kValueRows) {
+      tying = {.repeats = config_.num_attention_heads / config_.num_key_value_heads, .head_dim = config_.head_dim};
     }
-    report_.sites.push_back(report);
+    ScaleSearchResult found = search_channel_scale(views, statistics, form, plan_.scheme, plan_.scale_dtype, tying);
+    if (plan_.codes == CodeSearch::kDescent) {
+      choose_finalist(statistics, consumers, ScaleCandidates(views, statistics.mean_abs(), plan_.scheme, tying), found);
+    }
+    report.alpha = found.alpha;
+    if (found.alpha < 0) return {};
+    if (site.producer == Producer::kNorm) {
+      folded_norm_ = AlignedBuffer<float>(width);
+      std::copy(norm_of(site).begin(), norm_of(site).end(), folded_norm_.begin());
+      found.channel_scale = fold_into_norm(folded_norm_.span(), found.channel_scale,
+                                           plan_.norm_dtype[static_cast<std::size_t>(site.site)]);
+    }
+    apply(statistics, consumers, found.channel_scale);
+    return std::move(found.channel_scale);
   }
 
-  void apply(const SiteSpec& site, std::vector<float> channel_scale, SiteStatistics& statistics,
-             std::vector<Consumer>& consumers) {
-    if (site.producer == Producer::kNorm) {
-      AlignedBuffer<float>& norm = site.site == model::Site::kAttentionInput ? weights_.input_norm : weights_.mlp_norm;
-      channel_scale = fold_into_norm(norm.span(), channel_scale, plan_.norm_dtype[static_cast<std::size_t>(site.site)]);
-    } else {
-      row_scales_[index_of(producer_role(site.producer))] = channel_scale;
+  /// Scales that suit plain rounding best need not suit the real search best: the kFinalists best exponents and the
+  /// identity are compared by what it makes of a sample of rows.
+  void choose_finalist(const SiteStatistics& statistics, const std::vector<Consumer>& consumers,
+                       const ScaleCandidates& candidates, ScaleSearchResult& found) const {
+    std::vector<int> order(found.losses.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+      return found.losses[static_cast<std::size_t>(a)] < found.losses[static_cast<std::size_t>(b)];
+    });
+    order.resize(std::min<std::size_t>(order.size(), kFinalists));
+    std::vector<float> scale(static_cast<std::size_t>(statistics.width()), 1.0F);
+    double best = sample_loss(statistics, consumers, scale);
+    found.alpha = -1;
+    found.channel_scale = scale;
+    for (const int i : order) {
+      stop_flag().throw_if_requested();
+      const double alpha = static_cast<double>(i) / ScaleCandidates::kGrid;
+      scale = candidates.make(alpha);
+      const double loss = sample_loss(statistics, consumers, scale);
+      if (!(loss < best)) continue;
+      best = loss;
+      found.alpha = alpha;
+      found.channel_scale = std::move(scale);
     }
+  }
+
+  /// What the search of ranges and codes leaves of some rows of every consumer, for all of its rows.
+  double sample_loss(const SiteStatistics& statistics, const std::vector<Consumer>& consumers,
+                     const std::vector<float>& channel_scale) const {
+    const std::int64_t width = statistics.width();
+    AlignedBuffer<float> gram(static_cast<std::size_t>(width * width));
+    std::copy_n(statistics.gram(), width * width, gram.data());
+    scale_gram(gram.data(), channel_scale);
+    const ErrorFeedback feedback(gram.data(), width, {});
+    double total = 0;
+    for (const Consumer& consumer : consumers) {
+      const std::int64_t rows = view(consumer).rows;
+      const std::int64_t step = std::max<std::int64_t>(1, rows / kSampleRows);
+      const std::int64_t count = (rows + step - 1) / step;
+      AlignedBuffer<float> sample(static_cast<std::size_t>(count * width));
+      for (std::int64_t i = 0; i < count; ++i)
+        std::copy_n(consumer.weights.data() + i * step * width, width, sample.data() + i * width);
+      scale_columns(sample.data(), count, channel_scale);
+      quant::QuantizedTensor tensor =
+          search_ranges(sample.data(), count, width, gram.data(), plan_.scheme, plan_.scale_dtype).tensor;
+      feedback.encode(sample.data(), tensor);
+      descend(sample.data(), gram.data(), DescentOptions{.passes = 2}, tensor);
+      std::vector<double> losses(static_cast<std::size_t>(count));
+      row_losses(sample.data(), gram.data(), tensor, losses.data());
+      total +=
+          std::accumulate(losses.begin(), losses.end(), 0.0) * static_cast<double>(rows) / static_cast<double>(count);
+    }
+    return total;
+  }
+
+  void apply(SiteStatistics& statistics, std::vector<Consumer>& consumers, const std::vector<float>& channel_scale) {
     for (Consumer& consumer : consumers) scale_columns(consumer.weights.data(), view(consumer).rows, channel_scale);
     scale_gram(statistics.gram(), channel_scale);
   }
 
-  void store_searched(const SiteStatistics& statistics, std::vector<Consumer>& consumers) {
-    const std::int64_t width = statistics.width();
-    QuadraticForm form(statistics.gram(), width, plan_.precision);
-    for (Consumer& consumer : consumers) {
-      const std::int64_t rows = view(consumer).rows;
-      RangeSearchResult found;
-      if (plan_.search_ranges) {
-        found = search_ranges(consumer.weights.data(), rows, width, statistics.gram(), plan_.scheme, plan_.scale_dtype);
-      } else {
-        found.tensor = quant::round_to_nearest(consumer.weights.data(), static_cast<std::uint64_t>(rows),
-                                               static_cast<std::uint64_t>(width), plan_.scheme, plan_.scale_dtype);
-      }
-      const float* w = consumer.weights.data();
-      const double after = form.trace(rows, [&](std::int64_t begin, std::int64_t end, float* out) {
-#pragma omp parallel for schedule(static)
-        for (std::int64_t n = begin; n < end; ++n) {
-          float* change = out + (n - begin) * width;
-          quant::dequantize_rows(found.tensor, static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(n) + 1,
-                                 change);
-          for (std::int64_t k = 0; k < width; ++k) change[k] -= w[n * width + k];
-        }
-      });
-      const auto relative = [&](double error) {
-        return consumer.energy > 0 ? std::max(error, 0.0) / consumer.energy : 0.0;
-      };
-      report_.linears.push_back(
-          {consumer.spec->role, relative(consumer.before), relative(after), found.clipped_groups});
-      errors_.emplace_back(relative(after), consumer.energy);
-      store(consumer, std::move(found.tensor));
+  void undo(SiteStatistics& statistics, std::vector<Consumer>& consumers, const std::vector<float>& channel_scale) {
+    std::vector<float> inverse(channel_scale.size());
+    for (std::size_t k = 0; k < inverse.size(); ++k) inverse[k] = 1.0F / channel_scale[k];
+    apply(statistics, consumers, inverse);
+  }
+
+  AlignedBuffer<float>& norm_of(const SiteSpec& site) {
+    return site.site == model::Site::kAttentionInput ? weights_.input_norm : weights_.mlp_norm;
+  }
+
+  /// Lets the producer absorb the inverse of the scales.
+  void fold(const SiteSpec& site, const std::vector<float>& channel_scale) {
+    if (site.producer == Producer::kNorm) {
+      norm_of(site) = std::move(folded_norm_);
+      return;
+    }
+    const Role role = producer_role(site.producer);
+    model::LinearWeights& producer = weights_[role];
+    std::vector<float> rows = channel_scale;
+    if (site.producer == Producer::kValueRows) {
+      // Query heads that share a value head have the same scales: one head in `repeats` counts.
+      const auto dim = static_cast<std::size_t>(config_.head_dim);
+      const auto repeats = static_cast<std::size_t>(config_.num_attention_heads / config_.num_key_value_heads);
+      rows.resize(producer.out_features);
+      for (std::size_t n = 0; n < rows.size(); ++n) rows[n] = channel_scale[n / dim * repeats * dim + n % dim];
+    }
+    if (producer.quantized) {
+      fold_into_rows(*producer.quantized, producer.bias.span(), rows);
+    } else {
+      row_scales_[index_of(role)] = std::move(rows);
     }
   }
 
+  /// Ranges and codes of all consumers in scaled coordinates, with the loss of the result.
+  void search(const SiteStatistics& statistics, std::vector<Consumer>& consumers) {
+    const std::int64_t width = statistics.width();
+    std::optional<ErrorFeedback> feedback;
+    if (plan_.codes != CodeSearch::kRound) {
+      feedback.emplace(statistics.gram(), width,
+                       ErrorFeedback::Options{.zero_dead = plan_.codes == CodeSearch::kFeedback});
+    }
+    for (Consumer& consumer : consumers) {
+      if (plan_.search_ranges) {
+        consumer.result = search_ranges(consumer.weights.data(), view(consumer).rows, width, statistics.gram(),
+                                        plan_.scheme, plan_.scale_dtype)
+                              .tensor;
+      } else {
+        consumer.result = round(consumer);
+      }
+      if (feedback) feedback->encode(consumer.weights.data(), consumer.result);
+      if (plan_.codes == CodeSearch::kDescent) {
+        descend(consumer.weights.data(), statistics.gram(), DescentOptions{}, consumer.result);
+      }
+    }
+    feedback.reset();
+    QuadraticForm form(statistics.gram(), width, plan_.precision);
+    for (Consumer& consumer : consumers) consumer.after = loss(consumer, consumer.result, form);
+  }
+
+  double loss(const Consumer& consumer, const quant::QuantizedTensor& tensor, QuadraticForm& form) const {
+    const auto width = static_cast<std::int64_t>(tensor.in_features);
+    const float* w = consumer.weights.data();
+    return form.trace(view(consumer).rows, [&](std::int64_t begin, std::int64_t end, float* out) {
+#pragma omp parallel for schedule(static)
+      for (std::int64_t n = begin; n < end; ++n) {
+        float* change = out + (n - begin) * width;
+        quant::dequantize_rows(tensor, static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(n) + 1, change);
+        for (std::int64_t k = 0; k < width; ++k) change[k] -= w[n * width + k];
+      }
+    });
+  }
+
+  static bool is_worse_than_rounding(const std::vector<Consumer>& consumers) {
+    return std::any_of(consumers.begin(), consumers.end(), [](const Consumer& c) { return c.after > c.before; });
+  }
+
+  /// Without scales plain rounding is always there to be taken, or to start from: no step of descent leads up.
+  void fall_back_to_rounding(const SiteStatistics& statistics, std::vector<Consumer>& consumers) const {
+    for (Consumer& consumer : consumers) {
+      if (consumer.after <= consumer.before) continue;
+      consumer.result = std::move(consumer.rounded);
+      consumer.after = consumer.before;
+      if (plan_.codes != CodeSearch::kDescent) continue;
+      descend(consumer.weights.data(), statistics.gram(), DescentOptions{}, consumer.result);
+      QuadraticForm form(statistics.gram(), statistics.width(), plan_.precision);
+      consumer.after = std::min(consumer.before, loss(consumer, consumer.result, form));
+    }
+  }
+
+  void report_and_store(Consumer& consumer) {
+    const auto relative = [&](double error) {
+      return consumer.energy > 0 ? std::max(error, 0.0) / consumer.energy : 0.0;
+    };
+    report_.linears.push_back({consumer.spec->role, relative(consumer.before), relative(consumer.after),
+                               clipped_share(consumer.weights.data(), consumer.result)});
+    errors_.emplace_back(relative(consumer.after), consumer.energy);
+    store(consumer, std::move(consumer.result));
+  }
+
   void store_rounded(Consumer& consumer) {
-    model::LinearWeights& stored = weights_[consumer.spec->role];
     report_.linears.push_back({.role = consumer.spec->role});
-    store(consumer, quant::round_to_nearest(consumer.weights.data(), stored.out_features, stored.in_features,
-                                            plan_.scheme, plan_.scale_dtype));
+    store(consumer, round(consumer));
   }
 
   void store(Consumer& consumer, quant::QuantizedTensor tensor) {
     quant::check_scales(tensor, (name_ + "." + consumer.spec->name).c_str());
     weights_[consumer.spec->role].quantized = std::move(tensor);
     consumer.weights = {};
+    consumer.rounded = {};
   }
 
   const model::ModelConfig& config_;
   const model::Architecture& architecture_;
-  const LayerPlan& plan_;
-  LayerStatistics& statistics_;
+  const LayerPlan plan_;
   model::LayerWeights& weights_;
-  const std::string& name_;
+  const std::string name_;
   std::array<std::vector<float>, model::kRoles> row_scales_;
+  AlignedBuffer<float> folded_norm_;
   std::vector<std::pair<double, double>> errors_;
   LayerReport report_;
 };
 
-}  // namespace
+LayerQuantizer::LayerQuantizer(const model::ModelConfig& config, const model::Architecture& architecture,
+                               const LayerPlan& plan, model::LayerWeights& weights, std::string layer_name)
+    : job_(std::make_unique<Job>(config, architecture, plan, weights, std::move(layer_name))) {}
+
+LayerQuantizer::~LayerQuantizer() = default;
+
+void LayerQuantizer::quantize_site(const SiteSpec& site, std::optional<SiteStatistics>& statistics,
+                                   std::unique_ptr<CorrectionStatistics> correction) {
+  job_->quantize_site(site, statistics, std::move(correction));
+}
+
+LayerReport LayerQuantizer::finish() { return job_->finish(); }
 
 bool can_fold(const model::ModelConfig& config, const model::Architecture& architecture, const LayerPlan& plan,
               const SiteSpec& site) {
@@ -204,13 +389,23 @@ bool can_fold(const model::ModelConfig& config, const model::Architecture& archi
   if (site.producer == Producer::kNorm) return true;
   if (!plan.quantized[index_of(producer_role(site.producer))]) return false;
   // With grouped queries one value head feeds several query heads, whose channels would need different scales.
-  return site.producer != Producer::kValueRows || config.num_attention_heads == config.num_key_value_heads;
+  return site.producer != Producer::kValueRows || plan.tie_value_heads ||
+         config.num_attention_heads == config.num_key_value_heads;
 }
 
 LayerReport quantize_layer(const model::ModelConfig& config, const model::Architecture& architecture,
                            const LayerPlan& plan, LayerStatistics& statistics, model::LayerWeights& weights,
                            const std::string& layer_name) {
-  return LayerJob(config, architecture, plan, statistics, weights, layer_name).run();
+  LayerQuantizer quantizer(config, architecture, plan, weights, layer_name);
+  // A site that is fed by rows of a linear comes before the site which that linear reads, so that the division of
+  // the rows is known when their linear is quantized.
+  for (const bool rows_first : {true, false}) {
+    for (const SiteSpec& site : architecture.sites) {
+      if ((site.producer != Producer::kNorm) != rows_first) continue;
+      quantizer.quantize_site(site, statistics[static_cast<std::size_t>(site.site)]);
+    }
+  }
+  return quantizer.finish();
 }
 
 }  // namespace awq::quantize

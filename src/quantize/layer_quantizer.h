@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,8 +10,16 @@
 #include "model/model_files.h"
 #include "quant/scheme.h"
 #include "quantize/activation_stats.h"
+#include "quantize/target_correction.h"
 
 namespace awq::quantize {
+
+/// How codes are found once the ranges are known.
+enum class CodeSearch {
+  kRound,     ///< to the nearest
+  kFeedback,  ///< GPTQ's error feedback
+  kDescent,   ///< error feedback, then coordinate descent with re-fitted scales
+};
 
 /// What to do with a layer. Pure data: the same plan, weights and statistics give the same result.
 struct LayerPlan {
@@ -18,6 +27,8 @@ struct LayerPlan {
   DType scale_dtype = DType::kF16;
   bool search_scales = true;  ///< false for plain rounding
   bool search_ranges = true;
+  CodeSearch codes = CodeSearch::kRound;
+  bool tie_value_heads = false;  ///< scale o_proj's inputs where query heads share a value head, with equal scales
   ops::Precision precision = ops::Precision::kF32;
   std::array<bool, model::kRoles> quantized{};    ///< by Role; the others stay as they are
   std::array<DType, model::kSites> norm_dtype{};  ///< by Site, how its norm is stored: folding is exact in this type
@@ -25,9 +36,10 @@ struct LayerPlan {
 
 struct LinearReport {
   model::Role role;
-  double error_before = 0;    ///< output error of plain rounding, relative to the energy of the output
+  double error_before = 0;    ///< output error of plain rounding, relative to the energy of the output; both against
+                              ///< the corrected weights where there are such
   double error_after = 0;     ///< the same for what was stored
-  double clipped_groups = 0;  ///< share of groups with a shrunk range
+  double clipped_groups = 0;  ///< share of groups with a weight more than half a step outside their range
 };
 
 struct SiteReport {
@@ -44,6 +56,26 @@ struct LayerReport {
 
 /// Per-site statistics of one layer; null where nothing reads them.
 using LayerStatistics = std::array<std::optional<SiteStatistics>, model::kSites>;
+
+/// Quantizes one decoder layer site by site, in an order of the caller's choice that has every site before the linears
+/// that it is fed by, or after them: in the first case their rows are divided before they are quantized, in the second
+/// their scales are.
+class LayerQuantizer {
+ public:
+  LayerQuantizer(const model::ModelConfig& config, const model::Architecture& architecture, const LayerPlan& plan,
+                 model::LayerWeights& weights, std::string layer_name);
+  ~LayerQuantizer();
+
+  /// Quantizes the linears that read `site`. Without statistics they are rounded. Both are consumed:
+  /// `correction`, when not null, moves the weights first.
+  void quantize_site(const model::SiteSpec& site, std::optional<SiteStatistics>& statistics,
+                     std::unique_ptr<CorrectionStatistics> correction = nullptr);
+  LayerReport finish();
+
+ private:
+  class Job;
+  std::unique_ptr<Job> job_;
+};
 
 /// Quantizes one decoder layer in place: on return the planned linears of `weights` hold canonical quantized tensors
 /// and the producers (norms, value rows, up rows, biases) have absorbed the inverse of the channel scales. The layer's

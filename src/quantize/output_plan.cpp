@@ -14,8 +14,15 @@ namespace {
 using model::LinearSpec;
 
 quant::Scheme scheme_of(const QuantizeOptions& options) {
-  if (options.method != "awq" && options.method != "rtn") {
-    fail(ErrorCode::kInvalidArgument, "--method {}: expected awq or rtn", printable(options.method));
+  if (options.method != "awq" && options.method != "gptq" && options.method != "rtn") {
+    fail(ErrorCode::kInvalidArgument, "--method {}: expected awq, gptq or rtn", printable(options.method));
+  }
+  if (options.recipe != "best" && options.recipe != "fast" && options.recipe != "paper") {
+    fail(ErrorCode::kInvalidArgument, "--recipe {}: expected best, fast or paper", printable(options.recipe));
+  }
+  if (options.recipe != "best" && options.method != "awq") {
+    fail(ErrorCode::kInvalidArgument, "--recipe {} is for --method awq; --method {} has no recipes", options.recipe,
+         options.method);
   }
   const std::int64_t g = options.group_size;
   if (g != -1 && g != 32 && g != 64 && g != 128) {
@@ -105,7 +112,7 @@ std::vector<CopiedTensor> plan_ends(const model::ModelFiles& files) {
 
 void add_remarks(const model::ModelFiles& files, const QuantizeOptions& options, OutputPlan& plan) {
   const model::ModelConfig& c = files.config();
-  if (options.method == "awq" && c.num_attention_heads != c.num_key_value_heads) {
+  if (options.method == "awq" && options.recipe != "best" && c.num_attention_heads != c.num_key_value_heads) {
     plan.remarks.push_back(fmt::format("o_proj gets no channel scales: {} query heads share {} value heads",
                                        c.num_attention_heads, c.num_key_value_heads));
   }

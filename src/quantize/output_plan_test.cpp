@@ -129,7 +129,7 @@ TEST(OutputPlan, RefusesOptionsThatNoOutputCanHave) {
   o.bits = 5;
   EXPECT_EQ(code_of(o), ErrorCode::kInvalidArgument);
   o = options();
-  o.method = "gptq";
+  o.method = "gguf";
   EXPECT_EQ(code_of(o), ErrorCode::kInvalidArgument);
   o = options();
   o.format = "gguf";

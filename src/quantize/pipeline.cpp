@@ -5,30 +5,17 @@
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/stop.h"
+#include "quantize/paper_recipe.h"
 #include "quantize/resource_plan.h"
 
 namespace awq::quantize {
 
-void HiddenStates::load(std::int64_t begin, std::int64_t count, float* out) const {
-#pragma omp parallel for schedule(static)
-  for (std::int64_t i = 0; i < count * width_; ++i)
-    out[i] = to_float(values_[static_cast<std::size_t>(begin * width_ + i)]);
-}
-
-void HiddenStates::store(std::int64_t begin, std::int64_t count, const float* from) {
-#pragma omp parallel for schedule(static)
-  for (std::int64_t i = 0; i < count * width_; ++i)
-    values_[static_cast<std::size_t>(begin * width_ + i)] = to_bf16(from[i]);
-}
-
 LayerPipeline::LayerPipeline(const model::ModelFiles& files, const OutputPlan& plan, const QuantizeOptions& options,
                              CalibrationBlocks blocks, ops::Precision precision)
-    : files_(files),
-      plan_(plan),
-      options_(options),
-      blocks_(std::move(blocks)),
-      precision_(precision),
-      hidden_(blocks_.count * blocks_.length, files.config().hidden_size) {}
+    : files_(files), plan_(plan), options_(options), blocks_(std::move(blocks)), precision_(precision) {
+  for (int i = 0; i < stream_count(options_); ++i)
+    streams_.emplace_back(blocks_.count * blocks_.length, files.config().hidden_size);
+}
 
 void LayerPipeline::embed() {
   const std::int64_t width = files_.config().hidden_size;
@@ -37,11 +24,12 @@ void LayerPipeline::embed() {
     const std::span<const std::int32_t> ids(blocks_.ids.data() + block * blocks_.length,
                                             static_cast<std::size_t>(blocks_.length));
     files_.embed(ids, rows.data());
-    hidden_.store(block * blocks_.length, blocks_.length, rows.data());
+    for (HiddenStates& stream : streams_) stream.store(block * blocks_.length, blocks_.length, rows.data());
   }
 }
 
-LayerStatistics LayerPipeline::collect(std::int64_t index, model::LayerWeights& weights) {
+LayerStatistics LayerPipeline::collect(std::int64_t index, model::LayerWeights& weights,
+                                       std::array<std::vector<float>, model::kSites>* sampled) {
   const model::ModelConfig& config = files_.config();
   const std::array<bool, model::kRoles> quantized = plan_.quantized_roles(index);
   LayerStatistics statistics;
@@ -51,7 +39,16 @@ LayerStatistics LayerPipeline::collect(std::int64_t index, model::LayerWeights& 
       site.emplace(model::site_width(config, linear.input), precision_);
   }
   const model::SiteObserver observer = [&](model::Site site, const float* x, std::int64_t tokens) {
-    if (auto& s = statistics[static_cast<std::size_t>(site)]) s->add(x, tokens);
+    auto& s = statistics[static_cast<std::size_t>(site)];
+    if (!s) return;
+    if (sampled != nullptr) {
+      const std::int64_t step = paper_clip_step(blocks_.count * blocks_.length);
+      std::vector<float>& to = (*sampled)[static_cast<std::size_t>(site)];
+      for (std::int64_t t = 0; t < tokens; ++t) {
+        if ((s->tokens() + t) % step == 0) to.insert(to.end(), x + t * s->width(), x + (t + 1) * s->width());
+      }
+    }
+    s->add(x, tokens);
   };
   const bool last = index + 1 == config.num_hidden_layers;
   // The layer borrows the stored weights for the forward pass and gives them back.
@@ -63,9 +60,9 @@ LayerStatistics LayerPipeline::collect(std::int64_t index, model::LayerWeights& 
     stop_flag().throw_if_requested();
     const std::int64_t count = std::min(per_chunk, blocks_.count - block);
     const std::vector<model::SequenceSlice> slices(static_cast<std::size_t>(count), {.token_count = blocks_.length});
-    hidden_.load(block * blocks_.length, count * blocks_.length, rows.data());
+    streams_.front().load(block * blocks_.length, count * blocks_.length, rows.data());
     decoder.forward_layer(layer, index, slices, rows.data(), precision_, observer);
-    if (!last) hidden_.store(block * blocks_.length, count * blocks_.length, rows.data());
+    if (!last) streams_.front().store(block * blocks_.length, count * blocks_.length, rows.data());
   }
   weights = std::move(layer).into_weights();
   for (auto& site : statistics) {
@@ -74,35 +71,61 @@ LayerStatistics LayerPipeline::collect(std::int64_t index, model::LayerWeights& 
   return statistics;
 }
 
+void LayerPipeline::check_weights(std::int64_t index, const model::LayerWeights& weights) const {
+  for (const model::LinearSpec& linear : files_.architecture().linears)
+    model::check_finite(weights[linear.role], files_.linear_name(index, linear) + ".weight");
+}
+
+LayerPlan LayerPipeline::layer_plan(std::int64_t index) const {
+  const bool awq = options_.method == "awq";
+  const bool best = awq && options_.recipe == "best";
+  LayerPlan plan{.scheme = plan_.scheme,
+                 .scale_dtype = plan_.scale_dtype,
+                 .search_scales = awq,
+                 .search_ranges = awq && options_.search_ranges,
+                 .codes = best                        ? CodeSearch::kDescent
+                          : options_.method == "gptq" ? CodeSearch::kFeedback
+                                                      : CodeSearch::kRound,
+                 .tie_value_heads = best,
+                 .precision = precision_,
+                 .quantized = plan_.quantized_roles(index)};
+  for (const model::SiteSpec& site : files_.architecture().sites) {
+    if (site.norm == nullptr) continue;
+    plan.norm_dtype[static_cast<std::size_t>(site.site)] =
+        files_.checkpoint().get(files_.layer_name(index, site.norm) + ".weight").dtype;
+  }
+  return plan;
+}
+
 LayerPipeline::Result LayerPipeline::run_layer(std::int64_t index) {
   Result result;
-  const std::string name = files_.layer_name(index, "");
+  std::string name = files_.layer_name(index, "");
+  name.pop_back();
   try {
     result.weights = files_.load_layer(index);
-    for (const model::LinearSpec& linear : files_.architecture().linears) {
-      model::check_finite(result.weights[linear.role], files_.linear_name(index, linear) + ".weight");
+    check_weights(index, result.weights);
+    const LayerPlan plan = layer_plan(index);
+    if (calibrates() && quantizes_in_sequence(options_)) {
+      result.report = run_in_sequence(index, plan, result.weights);
+    } else if (calibrates() && options_.method == "awq" && options_.recipe == "paper") {
+      result.report = run_as_published(index, plan, result.weights);
+    } else {
+      LayerStatistics statistics;
+      if (calibrates()) statistics = collect(index, result.weights);
+      result.report = quantize_layer(files_.config(), files_.architecture(), plan, statistics, result.weights, name);
     }
-    LayerPlan plan{.scheme = plan_.scheme,
-                   .scale_dtype = plan_.scale_dtype,
-                   .search_scales = options_.method == "awq",
-                   .search_ranges = options_.method == "awq" && options_.search_ranges,
-                   .precision = precision_,
-                   .quantized = plan_.quantized_roles(index)};
-    for (const model::SiteSpec& site : files_.architecture().sites) {
-      if (site.norm == nullptr) continue;
-      plan.norm_dtype[static_cast<std::size_t>(site.site)] =
-          files_.checkpoint().get(files_.layer_name(index, site.norm) + ".weight").dtype;
-    }
-    LayerStatistics statistics;
-    if (calibrates()) statistics = collect(index, result.weights);
-    result.report = quantize_layer(files_.config(), files_.architecture(), plan, statistics, result.weights,
-                                   name.substr(0, name.size() - 1));
   } catch (Error& error) {
     error.add_note("layer " + std::to_string(index));
     throw;
   }
   return result;
 }
+
+bool quantizes_in_sequence(const QuantizeOptions& options) {
+  return options.method == "gptq" || (options.method == "awq" && options.recipe == "best");
+}
+
+int stream_count(const QuantizeOptions& options) { return options.method == "awq" && options.recipe == "best" ? 2 : 1; }
 
 ops::Precision calibration_precision(const model::ModelFiles& files) {
   return files.dtype() == DType::kBf16 && has_native_bf16() ? ops::Precision::kBf16 : ops::Precision::kF32;

@@ -10,38 +10,25 @@
 #include "model/decoder.h"
 #include "model/model_files.h"
 #include "quantize/calibration_data.h"
+#include "quantize/hidden_states.h"
 #include "quantize/layer_quantizer.h"
 #include "quantize/output_plan.h"
 #include "text/tokenizer.h"
 
 namespace awq::quantize {
 
-/// Hidden states of all calibration tokens at one layer boundary, in bf16.
-class HiddenStates {
- public:
-  HiddenStates(std::int64_t tokens, std::int64_t width)
-      : width_(width), values_(static_cast<std::size_t>(tokens * width)) {}
-  std::int64_t tokens() const { return static_cast<std::int64_t>(values_.size()) / width_; }
-  void load(std::int64_t begin, std::int64_t count, float* out) const;
-  void store(std::int64_t begin, std::int64_t count, const float* from);
-  std::span<const std::byte> bytes() const { return values_.bytes(); }
-  std::span<std::byte> bytes() { return std::as_writable_bytes(values_.span()); }
-
- private:
-  std::int64_t width_;
-  AlignedBuffer<Bf16> values_;
-};
-
 /// Runs calibration and quantizes layer after layer. Holds one layer at a time; what to do with a finished layer is the
 /// caller's business (write it, keep it in memory).
 class LayerPipeline {
  public:
-  /// `blocks` is empty (count 0) for plain rounding without calibration.
+  /// `blocks` is empty (count 0) for plain rounding without calibration. Methods whose layers follow the errors of
+  /// those before them carry the hidden states of the quantized model, and with targets to correct those of the
+  /// original too.
   LayerPipeline(const model::ModelFiles& files, const OutputPlan& plan, const QuantizeOptions& options,
                 CalibrationBlocks blocks, ops::Precision precision);
 
-  /// Hidden states that enter the next layer.
-  HiddenStates& hidden() { return hidden_; }
+  /// Hidden states that enter the next layer: one stream, or two with the original model's second.
+  std::span<HiddenStates> streams() { return streams_; }
   bool calibrates() const { return blocks_.count > 0; }
   /// Fills the hidden states from the embedding; call before the first layer of a fresh run.
   void embed();
@@ -50,20 +37,33 @@ class LayerPipeline {
     model::LayerWeights weights;  ///< quantized and folded
     LayerReport report;
   };
-  /// Quantizes layer `index` and advances the hidden states past it. The original weights produce what the next layer
-  /// is calibrated on.
+  /// Quantizes layer `index` and advances the hidden states past it.
   Result run_layer(std::int64_t index);
 
  private:
-  LayerStatistics collect(std::int64_t index, model::LayerWeights& weights);
+  /// All sites of the original layer in one pass; advances the one stream.
+  /// `sampled`, when not null, gets the activations of every paper_clip_step()-th token.
+  LayerStatistics collect(std::int64_t index, model::LayerWeights& weights,
+                          std::array<std::vector<float>, model::kSites>* sampled = nullptr);
+  /// Site after site, each with the activations that the linears before it give as they were quantized.
+  LayerReport run_in_sequence(std::int64_t index, const LayerPlan& plan, model::LayerWeights& weights);
+  /// AutoAWQ's procedure: all scales by module loss on the original layer, then clipping, then rounding.
+  LayerReport run_as_published(std::int64_t index, const LayerPlan& plan, model::LayerWeights& weights);
+  LayerPlan layer_plan(std::int64_t index) const;
+  void check_weights(std::int64_t index, const model::LayerWeights& weights) const;
 
   const model::ModelFiles& files_;
   const OutputPlan& plan_;
   const QuantizeOptions& options_;
   CalibrationBlocks blocks_;
   ops::Precision precision_;
-  HiddenStates hidden_;
+  std::vector<HiddenStates> streams_;
 };
+
+/// How many streams of hidden states a method carries from layer to layer.
+int stream_count(const QuantizeOptions& options);
+/// True when every site sees what the linears before it became.
+bool quantizes_in_sequence(const QuantizeOptions& options);
 
 /// bf16 products where the weights are BF16 and the processor has them, binary32 elsewhere (F16 never goes to bf16).
 ops::Precision calibration_precision(const model::ModelFiles& files);

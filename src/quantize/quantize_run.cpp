@@ -137,7 +137,7 @@ class Run {
   /// Reads the texts and makes the calibration blocks; after this no tokenizer is needed.
   ResourcePlan prepare() {
     precision_ = calibration_precision(files_);
-    const bool calibrates = options_.method == "awq";
+    const bool calibrates = options_.method != "rtn";
     if (options_.calibration_samples < kMinBlocks) {
       fail(ErrorCode::kInvalidArgument, "--calib-samples {}: expected at least {}", options_.calibration_samples,
            kMinBlocks);
@@ -149,6 +149,7 @@ class Run {
     binding_["model"] = files_.checkpoint().fingerprint();
     binding_["config.json"] = file::sha256_hex(files_.config_json().dump());
     binding_["--method"] = options_.method;
+    binding_["--recipe"] = options_.recipe;
     binding_["--bits"] = plan_.scheme.bits;
     binding_["--group-size"] = plan_.scheme.group_size;
     binding_["--symmetric"] = plan_.scheme.symmetric;
@@ -160,7 +161,7 @@ class Run {
     binding_["evaluation text"] = eval_digest_;
     binding_["--threads"] = options_.threads;
     binding_["--isa"] = isa_name(active_isa());
-    return plan_resources(files_, plan_, blocks_.count, blocks_.length, precision_, options_.evaluate);
+    return plan_resources(files_, plan_, blocks_.count, blocks_.length, precision_, options_);
   }
 
   void read_texts(bool calibrates) {
@@ -249,7 +250,7 @@ class Run {
       if (first == 0) {
         pipeline.embed();
       } else {
-        load_hidden(staging, first - 1, layers.back(), pipeline.hidden());
+        load_hidden(staging, first - 1, layers.back(), pipeline.streams());
       }
     }
     const double begin = monotonic_seconds();
@@ -261,10 +262,16 @@ class Run {
       file::OrderedJson record = layer_to_json(layer, result.report, files_);
       if (pipeline.calibrates() && layer + 1 < count) {
         file::OutputFile hidden(staging.hidden(layer), file::OutputFile::Mode::kCreate);
-        hidden.write_at(0, pipeline.hidden().bytes());
+        std::uint64_t at = 0;
+        file::Sha256 hash;
+        for (const HiddenStates& stream : pipeline.streams()) {
+          hidden.write_at(at, stream.bytes());
+          hash.update(stream.bytes());
+          at += stream.bytes().size();
+        }
         hidden.sync();
         hidden.close();
-        record["hidden_sha256"] = file::Sha256().update(pipeline.hidden().bytes()).hex();
+        record["hidden_sha256"] = hash.hex();
       }
       writer.sync();
       journal.append(record);
@@ -287,14 +294,22 @@ class Run {
   bool was_calibrated() const { return !calibration_.is_null(); }
 
   static void load_hidden(const Staging& staging, std::int64_t layer, const file::OrderedJson& record,
-                          HiddenStates& hidden) {
+                          std::span<HiddenStates> streams) {
     const file::InputFile input(staging.hidden(layer));
-    if (input.size_bytes() != hidden.bytes().size()) {
+    std::uint64_t size = 0;
+    for (const HiddenStates& stream : streams) size += stream.bytes().size();
+    if (input.size_bytes() != size) {
       fail(ErrorCode::kCorruptFile, "{}: {} bytes, expected {}; remove the folder to start over", input.path().string(),
-           input.size_bytes(), hidden.bytes().size());
+           input.size_bytes(), size);
     }
-    input.read_at(0, hidden.bytes());
-    if (file::Sha256().update(std::as_const(hidden).bytes()).hex() != record.value("hidden_sha256", "")) {
+    std::uint64_t at = 0;
+    file::Sha256 hash;
+    for (HiddenStates& stream : streams) {
+      input.read_at(at, stream.bytes());
+      hash.update(std::as_const(stream).bytes());
+      at += stream.bytes().size();
+    }
+    if (hash.hex() != record.value("hidden_sha256", "")) {
       fail(ErrorCode::kCorruptFile, "{}: its checksum is not that of the journal; remove the folder to start over",
            input.path().string());
     }

@@ -95,6 +95,7 @@ file::OrderedJson report_to_json(const QuantizeOptions& options, const OutputPla
   out["tool"] = {{"name", "awq.cpp"}, {"version", kVersion}};
   out["architecture"] = files.config().architecture;
   out["method"] = options.method;
+  if (options.method == "awq") out["recipe"] = options.recipe;
   out["bits"] = plan.scheme.bits;
   out["group_size"] = plan.scheme.group_size;
   out["symmetric"] = plan.scheme.symmetric;
@@ -138,10 +139,11 @@ std::string model_card(const QuantizeOptions& options, const OutputPlan& plan, c
   out += "---\n\n";
   out += fmt::format("# {} in {} bits\n\n", name, plan.scheme.bits);
   out += fmt::format(
-      "Quantized by awq.cpp {} with `--method {} --bits {} --group-size {}{} --format {}`: {} of {} linear layers, "
+      "Quantized by awq.cpp {} with `--method {}{} --bits {} --group-size {}{} --format {}`: {} of {} linear layers, "
       "{} zero points.\n\n",
-      kVersion, options.method, plan.scheme.bits, plan.scheme.group_size, options.symmetric ? " --symmetric" : "",
-      plan.codec->name, plan.quantized_modules().size(), plan.linears.size(), options.symmetric ? "fixed" : "searched");
+      kVersion, options.method, options.method == "awq" ? " --recipe " + options.recipe : "", plan.scheme.bits,
+      plan.scheme.group_size, options.symmetric ? " --symmetric" : "", plan.codec->name,
+      plan.quantized_modules().size(), plan.linears.size(), options.symmetric ? "fixed" : "searched");
   if (measurement) {
     const eval::Scores& s = measurement->scores;
     out += fmt::format("What it cost, measured on {} ({} predicted tokens):\n\n", measurement->text, s.tokens);

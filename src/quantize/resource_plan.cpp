@@ -6,8 +6,11 @@
 #include "base/resources.h"
 #include "ops/gemm.h"
 #include "quantize/output_writer.h"
+#include "quantize/pipeline.h"
 #include "quantize/quadratic_form.h"
+#include "quantize/reverse_cholesky.h"
 #include "quantize/staging.h"
+#include "quantize/target_correction.h"
 
 namespace awq::quantize {
 namespace {
@@ -50,13 +53,15 @@ std::uint64_t matrix(std::int64_t a, std::int64_t b) {
 }
 
 struct LayerBytes {
-  std::uint64_t stored = 0;        ///< raw weights
-  std::uint64_t gram = 0;          ///< of all sites
-  std::uint64_t codes = 0;         ///< canonical tensors, one byte per code
-  std::uint64_t largest_site = 0;  ///< weights as floats and search memory of the most demanding site
+  std::uint64_t stored = 0;           ///< raw weights
+  std::uint64_t gram = 0;             ///< of all sites
+  std::uint64_t codes = 0;            ///< canonical tensors, one byte per code
+  std::uint64_t largest_site = 0;     ///< weights as floats and search memory of the most demanding site
+  std::uint64_t widest_pair = 0;      ///< in sequence: Gram matrix and correction of the most demanding site
+  std::uint64_t sequence_search = 0;  ///< in sequence: all that the search of the most demanding site holds
 };
 
-LayerBytes layer_bytes(const model::ModelFiles& files, ops::Precision precision) {
+LayerBytes layer_bytes(const model::ModelFiles& files, ops::Precision precision, bool corrects) {
   const model::ModelConfig& c = files.config();
   const std::uint64_t element = dtype_bits(files.dtype()) / 8;
   LayerBytes out;
@@ -73,7 +78,18 @@ LayerBytes layer_bytes(const model::ModelFiles& files, ops::Precision precision)
       floats += count * 4;
       largest = std::max(largest, count);
     }
-    out.largest_site = std::max(out.largest_site, floats + largest + QuadraticForm::bytes(width, precision));
+    // In sequence: one site's matrices at a time; plain rounding kept for comparison, the factor of the Gram matrix,
+    // and changes and products of 512 rows.
+    const bool writes_residual = site.site == model::Site::kAttentionOutput || site.site == model::Site::kMlpProduct;
+    const std::uint64_t pair = SiteStatistics::bytes(width) +
+                               (corrects ? CorrectionStatistics::bytes(width, writes_residual ? c.hidden_size : 0) : 0);
+    out.widest_pair = std::max(out.widest_pair, pair);
+    out.sequence_search =
+        std::max(out.sequence_search, pair + floats + floats / 2 +
+                                          std::max(ReverseCholesky::bytes(width) + 2 * matrix(512, width) * 4,
+                                                   QuadraticForm::bytes(width, precision)));
+    out.largest_site =
+        std::max(out.largest_site, floats + floats / 4 + largest + QuadraticForm::bytes(width, precision));
   }
   return out;
 }
@@ -93,9 +109,11 @@ std::uint64_t bytes_below(const std::filesystem::path& folder) {
 }  // namespace
 
 ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& plan, std::int64_t blocks,
-                            std::int64_t length, ops::Precision precision, bool evaluate) {
+                            std::int64_t length, ops::Precision precision, const QuantizeOptions& options) {
   const model::ModelConfig& c = files.config();
-  const LayerBytes layer = layer_bytes(files, precision);
+  const bool in_sequence = blocks > 0 && quantizes_in_sequence(options);
+  const int streams = stream_count(options);
+  const LayerBytes layer = layer_bytes(files, precision, streams > 1);
   const std::int64_t tokens = blocks * length;
   const std::int64_t chunk =
       std::min<std::int64_t>(std::max(kCalibrationChunk, length), std::max<std::int64_t>(tokens, 1));
@@ -104,28 +122,44 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
       static_cast<std::uint64_t>(4 * c.hidden_size + 2 * c.q_width() + 2 * c.kv_width() + 2 * c.intermediate_size);
   const std::uint64_t widest = static_cast<std::uint64_t>(std::max({c.hidden_size, c.q_width(), c.intermediate_size}));
   const std::uint64_t activations = static_cast<std::uint64_t>(chunk) * (widths * 4 + widest * 4);
-  const std::uint64_t forward = blocks > 0 ? layer.stored + layer.gram + activations : layer.stored;
-  const std::uint64_t search = (blocks > 0 ? layer.gram : 0) + layer.stored / 2 + layer.codes + layer.largest_site;
+  std::uint64_t forward = blocks > 0 ? layer.stored + layer.gram + activations : layer.stored;
+  std::uint64_t search = (blocks > 0 ? layer.gram : 0) + layer.stored / 2 + layer.codes + layer.largest_site;
+  if (in_sequence) {
+    // The layer as it is so far, a dense copy of it that runs, and the original beside them.
+    const std::uint64_t element = precision == ops::Precision::kBf16 ? 2 : 4;
+    const std::uint64_t weights = layer.stored / (dtype_bits(files.dtype()) / 8);
+    const std::uint64_t held = layer.stored * static_cast<std::uint64_t>(streams) + layer.codes;
+    const std::uint64_t kept =
+        static_cast<std::uint64_t>(chunk) * (widest * 12 + static_cast<std::uint64_t>(c.hidden_size) * 6);
+    forward = held + weights * element + layer.widest_pair + activations + kept;
+    search = held + layer.sequence_search;
+  }
   // Measuring holds hidden states of both models, one layer, the output matrix of both and a piece of the logits.
   const std::uint64_t head = matrix(c.vocab_size, c.hidden_size) * (dtype_bits(files.dtype()) / 8);
-  const std::uint64_t measure = evaluate ? 2 * head + matrix(16384, c.hidden_size) * 8 + layer.stored + layer.codes +
-                                               activations + matrix(512, c.vocab_size) * 4
-                                         : 0;
+  const std::uint64_t measure = options.evaluate ? 2 * head + matrix(16384, c.hidden_size) * 8 + layer.stored +
+                                                       layer.codes + activations + matrix(512, c.vocab_size) * 4
+                                                 : 0;
   ResourcePlan out;
-  out.peak_bytes = kProgramBytes + std::max({hidden + std::max(forward, search), measure, tokenizer_bytes(files)});
-  out.disk_bytes =
-      plan.checkpoint.file_bytes + companion_bytes(files, plan) + (c.num_hidden_layers > 1 ? 2 * hidden : 0);
+  out.peak_bytes = kProgramBytes + std::max({static_cast<std::uint64_t>(streams) * hidden + std::max(forward, search),
+                                             measure, tokenizer_bytes(files)});
+  out.disk_bytes = plan.checkpoint.file_bytes + companion_bytes(files, plan) +
+                   (c.num_hidden_layers > 1 ? 2 * static_cast<std::uint64_t>(streams) * hidden : 0);
   double per_layer = 0;
   for (const LinearSpec& linear : files.architecture().linears) {
     const auto shape = model::linear_shape(c, linear.role);
     const double n = static_cast<double>(shape.out_features);
     const double k = static_cast<double>(shape.in_features);
     per_layer += 2 * n * k * static_cast<double>(tokens);
-    if (blocks > 0) per_layer += kEvaluations * n * k * k + 88 * n * k * 128;  // half of H; 44 range candidates
+    const bool searches = options.method == "awq" && blocks > 0;
+    if (searches) per_layer += kEvaluations * n * k * k + 88 * n * k * 128;  // half of H; 44 range candidates
+    // Error feedback on a triangle; correction and four passes of descent on all of H.
+    if (in_sequence) per_layer += n * k * k * (streams > 1 ? 1 + 4 + 8 : 1);
+    // The original layer again up to the outputs of attention, the quantized one up to each site and through.
+    if (in_sequence) per_layer += 2 * n * k * static_cast<double>(tokens) * (streams > 1 ? 2.4 : 1.1);
   }
   for (const SiteSpec& site : files.architecture().sites) {
     const double width = static_cast<double>(model::site_width(c, site.site));
-    per_layer += width * width * static_cast<double>(tokens);
+    per_layer += width * width * static_cast<double>(tokens) * (streams > 1 ? 3 : 1);
   }
   out.operations = per_layer * static_cast<double>(c.num_hidden_layers);
   return out;

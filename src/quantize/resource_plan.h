@@ -22,7 +22,7 @@ struct ResourcePlan {
 
 /// `blocks` * `length` calibration tokens (0 blocks: plain rounding without calibration).
 ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& plan, std::int64_t blocks,
-                            std::int64_t length, ops::Precision precision, bool evaluate);
+                            std::int64_t length, ops::Precision precision, const QuantizeOptions& options);
 
 /// Operations per second that dense products reach here now, from a measurement of about 50 ms.
 double measure_speed(ops::Precision precision);

@@ -11,8 +11,6 @@
 namespace awq::quantize {
 namespace {
 
-constexpr int kGrid = 20;
-
 /// Mean over all rows of |w| relative to the largest |w| of its group, per channel.
 std::vector<double> relative_magnitude(std::span<const WeightView> consumers, std::int64_t width,
                                        std::int64_t group_size) {
@@ -36,11 +34,35 @@ std::vector<double> relative_magnitude(std::span<const WeightView> consumers, st
   return mean;
 }
 
-std::vector<float> candidate(const std::vector<double>& x, const std::vector<double>& w, double alpha) {
-  std::vector<double> s(x.size());
-  for (std::size_t k = 0; k < s.size(); ++k) {
-    s[k] = std::max(std::pow(x[k], alpha) / (std::pow(w[k], 1.0 - alpha) + 1e-4), 1e-4);
+/// Tied channels get the geometric mean of their scales.
+void tie(std::vector<double>& s, const ScaleTying& tying) {
+  const auto dim = static_cast<std::size_t>(tying.head_dim);
+  const auto repeats = static_cast<std::size_t>(tying.repeats);
+  for (std::size_t first = 0; first < s.size(); first += dim * repeats) {
+    for (std::size_t d = 0; d < dim; ++d) {
+      double sum = 0;
+      for (std::size_t r = 0; r < repeats; ++r) sum += std::log(s[first + r * dim + d]);
+      const double mean = std::exp(sum / static_cast<double>(repeats));
+      for (std::size_t r = 0; r < repeats; ++r) s[first + r * dim + d] = mean;
+    }
   }
+}
+
+}  // namespace
+
+ScaleCandidates::ScaleCandidates(std::span<const WeightView> consumers, std::span<const double> mean_abs,
+                                 const quant::Scheme& scheme, const ScaleTying& tying)
+    : activations_(mean_abs.begin(), mean_abs.end()),
+      weights_(relative_magnitude(
+          consumers, static_cast<std::int64_t>(mean_abs.size()),
+          static_cast<std::int64_t>(quant::resolved_group_size(scheme, static_cast<std::uint64_t>(mean_abs.size()))))),
+      tying_(tying) {}
+
+std::vector<float> ScaleCandidates::make(double alpha) const {
+  std::vector<double> s(activations_.size());
+  for (std::size_t k = 0; k < s.size(); ++k)
+    s[k] = std::max(std::pow(activations_[k], alpha) / (std::pow(weights_[k], 1.0 - alpha) + 1e-4), 1e-4);
+  if (tying_.repeats > 1) tie(s, tying_);
   const auto [low, high] = std::minmax_element(s.begin(), s.end());
   const double norm = std::sqrt(*low * *high);
   std::vector<float> out(s.size());
@@ -50,8 +72,6 @@ std::vector<float> candidate(const std::vector<double>& x, const std::vector<dou
   }
   return out;
 }
-
-}  // namespace
 
 double rounding_loss(const WeightView& weights, std::span<const float> channel_scale, QuadraticForm& form,
                      const quant::Scheme& scheme, DType scale_dtype) {
@@ -78,21 +98,23 @@ double rounding_loss(const WeightView& weights, std::span<const float> channel_s
 }
 
 ScaleSearchResult search_channel_scale(std::span<const WeightView> consumers, const SiteStatistics& statistics,
-                                       QuadraticForm& form, const quant::Scheme& scheme, DType scale_dtype) {
+                                       QuadraticForm& form, const quant::Scheme& scheme, DType scale_dtype,
+                                       const ScaleTying& tying) {
   const std::int64_t width = statistics.width();
-  const auto group_size =
-      static_cast<std::int64_t>(quant::resolved_group_size(scheme, static_cast<std::uint64_t>(width)));
-  const std::vector<double> x = statistics.mean_abs();
-  const std::vector<double> w = relative_magnitude(consumers, width, group_size);
+  const ScaleCandidates candidates(consumers, statistics.mean_abs(), scheme, tying);
   ScaleSearchResult best;
   best.loss = std::numeric_limits<double>::infinity();
-  for (int i = -1; i < kGrid; ++i) {
+  for (int i = -1; i < ScaleCandidates::kGrid; ++i) {
     stop_flag().throw_if_requested();
-    const double alpha = i < 0 ? -1.0 : static_cast<double>(i) / kGrid;
-    std::vector<float> s = i < 0 ? std::vector<float>(static_cast<std::size_t>(width), 1.0F) : candidate(x, w, alpha);
+    const double alpha = i < 0 ? -1.0 : static_cast<double>(i) / ScaleCandidates::kGrid;
+    std::vector<float> s = i < 0 ? std::vector<float>(static_cast<std::size_t>(width), 1.0F) : candidates.make(alpha);
     double loss = 0;
     for (const WeightView& view : consumers) loss += rounding_loss(view, s, form, scheme, scale_dtype);
-    if (i < 0) best.identity_loss = loss;
+    if (i < 0) {
+      best.identity_loss = loss;
+    } else {
+      best.losses.push_back(loss);
+    }
     if (loss < best.loss) {
       best.loss = loss;
       best.alpha = alpha;

@@ -22,6 +22,28 @@ struct ScaleSearchResult {
   double alpha = -1;                 ///< exponent of the winner; -1: identity
   double loss = 0;                   ///< of the winner, summed over the consumers
   double identity_loss = 0;          ///< of plain rounding, summed over the consumers
+  std::vector<double> losses;        ///< of all exponents of the grid
+};
+
+/// Channels that must share a scale: value heads that several query heads read. `repeats` neighbouring heads of
+/// `head_dim` channels are tied, channel by channel; 1: all are free.
+struct ScaleTying {
+  std::int64_t repeats = 1;
+  std::int64_t head_dim = 1;
+};
+
+/// AWQ's family of channel scales: s = mean|x|^a / (mean relative |w|^(1-a) + 1e-4), at least 1e-4, divided by
+/// sqrt(max * min).
+class ScaleCandidates {
+ public:
+  static constexpr int kGrid = 20;  ///< exponents 0, 1/20 .. 19/20
+  ScaleCandidates(std::span<const WeightView> consumers, std::span<const double> mean_abs, const quant::Scheme& scheme,
+                  const ScaleTying& tying = {});
+  std::vector<float> make(double alpha) const;
+
+ private:
+  std::vector<double> activations_, weights_;
+  ScaleTying tying_;
 };
 
 /// AWQ's duo-scaling search (docs/algorithm.md): s = mean|x|^a / (mean relative |w|^(1-a) + 1e-4) for a = 0, 0.05 ..
@@ -29,7 +51,8 @@ struct ScaleSearchResult {
 /// after rounding, from H. The first candidate with the strictly smallest loss wins, identity first.
 /// Formula: AutoAWQ's `_compute_best_scale`, with the Gram matrix in the place of module runs.
 ScaleSearchResult search_channel_scale(std::span<const WeightView> consumers, const SiteStatistics& statistics,
-                                       QuadraticForm& form, const quant::Scheme& scheme, DType scale_dtype);
+                                       QuadraticForm& form, const quant::Scheme& scheme, DType scale_dtype,
+                                       const ScaleTying& tying = {});
 
 /// Output error of rounding `weights` to the scheme after multiplying the columns by `channel_scale`.
 double rounding_loss(const WeightView& weights, std::span<const float> channel_scale, QuadraticForm& form,

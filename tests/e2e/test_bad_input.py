@@ -538,7 +538,7 @@ class Flags(Refusals):
             ("--bits", 5),
             ("--bits", 0),
             ("--bits", -4),
-            ("--method", "gptq"),
+            ("--method", "best"),
             ("--method", ""),
             ("--format", "gguf"),
             ("--format", "gptq"),

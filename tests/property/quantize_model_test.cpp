@@ -58,7 +58,7 @@ class QuantizeModel : public testing::Test {
 TEST_F(QuantizeModel, EveryFamilyFormatAndMethodOpensAndRuns) {
   for (const char* family : {"llama", "mistral", "qwen2", "qwen3"}) {
     for (const char* format : {"awq", "compressed-tensors"}) {
-      for (const char* method : {"awq", "rtn"}) {
+      for (const char* method : {"awq", "gptq", "rtn"}) {
         for (const bool symmetric : {false, true}) {
           SCOPED_TRACE(std::string(family) + " " + format + " " + method + (symmetric ? " symmetric" : ""));
           const TinyQuantize tiny(family);
@@ -103,6 +103,50 @@ TEST_F(QuantizeModel, TwoRunsGiveTheSameBytes) {
     // The two inputs have their own times, which nothing in the output may depend on.
     EXPECT_EQ(test::difference(a.published(), b.published()), "");
   }
+}
+
+TEST_F(QuantizeModel, NoLinearIsWorseThanRounding) {
+  for (const char* family : {"llama", "qwen3"}) {
+    for (const char* how : {"best", "fast", "gptq"}) {
+      for (const int bits : {2, 3, 4}) {
+        SCOPED_TRACE(std::string(family) + " " + how + " " + std::to_string(bits));
+        const TinyQuantize tiny(family);
+        QuantizeOptions options = tiny.options();
+        options.bits = bits;
+        options.format = "compressed-tensors";
+        options.evaluate = false;
+        if (how == std::string("gptq")) {
+          options.method = how;
+        } else {
+          options.recipe = how;
+        }
+        quantize_model(options);
+        const file::Json report = file::read_json_file(tiny.output() / "awq_report.json");
+        std::size_t linears = 0;
+        for (const file::Json& layer : report.at("layers")) {
+          for (const file::Json& linear : layer.at("linears")) {
+            ++linears;
+            EXPECT_GT(linear.at("error_before"), 0.0);
+            EXPECT_LE(linear.at("error_after"), linear.at("error_before")) << linear.at("name");
+          }
+        }
+        EXPECT_GT(linears, 0U);
+      }
+    }
+  }
+}
+
+TEST_F(QuantizeModel, RecipesAreForAwqAlone) {
+  const TinyQuantize tiny;
+  QuantizeOptions options = tiny.options();
+  options.recipe = "paper";
+  quantize_model(options);
+  options.force = true;
+  options.method = "gptq";
+  EXPECT_EQ(error_of(options).code(), ErrorCode::kInvalidArgument);
+  options.method = "awq";
+  options.recipe = "bestest";
+  EXPECT_EQ(error_of(options).code(), ErrorCode::kInvalidArgument);
 }
 
 TEST_F(QuantizeModel, ShardedOutputIsTheSameModel) {

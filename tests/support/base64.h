@@ -8,8 +8,7 @@
 
 namespace awq::test {
 
-/// Little-endian binary32 numbers out of base64.
-inline std::vector<float> decode_floats(const std::string& text) {
+inline std::vector<std::uint8_t> decode_bytes(const std::string& text) {
   const std::string alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::vector<std::uint8_t> bytes;
   std::uint32_t held = 0;
@@ -25,6 +24,12 @@ inline std::vector<float> decode_floats(const std::string& text) {
       bytes.push_back(static_cast<std::uint8_t>(held >> bits));
     }
   }
+  return bytes;
+}
+
+/// Little-endian binary32 numbers out of base64.
+inline std::vector<float> decode_floats(const std::string& text) {
+  const std::vector<std::uint8_t> bytes = decode_bytes(text);
   std::vector<float> out(bytes.size() / sizeof(float));
   if (!out.empty()) std::memcpy(out.data(), bytes.data(), out.size() * sizeof(float));
   return out;

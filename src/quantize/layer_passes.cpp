@@ -1,0 +1,95 @@
+#include "quantize/layer_passes.h"
+
+namespace awq::quantize {
+namespace {
+
+template <typename T>
+AlignedBuffer<T> copy(const AlignedBuffer<T>& from) {
+  AlignedBuffer<T> to(from.size());
+  std::copy(from.begin(), from.end(), to.begin());
+  return to;
+}
+
+/// The numbers of a linear as one pass over many tokens wants them: dense, bf16 where products are.
+model::LinearWeights dense_copy(const model::LinearWeights& from, ops::Precision precision) {
+  model::LinearWeights to;
+  to.out_features = from.out_features;
+  to.in_features = from.in_features;
+  to.bias = copy(from.bias);
+  if (!from.quantized) {
+    to.dtype = from.dtype;
+    to.dense = copy(from.dense);
+    return to;
+  }
+  const quant::QuantizedTensor& tensor = *from.quantized;
+  const bool bf16 = precision == ops::Precision::kBf16;
+  to.dtype = bf16 ? DType::kBf16 : DType::kF32;
+  const std::size_t width = static_cast<std::size_t>(tensor.in_features);
+  to.dense = AlignedBuffer<std::byte>(static_cast<std::size_t>(tensor.out_features) * width * (bf16 ? 2 : 4));
+#pragma omp parallel
+  {
+    AlignedBuffer<float> row(width);
+#pragma omp for schedule(static)
+    for (std::uint64_t n = 0; n < tensor.out_features; ++n) {
+      float* out = bf16 ? row.data() : reinterpret_cast<float*>(to.dense.data()) + n * width;
+      quant::dequantize_rows(tensor, n, n + 1, out);
+      if (!bf16) continue;
+      Bf16* rounded = reinterpret_cast<Bf16*>(to.dense.data()) + n * width;
+      for (std::size_t k = 0; k < width; ++k) rounded[k] = to_bf16(row[k]);
+    }
+  }
+  return to;
+}
+
+}  // namespace
+
+model::DecoderLayer runnable(const model::Architecture& architecture, const model::LayerWeights& weights,
+                             std::optional<model::Site> last, ops::Precision precision) {
+  model::LayerWeights out;
+  out.input_norm = copy(weights.input_norm);
+  out.mlp_norm = copy(weights.mlp_norm);
+  out.q_norm = copy(weights.q_norm);
+  out.k_norm = copy(weights.k_norm);
+  for (const model::LinearSpec& linear : architecture.linears) {
+    if (last && linear.input >= *last) continue;
+    out[linear.role] = dense_copy(weights[linear.role], precision);
+  }
+  return model::DecoderLayer(std::move(out));
+}
+
+LayerPasses::LayerPasses(const model::ModelConfig& config, std::int64_t index, std::int64_t blocks, std::int64_t length,
+                         ops::Precision precision)
+    : decoder_(config),
+      index_(index),
+      blocks_(blocks),
+      length_(length),
+      per_chunk_(std::max<std::int64_t>(1, kCalibrationChunk / length)),
+      precision_(precision),
+      rows_(static_cast<std::size_t>(per_chunk_ * length * config.hidden_size)) {}
+
+void LayerPasses::forward(const model::DecoderLayer& layer, const HiddenStates& stream, std::int64_t block,
+                          std::optional<model::Site> last, const Seen& seen, std::optional<model::Site> wanted) {
+  stop_flag().throw_if_requested();
+  const std::vector<model::SequenceSlice> slices(static_cast<std::size_t>(blocks_at(block)), {.token_count = length_});
+  stream.load(block * length_, tokens_at(block), rows_.data());
+  if (!wanted) wanted = last;
+  decoder_.forward_layer(
+      layer, index_, slices, rows_.data(), precision_,
+      [&](model::Site at, const float* x, std::int64_t tokens) {
+        if (seen && wanted == at) seen(x, tokens);
+      },
+      last);
+}
+
+void LayerPasses::store(HiddenStates& stream, std::int64_t block) const {
+  stream.store(block * length_, tokens_at(block), rows_.data());
+}
+
+void LayerPasses::advance(const model::DecoderLayer& layer, HiddenStates& stream) {
+  for (std::int64_t block = 0; block < blocks_; block += per_chunk_) {
+    forward(layer, stream, block, std::nullopt, nullptr);
+    store(stream, block);
+  }
+}
+
+}  // namespace awq::quantize
