@@ -7,6 +7,7 @@ std::span<const Command> commands() {
       {"quantize", "Quantize a Hugging Face checkpoint", add_quantize},
       {"eval", "Measure perplexity, and the distance to a base model", add_eval},
       {"run", "Continue a text", add_run},
+      {"bench", "Measure speed against this machine's limits", add_bench},
       {"inspect", "Show what is in a checkpoint", add_inspect},
   };
   return kAll;

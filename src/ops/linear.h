@@ -54,6 +54,8 @@ class Linear {
   /// integer kernel or, with binary32 activations, are expanded a tile at a time for a dense product. kBf16 takes
   /// effect for BF16 weights on processors that have bf16 products.
   void forward(const float* x, std::int64_t m, float* y, Precision precision = Precision::kF32) const;
+  /// The kernel that forward() runs for `m` rows, as the tables name it.
+  const char* kernel_name(std::int64_t m) const;
   /// Weights of rows [begin, end) as floats, in [end - begin, K].
   void expand_rows(std::uint64_t begin, std::uint64_t end, float* out) const;
 

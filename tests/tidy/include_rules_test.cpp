@@ -28,9 +28,10 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"generate", {"engine", "model", "text", "base"}},
     {"server", {"engine", "generate", "text", "model", "ops", "file", "base"}},
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
+    {"bench", {"model", "ops", "kernels", "quant", "tensor", "base"}},
     {"api",
-     {"quantize", "eval", "generate", "engine", "model", "formats", "text", "ops", "kernels", "quant", "file", "tensor",
-      "base"}},
+     {"bench", "quantize", "eval", "generate", "engine", "model", "formats", "text", "ops", "kernels", "quant", "file",
+      "tensor", "base"}},
     {"cli", {"api", "file", "base"}},
 };
 

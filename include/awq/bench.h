@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace awq {
+
+struct BenchOptions {
+  std::filesystem::path model;   ///< a checkpoint, or
+  std::filesystem::path config;  ///< a config.json: random weights of that shape, made in memory
+  int bits = 4;                  ///< of random weights: 2 to 8, or 16 for BF16
+  std::int64_t group_size = 128;
+  std::int64_t layers = 0;    ///< run only the first layers; 0: all
+  std::int64_t prompt = 512;  ///< tokens of the prefill
+  std::int64_t gen = 64;      ///< tokens of the decode
+  std::int64_t depth = 0;     ///< tokens in the KV cache before the first decoded one
+  std::vector<std::int64_t> batches = {1, 2, 4, 8, 16, 32, 64};  ///< sequences decoded together; may be empty
+  int repetitions = 3;                                           ///< medians are reported
+  std::uint64_t read_bytes = 0;  ///< buffer of the bandwidth loop; 0: 1 GiB or four times the last cache
+  int threads = 0;
+  std::function<void(const std::string&)> on_stage;  ///< what is measured next
+};
+
+/// Matrix products or whole steps with `rows` tokens at a time.
+struct BenchPoint {
+  std::int64_t rows = 0;
+  double tokens_per_s = 0;
+  double bytes_per_s = 0;         ///< weights (and keys and values) read
+  double bandwidth_fraction = 0;  ///< of the plain read loop, measured beside this point
+  double flops = 0;               ///< multiplications and additions of the linears, per second
+  double peak_fraction = 0;       ///< of matmul_peak_flops
+};
+
+struct BenchPeak {
+  std::string kernel;
+  std::string arithmetic;  ///< "fp32", "bf16", "int8"
+  double operations_per_s = 0;
+};
+
+/// Which kernel multiplies a weight [out_features, in_features] with so many rows.
+struct BenchKernel {
+  std::int64_t out_features = 0;
+  std::int64_t in_features = 0;
+  std::int64_t rows = 0;
+  std::string kernel;
+};
+
+struct BenchSummary {
+  std::string architecture;
+  std::int64_t layers = 0;
+  std::string weights;  ///< "4 bit, group 128, random" ..
+  std::string instruction_set;
+  int threads = 0;
+  double load_seconds = 0;
+  std::uint64_t peak_rss_bytes = 0;  ///< without the buffer of the bandwidth measurement
+
+  double read_bandwidth_bytes_per_s = 0;       ///< plain sequential loop, all threads
+  double best_read_bandwidth_bytes_per_s = 0;  ///< the best of several streams with prefetch
+  int best_read_streams = 0;
+  int best_read_prefetch_bytes = 0;
+  std::vector<BenchPeak> peaks;
+  double matmul_peak_flops = 0;  ///< the larger of the fp32 and bf16 peaks
+  std::string matmul_peak_arithmetic;
+
+  double prefill_tokens_per_s = 0;
+  double prefill_peak_fraction = 0;  ///< 2 N K of all linears per token, over matmul_peak_flops
+  double decode_tokens_per_s = 0;
+  std::uint64_t decode_bytes_per_token = 0;
+  double decode_bandwidth_fraction = 0;
+  double decode_page_faults_per_token = 0;
+  std::vector<BenchPoint> batch;    ///< decode steps
+  std::vector<BenchPoint> linears;  ///< the linears and the head alone
+  std::vector<BenchKernel> kernels;
+  double foreign_cpu_share = 0;  ///< processor time that other programs took meanwhile, 0 to 1
+};
+
+/// Measures this machine, then a model against it. Throws awq::Error.
+BenchSummary bench_model(const BenchOptions& options);
+
+}  // namespace awq

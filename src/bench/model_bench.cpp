@@ -1,0 +1,195 @@
+#include "bench/model_bench.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/random.h"
+#include "base/resources.h"
+#include "base/stop.h"
+
+namespace awq::bench {
+namespace {
+
+constexpr std::uint64_t kIdSeed = 77;
+/// Steps of the batch sweep: enough for a median that stands, short enough for 64 sequences on a slow machine.
+constexpr std::int64_t kSweepSteps = 8;
+/// Passes of the read loop before and after a timing.
+constexpr int kReadPasses = 2;
+
+double seconds_of(const auto& work) {
+  const double start = monotonic_seconds();
+  work();
+  return monotonic_seconds() - start;
+}
+
+double page_faults() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_minflt + usage.ru_majflt);
+}
+
+template <typename Visit>
+void for_each_linear(const model::LanguageModel& model, Visit visit) {
+  for (const model::DecoderLayer& layer : model.layers()) {
+    for (const ops::Linear& linear : layer.linears) visit(linear);
+  }
+  visit(model.head());
+}
+
+double weights_of(const ops::Linear& linear) {
+  return static_cast<double>(linear.out_features()) * static_cast<double>(linear.in_features());
+}
+
+}  // namespace
+
+ModelBench::ModelBench(model::LanguageModel& model, const ReadMeter& meter, double matmul_peak,
+                       const BenchOptions& options)
+    : model_(model), meter_(meter), matmul_peak_(matmul_peak), options_(options) {}
+
+std::int32_t ModelBench::random_id(std::uint64_t i) const {
+  return static_cast<std::int32_t>(random_bits(kIdSeed, i) % static_cast<std::uint64_t>(model_.config().vocab_size));
+}
+
+double ModelBench::linear_operations(std::int64_t rows, std::int64_t head_rows) const {
+  double in_layers = 0;
+  for (const model::DecoderLayer& layer : model_.layers()) {
+    for (const ops::Linear& linear : layer.linears) in_layers += weights_of(linear);
+  }
+  return 2 * (in_layers * static_cast<double>(rows) + weights_of(model_.head()) * static_cast<double>(head_rows));
+}
+
+std::uint64_t ModelBench::bytes_per_step(std::int64_t batch, std::int64_t steps) const {
+  const model::ModelConfig& c = model_.config();
+  // Keys and values of the middle step, binary32 each.
+  const std::int64_t length = options_.depth + steps / 2;
+  const std::int64_t cache =
+      batch * length * c.kv_width() * 2 * c.num_hidden_layers * static_cast<std::int64_t>(sizeof(float));
+  return model_.bytes_per_token() + static_cast<std::uint64_t>(cache);
+}
+
+BenchPoint ModelBench::point(std::int64_t rows, double seconds, double bytes, double fraction,
+                             double operations) const {
+  return {.rows = rows,
+          .tokens_per_s = static_cast<double>(rows) / seconds,
+          .bytes_per_s = bytes / seconds,
+          .bandwidth_fraction = fraction,
+          .flops = operations / seconds,
+          .peak_fraction = matmul_peak_ > 0 ? operations / seconds / matmul_peak_ : 0};
+}
+
+void ModelBench::prefill(BenchSummary& out) {
+  std::vector<std::int32_t> ids;
+  for (std::int64_t i = 0; i < options_.prompt; ++i) ids.push_back(random_id(static_cast<std::uint64_t>(i)));
+  model::KvCache cache(model_.config(), options_.prompt);
+  std::vector<double> seconds;
+  for (int repetition = -1; repetition < options_.repetitions; ++repetition) {  // the first one warms up
+    stop_flag().throw_if_requested();
+    cache.set_length(0);
+    const model::SequenceSlice slice{.token_count = options_.prompt, .cache = &cache};
+    const double took = seconds_of([&] { model_.forward(ids, {&slice, 1}); });
+    if (repetition >= 0) seconds.push_back(took);
+  }
+  const double operations = linear_operations(options_.prompt, 1);
+  out.prefill_tokens_per_s = static_cast<double>(options_.prompt) / median(seconds);
+  out.prefill_peak_fraction = matmul_peak_ > 0 ? operations / median(seconds) / matmul_peak_ : 0;
+}
+
+ModelBench::Steps ModelBench::time_decode(std::int64_t batch, std::int64_t steps) {
+  std::vector<std::unique_ptr<model::KvCache>> caches;
+  std::vector<model::SequenceSlice> slices;
+  for (std::int64_t i = 0; i < batch; ++i) {
+    caches.push_back(std::make_unique<model::KvCache>(model_.config(), options_.depth + steps));
+    slices.push_back({.token_count = 1, .cache = caches.back().get()});
+  }
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(batch));
+  const auto run = [&](std::int64_t count) {
+    for (const auto& cache : caches) cache->set_length(options_.depth);
+    for (std::int64_t step = 0; step < count; ++step) {
+      stop_flag().throw_if_requested();
+      for (std::int64_t i = 0; i < batch; ++i) {
+        ids[static_cast<std::size_t>(i)] = random_id(static_cast<std::uint64_t>(step * batch + i));
+      }
+      model_.forward(ids, slices);
+    }
+  };
+  run(std::min<std::int64_t>(steps, 2));
+  const auto bytes = static_cast<double>(bytes_per_step(batch, steps));
+  std::vector<double> seconds, reads, fractions, faults;
+  for (int repetition = 0; repetition < options_.repetitions; ++repetition) {
+    const double before = meter_.plain(kReadPasses);
+    const double faults_before = page_faults();
+    seconds.push_back(seconds_of([&] { run(steps); }) / static_cast<double>(steps));
+    faults.push_back((page_faults() - faults_before) / static_cast<double>(steps));
+    reads.push_back((before + meter_.plain(kReadPasses)) / 2);
+    fractions.push_back(bytes / seconds.back() / reads.back());
+  }
+  return {.seconds_per_step = median(seconds),
+          .read_bytes_per_s = median(reads),
+          .bandwidth_fraction = median(fractions),
+          .page_faults_per_step = median(faults)};
+}
+
+void ModelBench::decode(BenchSummary& out) {
+  const Steps steps = time_decode(1, options_.gen);
+  out.decode_tokens_per_s = 1 / steps.seconds_per_step;
+  out.decode_bytes_per_token = bytes_per_step(1, options_.gen);
+  out.decode_bandwidth_fraction = steps.bandwidth_fraction;
+  out.read_bandwidth_bytes_per_s = steps.read_bytes_per_s;
+  out.decode_page_faults_per_token = steps.page_faults_per_step;
+}
+
+BenchPoint ModelBench::decode_batch(std::int64_t batch) {
+  const std::int64_t count = std::min(options_.gen, kSweepSteps);
+  const Steps steps = time_decode(batch, count);
+  return point(batch, steps.seconds_per_step, static_cast<double>(bytes_per_step(batch, count)),
+               steps.bandwidth_fraction, linear_operations(batch, batch));
+}
+
+void ModelBench::run_linears(std::int64_t rows) {
+  for_each_linear(model_, [&](const ops::Linear& linear) { linear.forward(x_.data(), rows, y_.data()); });
+}
+
+BenchPoint ModelBench::linears(std::int64_t rows) {
+  std::uint64_t widest_in = 0, widest_out = 0;
+  for_each_linear(model_, [&](const ops::Linear& linear) {
+    widest_in = std::max(widest_in, linear.in_features());
+    widest_out = std::max(widest_out, linear.out_features());
+  });
+  x_.ensure(static_cast<std::size_t>(rows) * widest_in);
+  y_.ensure(static_cast<std::size_t>(rows) * widest_out);
+  for (std::size_t i = 0; i < x_.size(); ++i) x_[i] = static_cast<float>(uniform(kIdSeed, i) - 0.5);
+  run_linears(rows);
+  const auto bytes = static_cast<double>(model_.bytes_per_token());
+  // One pass is short for few rows: several together make a timing.
+  const int passes = rows <= 8 ? 8 : 1;
+  std::vector<double> seconds, fractions;
+  for (int repetition = 0; repetition < options_.repetitions; ++repetition) {
+    stop_flag().throw_if_requested();
+    const double before = meter_.plain(kReadPasses);
+    seconds.push_back(seconds_of([&] {
+                        for (int i = 0; i < passes; ++i) run_linears(rows);
+                      }) /
+                      passes);
+    fractions.push_back(bytes / seconds.back() / ((before + meter_.plain(kReadPasses)) / 2));
+  }
+  return point(rows, median(seconds), bytes, median(fractions), linear_operations(rows, rows));
+}
+
+std::vector<BenchKernel> ModelBench::kernels(std::int64_t rows) const {
+  std::vector<BenchKernel> out;
+  for_each_linear(model_, [&](const ops::Linear& linear) {
+    const BenchKernel row{.out_features = static_cast<std::int64_t>(linear.out_features()),
+                          .in_features = static_cast<std::int64_t>(linear.in_features()),
+                          .rows = rows,
+                          .kernel = linear.kernel_name(rows)};
+    const bool known = std::any_of(out.begin(), out.end(), [&](const BenchKernel& k) {
+      return k.out_features == row.out_features && k.in_features == row.in_features && k.kernel == row.kernel;
+    });
+    if (!known) out.push_back(row);
+  });
+  return out;
+}
+
+}  // namespace awq::bench

@@ -1,0 +1,132 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "awq/bench.h"
+#include "cli/commands.h"
+#include "cli/terminal.h"
+
+namespace awq::cli {
+namespace {
+
+/// Above this the numbers say more about the other program.
+constexpr double kTolerableForeignShare = 0.05;
+
+file::OrderedJson points_json(const std::vector<BenchPoint>& points) {
+  file::OrderedJson out = file::OrderedJson::array();
+  for (const BenchPoint& p : points) {
+    out.push_back({{"rows", p.rows},
+                   {"tokens_per_s", p.tokens_per_s},
+                   {"bytes_per_s", p.bytes_per_s},
+                   {"bandwidth_fraction", p.bandwidth_fraction},
+                   {"flops", p.flops},
+                   {"peak_fraction", p.peak_fraction}});
+  }
+  return out;
+}
+
+file::OrderedJson to_json(const BenchSummary& s) {
+  file::OrderedJson out;
+  out["architecture"] = s.architecture;
+  out["layers"] = s.layers;
+  out["weights"] = s.weights;
+  out["instruction_set"] = s.instruction_set;
+  out["threads"] = s.threads;
+  out["prefill_tokens_per_s"] = s.prefill_tokens_per_s;
+  out["decode_tokens_per_s"] = s.decode_tokens_per_s;
+  out["decode_bytes_per_token"] = s.decode_bytes_per_token;
+  out["read_bandwidth_bytes_per_s"] = s.read_bandwidth_bytes_per_s;
+  out["decode_bandwidth_fraction"] = s.decode_bandwidth_fraction;
+  out["decode_page_faults_per_token"] = s.decode_page_faults_per_token;
+  out["matmul_peak_flops"] = s.matmul_peak_flops;
+  out["matmul_peak_arithmetic"] = s.matmul_peak_arithmetic;
+  out["prefill_peak_fraction"] = s.prefill_peak_fraction;
+  out["best_read_bandwidth_bytes_per_s"] = s.best_read_bandwidth_bytes_per_s;
+  out["best_read_streams"] = s.best_read_streams;
+  out["best_read_prefetch_bytes"] = s.best_read_prefetch_bytes;
+  for (const BenchPeak& p : s.peaks) {
+    out["peaks"].push_back(
+        {{"kernel", p.kernel}, {"arithmetic", p.arithmetic}, {"operations_per_s", p.operations_per_s}});
+  }
+  out["batch"] = points_json(s.batch);
+  out["linears"] = points_json(s.linears);
+  for (const BenchKernel& k : s.kernels) {
+    out["kernels"].push_back(
+        {{"rows", k.rows}, {"out_features", k.out_features}, {"in_features", k.in_features}, {"kernel", k.kernel}});
+  }
+  out["load_seconds"] = s.load_seconds;
+  out["peak_rss_bytes"] = s.peak_rss_bytes;
+  out["foreign_cpu_share"] = s.foreign_cpu_share;
+  return out;
+}
+
+void print_points(const char* title, const std::vector<BenchPoint>& points) {
+  if (points.empty()) return;
+  fmt::print("{:<16} {:>10} {:>9} {:>12} {:>11} {:>10}\n", title, "tokens/s", "GB/s", "of read loop", "GFLOP/s",
+             "of peak");
+  for (const BenchPoint& p : points) {
+    fmt::print("{:>16} {:>10.1f} {:>9.2f} {:>11.1f}% {:>11.1f} {:>9.1f}%\n", p.rows, p.tokens_per_s,
+               p.bytes_per_s / 1e9, 100 * p.bandwidth_fraction, p.flops / 1e9, 100 * p.peak_fraction);
+  }
+}
+
+void print_table(const BenchSummary& s, const BenchOptions& options) {
+  fmt::print("{}, {} layers, {}; {} threads, {}\n", s.architecture, s.layers, s.weights, s.threads, s.instruction_set);
+  fmt::print("loaded in {:.2f} s, {} resident at the peak\n", s.load_seconds, size_text(s.peak_rss_bytes));
+  fmt::print("read             {:>10.2f} GB/s plain, {:.2f} GB/s with {} streams and prefetch of {} bytes\n",
+             s.read_bandwidth_bytes_per_s / 1e9, s.best_read_bandwidth_bytes_per_s / 1e9, s.best_read_streams,
+             s.best_read_prefetch_bytes);
+  for (const BenchPeak& p : s.peaks)
+    fmt::print("peak {:<12}{:>10.1f} G/s ({})\n", p.arithmetic, p.operations_per_s / 1e9, p.kernel);
+  fmt::print("prefill {:<9}{:>10.1f} tokens/s, {:.1f}% of the {} peak\n", options.prompt, s.prefill_tokens_per_s,
+             100 * s.prefill_peak_fraction, s.matmul_peak_arithmetic);
+  fmt::print("decode {:<10}{:>10.2f} tokens/s, {} per token, {:.1f}% of the plain read loop, {:.1f} page faults\n",
+             options.gen, s.decode_tokens_per_s, size_text(s.decode_bytes_per_token), 100 * s.decode_bandwidth_fraction,
+             s.decode_page_faults_per_token);
+  print_points("decode, batch", s.batch);
+  print_points("linears, rows", s.linears);
+  for (const BenchKernel& k : s.kernels)
+    fmt::print("kernel for {:>5} x {:>6} x {:>6}: {}\n", k.rows, k.out_features, k.in_features, k.kernel);
+}
+
+int run(BenchOptions& options, const CommonFlags& common) {
+  options.threads = common.threads;
+  options.on_stage = [](const std::string& text) { print_note(text); };
+  const BenchSummary s = bench_model(options);
+  if (common.json) {
+    print_json(to_json(s));
+  } else {
+    print_table(s, options);
+  }
+  if (s.foreign_cpu_share > kTolerableForeignShare) {
+    print_warning(fmt::format("other programs used {:.0f}% of the processors meanwhile: these numbers are too low",
+                              100 * s.foreign_cpu_share));
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
+  auto options = std::make_shared<BenchOptions>();
+  BenchOptions& o = *options;
+  CLI::Option* model = app.add_option("model", o.model, "Model folder");
+  CLI::Option* config =
+      app.add_option("--config", o.config, "Random weights of this config.json instead of a model")->excludes(model);
+  app.add_option("--bits", o.bits, "Of random weights: 2 to 8, or 16")->needs(config)->capture_default_str();
+  app.add_option("--group-size", o.group_size, "Of random weights, -1 for whole rows")
+      ->needs(config)
+      ->capture_default_str();
+  app.add_option("--layers", o.layers, "Run the first layers only (0: all)")->capture_default_str();
+  app.add_option("--prompt", o.prompt, "Tokens of the prefill")->capture_default_str();
+  app.add_option("--gen", o.gen, "Tokens of the decode")->capture_default_str();
+  app.add_option("--depth", o.depth, "Tokens before the first decoded one")->capture_default_str();
+  app.add_option("--batch", o.batches, "Sequences decoded together")->delimiter(',')->capture_default_str();
+  app.add_option("--repetitions", o.repetitions, "Of every timing; the median counts")->capture_default_str();
+  app.add_option("--read-bytes", o.read_bytes, "Buffer of the bandwidth loop (0: 1 GiB or 4 times the last cache)")
+      ->capture_default_str()
+      ->check(refuse_sign, "");
+  return [options, &common] { return run(*options, common); };
+}
+
+}  // namespace awq::cli

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""awq bench: the numbers that scripts rely on, and what it refuses."""
+import json
+
+from support import BAD_INPUT, USAGE, Case, awq, make_config, make_model, run_tests, write_json
+
+QUICK = ("--prompt", 16, "--gen", 4, "--repetitions", 1, "--read-bytes", 1 << 20, "--threads", 1)
+NUMBERS = ("prefill_tokens_per_s", "decode_tokens_per_s", "decode_bytes_per_token", "read_bandwidth_bytes_per_s",
+           "decode_bandwidth_fraction", "matmul_peak_flops", "prefill_peak_fraction", "load_seconds", "peak_rss_bytes")
+
+
+class Bench(Case):
+    def setUp(self):
+        super().setUp()
+        self.config = self.folder / "config.json"
+        write_json(self.config, make_config())
+
+    def test_numbers_of_a_shape(self):
+        result = self.check_ok(awq("bench", "--config", self.config, "--group-size", 32, "--batch", "1,2", "--json", *QUICK))
+        report = json.loads(result.out)
+        for key in NUMBERS:
+            self.assertGreater(report[key], 0, key)
+        self.assertEqual([point["rows"] for point in report["batch"]], [1, 2])
+        self.assertEqual([point["rows"] for point in report["linears"]], [1, 2, 16])
+        self.assertTrue(all(row["kernel"] for row in report["kernels"]))
+        seconds = 1 / report["decode_tokens_per_s"]
+        rate = report["decode_bytes_per_token"] / seconds / report["read_bandwidth_bytes_per_s"]
+        self.assertAlmostEqual(report["decode_bandwidth_fraction"] / rate, 1, delta=0.01)
+
+    def test_the_instruction_set_can_be_capped(self):
+        result = self.check_ok(awq("bench", "--config", self.config, "--batch", "2", "--isa", "scalar", "--json", *QUICK))
+        report = json.loads(result.out)
+        self.assertEqual(report["instruction_set"], "scalar")
+        self.assertEqual([peak["kernel"] for peak in report["peaks"]], ["peak_f32_ref"])
+
+    def test_table_of_a_model(self):
+        model = make_model(self.folder / "model", dtype="BF16")
+        result = self.check_ok(awq("bench", model, "--batch", "2", *QUICK))
+        for word in ("LlamaForCausalLM", "BF16", "prefill 16", "decode 4", "linears, rows", "kernel for"):
+            self.assertIn(word, result.out)
+
+    def test_refusals(self):
+        self.check_message(awq("bench"), USAGE, "--config")
+        self.check_message(awq("bench", self.folder, "--bits", 4), USAGE, "--config")
+        self.check_message(awq("bench", "--config", self.config, "--batch", "0", *QUICK), USAGE, "--batch 0")
+        self.check_message(awq("bench", "--config", self.config, "--read-bytes", "-1"), USAGE, "--read-bytes")
+        self.check_message(awq("bench", "--config", self.folder / "none.json", *QUICK), BAD_INPUT, "none.json", alone=False)
+        write_json(self.config, {"architectures": ["NoSuchModel"]})
+        self.check_message(awq("bench", "--config", self.config, *QUICK), BAD_INPUT, "NoSuchModel", alone=False)
+
+
+if __name__ == "__main__":
+    run_tests()
