@@ -9,6 +9,14 @@ utf8proc_category_t category_of(char32_t scalar) { return utf8proc_category(stat
 
 }  // namespace
 
+char32_t to_lower(char32_t scalar) {
+  return static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(scalar)));
+}
+
+char32_t to_upper(char32_t scalar) {
+  return static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(scalar)));
+}
+
 bool is_letter(char32_t scalar) {
   const utf8proc_category_t c = category_of(scalar);
   return c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO;

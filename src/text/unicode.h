@@ -12,6 +12,10 @@ bool is_punctuation(char32_t scalar);  ///< \p{P}, and the ASCII signs that Unic
 bool is_white_space(char32_t scalar);  ///< property White_Space: the \s of Oniguruma and of Rust
 bool is_word(char32_t scalar);         ///< \w of Rust: Alphabetic, M, Nd, Pc, Join_Control
 
+// Simple case mapping: one code point for one. Those without a partner stay as they are.
+char32_t to_lower(char32_t scalar);
+char32_t to_upper(char32_t scalar);
+
 /// Bits of char_class(). White space that is neither CR nor LF has kSpaceClass alone.
 enum CharClass : unsigned { kLetterClass = 1, kNumberClass = 2, kSpaceClass = 4, kNewlineClass = 8 };
 

@@ -22,6 +22,7 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"kernels", {"base"}},
     {"ops", {"kernels", "quant", "tensor", "base"}},
     {"text", {"file", "base"}},
+    {"template", {"text", "file", "base"}},
     {"model", {"ops", "formats", "quant", "file", "tensor", "base"}},
     {"eval", {"model", "ops", "text", "file", "tensor", "base"}},
     {"engine", {"model", "ops", "tensor", "base"}},
