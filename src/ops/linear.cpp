@@ -147,15 +147,6 @@ void Linear::forward(const float* x, std::int64_t m, float* y, Precision precisi
   }
 }
 
-const char* Linear::kernel_name(std::int64_t m) const {
-  if (m > kernels::kMaxRows) return kind_ == WeightKind::kF32 ? "gemm_f32" : "expand_gemm_f32";
-  return select_linear(kind_, {.m = m,
-                               .n = static_cast<std::int64_t>(n_),
-                               .k = static_cast<std::int64_t>(k_),
-                               .group_size = static_cast<std::int64_t>(group_size_)})
-      .name;
-}
-
 void Linear::forward_few(const float* x, std::int64_t m, float* y) const {
   LinearArgs args{.m = m,
                   .n = static_cast<std::int64_t>(n_),

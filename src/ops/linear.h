@@ -91,5 +91,7 @@ const char* linear_objection(const kernels::LinearKernel& kernel, const kernels:
 /// The same for packed weights: `bits` of the codes, `planes` of the activations, `m` rows of x.
 const kernels::PackedKernel& select_packed(int bits, int planes, std::int64_t m);
 const char* packed_objection(const kernels::PackedKernel& kernel);
+/// The kernel for packed weights and few rows of binary32 activations.
+const kernels::PackedFloatKernel& select_packed_float(int bits);
 
 }  // namespace awq::ops

@@ -163,6 +163,23 @@ const PackedKernel& select_packed(int bits, int planes, std::int64_t m) {
   return *row;
 }
 
+const kernels::PackedFloatKernel& select_packed_float(int bits) {
+  const kernels::PackedFloatKernel* row = kernels::packed_float_kernels_cpu();
+  while (row->name != nullptr && (row->bits != bits || row->min_isa > static_cast<std::uint8_t>(active_isa()))) ++row;
+  AWQ_CHECK(row->name != nullptr);
+  return *row;
+}
+
+const char* Linear::kernel_name(std::int64_t m) const {
+  if (quantized() && activation_precision() != ActivationPrecision::kF32) {
+    return select_packed(packed_.bits, activation_precision() == ActivationPrecision::kInt15 ? 2 : 1, m).name;
+  }
+  if (quantized())
+    return m <= kernels::kMaxPackedFloatRows ? select_packed_float(packed_.bits).name : "expand_gemm_f32";
+  if (m > kernels::kMaxRows) return kind_ == kernels::WeightKind::kF32 ? "gemm_f32" : "expand_gemm_f32";
+  return select_linear(kind_, {.m = m, .n = static_cast<std::int64_t>(n_), .k = static_cast<std::int64_t>(k_)}).name;
+}
+
 PackedArgs Linear::packed_args(float* y) const {
   return {.layout = packed_, .weight = packed_weight(), .bias = bias_.data(), .x = {}, .y = y};
 }
@@ -202,14 +219,13 @@ void Linear::forward_packed_few(const float* x, std::int64_t m, float* y) const 
     for (std::int64_t j = 0; j < packed_.group_size; ++j) sum += begin[j];
     sums[i] = sum;
   }
-  const kernels::PackedFloatKernel* kernel = kernels::packed_float_kernels_cpu();
-  while (kernel->bits != packed_.bits || kernel->min_isa > static_cast<std::uint8_t>(active_isa())) ++kernel;
+  const kernels::PackedFloatKernel& kernel = select_packed_float(packed_.bits);
   const kernels::PackedFloatArgs args{
       .layout = packed_, .weight = packed_weight(), .bias = bias_.data(), .m = m, .x = x, .x_group_sums = sums, .y = y};
 #pragma omp parallel if (packed_.n * packed_.k > kSerialProducts)
   {
     const BlockRange range = thread_blocks(packed_.blocks(), omp_get_thread_num(), omp_get_num_threads());
-    kernel->run(args, range.begin, range.end);
+    kernel.run(args, range.begin, range.end);
   }
 }
 

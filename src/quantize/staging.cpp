@@ -39,11 +39,14 @@ bool is_mount_point(const fs::path& path) {
   return (info.stx_attributes_mask & info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
-/// The object in a JSON file; null where there is none.
+constexpr std::uint64_t kLargestJson = 64ULL << 20;
+
+/// The object in a JSON file; null where there is none. A file that cannot be read at all is an error.
 file::Json read_object(const fs::path& path) {
+  if (!file::is_regular_file(path)) return {};
+  const std::string text = file::read_text_file(path, kLargestJson);
   try {
-    if (!file::is_regular_file(path)) return {};
-    file::Json found = file::read_json_file(path, {.max_bytes = 64ULL << 20});
+    file::Json found = file::parse_json(text, path.string(), {.max_bytes = kLargestJson});
     return found.is_object() ? found : file::Json();
   } catch (const Error&) {
     return {};

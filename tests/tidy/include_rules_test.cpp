@@ -26,7 +26,7 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"model", {"ops", "formats", "quant", "file", "tensor", "base"}},
     {"eval", {"model", "ops", "text", "file", "tensor", "base"}},
     {"engine", {"model", "ops", "tensor", "base"}},
-    {"generate", {"engine", "model", "text", "base"}},
+    {"generate", {"engine", "model", "ops", "text", "base"}},
     {"server", {"engine", "generate", "text", "model", "ops", "file", "base"}},
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
     {"bench", {"model", "ops", "kernels", "quant", "tensor", "base"}},
