@@ -96,4 +96,11 @@ inline constexpr double kOpGolden = 1e-5;
 /// the products of the definition, with a floor of 2 u each.
 inline constexpr double kCodeProducts = 32 * 0x1p-24;
 
+/// KL divergence that int8 activations with one scale per 32 inputs add, relative to that of rounding the weights to
+/// 4 bits: the bars of the project for its two small models. Two planes are a hundred times finer, and KL grows with the
+/// square.
+inline constexpr double kInt8LossStories = 0.01;
+inline constexpr double kInt8LossBooks = 0.02;
+inline constexpr double kInt15Loss = 1e-4;
+
 }  // namespace awq::tolerance

@@ -20,6 +20,9 @@ struct EvaluateOptions {
   std::filesystem::path simulate_calibration;  ///< empty: the text that comes with the program
   std::int64_t simulate_group_size = 128;
   int threads = 0;
+  /// Inputs of quantized linears: "f32" measures the checkpoint alone, "int8" and "int15" what `run` computes with
+  /// them.
+  std::string activations = "f32";
   ProgressCallback on_progress;
   WarningCallback on_warning;
 };

@@ -24,6 +24,9 @@ struct GenerateOptions {
   std::string kv_dtype = "f32";  ///< of cached keys and values: f32, f16, bf16, int8
   std::int64_t spec_ngram = 0;   ///< tokens guessed per step from earlier text, at most 15; changes the speed alone
   int threads = 0;
+  /// Inputs of quantized linears: "int8" (one scale per 32), "int15" or "f32".
+  std::string activations = "int8";
+  std::string head = "stored";                      ///< output matrix as "stored", or rounded to "int8" at load
   std::function<void(const std::string&)> on_text;  ///< pieces as they come
 };
 

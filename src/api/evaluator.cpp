@@ -38,6 +38,7 @@ std::unique_ptr<model::WeightSource> simulate(const model::ModelFiles& files, co
 
 EvaluateSummary evaluate_model(const EvaluateOptions& options) {
   api::set_up_threads(options.threads);
+  api::set_up_activations(options.activations);
   const double begin = monotonic_seconds();
   if (options.context < 2) fail(ErrorCode::kInvalidArgument, "--ctx {}: expected at least 2", options.context);
   if (options.max_tokens < 0)

@@ -28,6 +28,8 @@ std::vector<std::int32_t> prompt_ids(const GenerateOptions& options, const text:
 
 GenerateSummary generate_text(const GenerateOptions& options) {
   api::set_up_threads(options.threads);
+  api::set_up_activations(options.activations);
+  const bool int8_head = api::wants_int8_head(options.head);
   generate::GenerationOptions g;
   g.sampling.temperature = options.temperature;
   g.sampling.top_k = options.top_k;
@@ -45,7 +47,7 @@ GenerateSummary generate_text(const GenerateOptions& options) {
   const double begin = monotonic_seconds();
   const model::ModelFiles files = model::ModelFiles::open(options.model);
   const auto tokenizer = text::Tokenizer::load(options.model);
-  model::LanguageModel model(files);
+  model::LanguageModel model(files, int8_head);
   GenerateSummary summary;
   summary.load_seconds = monotonic_seconds() - begin;
   const std::vector<std::int32_t> prompt = prompt_ids(options, *tokenizer, files.config().vocab_size);

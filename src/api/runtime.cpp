@@ -5,6 +5,7 @@
 #include "base/cpu_features.h"
 #include "base/stop.h"
 #include "ops/gemm.h"
+#include "ops/linear.h"
 
 namespace awq {
 
@@ -22,6 +23,26 @@ int set_up_threads(int threads) {
   const int count = threads == 0 ? usable_processors() : threads;
   ops::configure_threads(count);
   return count;
+}
+
+void set_up_activations(const std::string& name) {
+  using ops::ActivationPrecision;
+  if (name == "f32") {
+    ops::set_activation_precision(ActivationPrecision::kF32);
+  } else if (name == "int8") {
+    ops::set_activation_precision(ActivationPrecision::kInt8);
+  } else if (name == "int15") {
+    ops::set_activation_precision(ActivationPrecision::kInt15);
+  } else {
+    fail(ErrorCode::kInvalidArgument, "--activations {}: expected f32, int8 or int15", printable(name));
+  }
+}
+
+bool wants_int8_head(const std::string& name) {
+  if (name != "stored" && name != "int8") {
+    fail(ErrorCode::kInvalidArgument, "--head {}: expected stored or int8", printable(name));
+  }
+  return name == "int8";
 }
 
 }  // namespace api

@@ -1,8 +1,16 @@
 #pragma once
 
+#include <string>
+
 namespace awq::api {
 
 /// Sets the number of threads (0: all that the process may use) for the work that follows; returns it.
 int set_up_threads(int threads);
+
+/// Sets how quantized linears take their inputs: "f32", "int8" or "int15". Throws Error{kInvalidArgument} for another
+/// name.
+void set_up_activations(const std::string& name);
+/// True for a head of "int8", false for "stored"; throws Error{kInvalidArgument} for another name.
+bool wants_int8_head(const std::string& name);
 
 }  // namespace awq::api

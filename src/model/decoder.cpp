@@ -1,6 +1,7 @@
 #include "model/decoder.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/check.h"
@@ -158,15 +159,29 @@ void Decoder::attend(const DecoderLayer& layer, std::int64_t layer_index) {
   ops::attention(sequences_, shape, work_.attention);
 }
 
+void Decoder::apply(std::span<const ops::Linear* const> linears, const float* x, std::int64_t m,
+                    std::span<float* const> ys, ops::Precision precision) const {
+  // The kernels for few rows sum each output in an order of its own, integer kernels sum exactly; the dense product for
+  // many rows does neither.
+  const bool whole = !row_invariant_ || std::all_of(linears.begin(), linears.end(), [](const ops::Linear* linear) {
+    return linear->row_invariant();
+  });
+  const std::int64_t step = whole ? m : kernels::kMaxRows;
+  std::array<float*, kMostTogether> at{};
+  AWQ_CHECK(linears.size() <= at.size() && linears.size() == ys.size());
+  for (std::int64_t begin = 0; begin < m; begin += step) {
+    for (std::size_t i = 0; i < ys.size(); ++i) {
+      at[i] = ys[i] + begin * static_cast<std::int64_t>(linears[i]->out_features());
+    }
+    ops::forward_together(linears, x + begin * static_cast<std::int64_t>(linears.front()->in_features()),
+                          std::min(step, m - begin), {at.data(), ys.size()}, precision);
+  }
+}
+
 void Decoder::apply(const ops::Linear& linear, const float* x, std::int64_t m, float* y,
                     ops::Precision precision) const {
-  if (!row_invariant_) return linear.forward(x, m, y, precision);
-  // The kernels for few rows sum each output in an order of its own; the dense product for many rows does not.
-  const auto n = static_cast<std::int64_t>(linear.out_features());
-  const auto k = static_cast<std::int64_t>(linear.in_features());
-  for (std::int64_t begin = 0; begin < m; begin += kernels::kMaxRows) {
-    linear.forward(x + begin * k, std::min(kernels::kMaxRows, m - begin), y + begin * n, precision);
-  }
+  const ops::Linear* const one = &linear;
+  apply({&one, 1}, x, m, {&y, 1}, precision);
 }
 
 void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index, float* hidden,
@@ -187,9 +202,9 @@ void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index,
   ops::rms_norm(hidden, tokens, h, layer.input_norm.data(), eps, work_.normed.data());
   observe(Site::kAttentionInput, work_.normed.data());
   if (last == Site::kAttentionInput) return;
-  project(Role::kQ, work_.normed, work_.q);
-  project(Role::kK, work_.normed, work_.k);
-  project(Role::kV, work_.normed, work_.v);
+  const ops::Linear* const qkv[] = {&layer[Role::kQ], &layer[Role::kK], &layer[Role::kV]};
+  float* const qkv_out[] = {work_.q.data(), work_.k.data(), work_.v.data()};
+  apply(qkv, work_.normed.data(), tokens, qkv_out, precision);
   attend(layer, layer_index);
   observe(Site::kAttentionOutput, work_.attended.data());
   if (last == Site::kAttentionOutput) return;
@@ -198,8 +213,9 @@ void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index,
   ops::add_rms_norm(hidden, work_.branch.data(), tokens, h, layer.mlp_norm.data(), eps, work_.normed.data());
   observe(Site::kMlpInput, work_.normed.data());
   if (last == Site::kMlpInput) return;
-  project(Role::kGate, work_.normed, work_.gate);
-  project(Role::kUp, work_.normed, work_.up);
+  const ops::Linear* const gate_up[] = {&layer[Role::kGate], &layer[Role::kUp]};
+  float* const gate_up_out[] = {work_.gate.data(), work_.up.data()};
+  apply(gate_up, work_.normed.data(), tokens, gate_up_out, precision);
   ops::silu_multiply(work_.gate.data(), work_.up.data(), tokens * inner);
   observe(Site::kMlpProduct, work_.gate.data());
   if (last == Site::kMlpProduct) return;

@@ -70,6 +70,9 @@ class Decoder {
   void set_row_invariant(bool on) { row_invariant_ = on; }
   /// y = linear(x) under that rule.
   void apply(const ops::Linear& linear, const float* x, std::int64_t m, float* y, ops::Precision precision) const;
+  /// The same for several that read one x, at most kMostTogether.
+  void apply(std::span<const ops::Linear* const> linears, const float* x, std::int64_t m, std::span<float* const> ys,
+             ops::Precision precision) const;
   /// Allocates what batches of `tokens` tokens need, for sequences of up to `length`.
   void reserve(std::int64_t tokens, std::int64_t sequences, std::int64_t length);
 
@@ -82,6 +85,7 @@ class Decoder {
   const ops::RopeTable& rope_table(std::int64_t length);
 
   ModelConfig config_;
+  static constexpr std::size_t kMostTogether = 3;
   bool row_invariant_ = false;
   Workspace work_;
   ops::RopeTable table_;

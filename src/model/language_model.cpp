@@ -7,12 +7,18 @@
 
 namespace awq::model {
 
-LanguageModel::LanguageModel(const WeightSource& source) : config_(source.config()), decoder_(source.config()) {
+LanguageModel::LanguageModel(const WeightSource& source, bool int8_head)
+    : config_(source.config()), decoder_(source.config()) {
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) layers_.emplace_back(source.load_layer(i));
   final_norm_ = source.load_final_norm();
   head_ = source.load_head().into_linear();
   LinearWeights embedding = source.load_embedding();
   if (embedding.out_features != 0) embedding_ = std::move(embedding).into_linear();
+  if (int8_head && !head_.quantized()) {
+    ops::Linear rounded = head_.rounded_to_int8();
+    if (embedding_.empty()) embedding_ = std::move(head_);
+    head_ = std::move(rounded);
+  }
 }
 
 void LanguageModel::run(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices, const KvPool* pool) {

@@ -11,7 +11,8 @@ namespace awq::model {
 /// A whole model resident in memory: embedding, layers, head.
 class LanguageModel {
  public:
-  explicit LanguageModel(const WeightSource& source);
+  /// `int8_head` rounds the output matrix to 8 bits, half of what a token reads of it; the embedding stays as stored.
+  explicit LanguageModel(const WeightSource& source, bool int8_head = false);
 
   const ModelConfig& config() const { return config_; }
   std::span<const DecoderLayer> layers() const { return layers_; }

@@ -56,6 +56,8 @@ class Linear {
   void forward(const float* x, std::int64_t m, float* y, Precision precision = Precision::kF32) const;
   /// The kernel that forward() runs for `m` rows, as the tables name it.
   const char* kernel_name(std::int64_t m) const;
+  /// True when forward() gives a row of y the same bits whatever the other rows are: with integer activations.
+  bool row_invariant() const { return quantized() && activation_precision() != ActivationPrecision::kF32; }
   /// Weights of rows [begin, end) as floats, in [end - begin, K].
   void expand_rows(std::uint64_t begin, std::uint64_t end, float* out) const;
 
