@@ -13,10 +13,12 @@ struct BenchOptions {
   std::filesystem::path config;  ///< a config.json: random weights of that shape, made in memory
   int bits = 4;                  ///< of random weights: 2 to 8, or 16 for BF16
   std::int64_t group_size = 128;
-  std::int64_t layers = 0;    ///< run only the first layers; 0: all
-  std::int64_t prompt = 512;  ///< tokens of the prefill
-  std::int64_t gen = 64;      ///< tokens of the decode
-  std::int64_t depth = 0;     ///< tokens in the KV cache before the first decoded one
+  std::string activations = "int8";  ///< inputs of quantized linears: "int8" (one scale per 32), "int15" or "f32"
+  std::string head = "stored";       ///< output matrix as "stored", or rounded to "int8" at load
+  std::int64_t layers = 0;           ///< run only the first layers; 0: all
+  std::int64_t prompt = 512;         ///< tokens of the prefill
+  std::int64_t gen = 64;             ///< tokens of the decode
+  std::int64_t depth = 0;            ///< tokens in the KV cache before the first decoded one
   std::vector<std::int64_t> batches = {1, 2, 4, 8, 16, 32, 64};  ///< sequences decoded together; may be empty
   int repetitions = 3;                                           ///< medians are reported
   std::uint64_t read_bytes = 0;  ///< buffer of the bandwidth loop; 0: 1 GiB or four times the last cache
@@ -51,7 +53,8 @@ struct BenchKernel {
 struct BenchSummary {
   std::string architecture;
   std::int64_t layers = 0;
-  std::string weights;  ///< "4 bit, group 128, random" ..
+  std::string weights;            ///< "4 bit, group 128, random" ..
+  std::string activations, head;  ///< as in the options
   std::string instruction_set;
   int threads = 0;
   double load_seconds = 0;

@@ -11,6 +11,7 @@
 #include "bench/foreign_cpu.h"
 #include "bench/model_bench.h"
 #include "bench/random_weights.h"
+#include "quant/group_quant.h"
 
 namespace awq::bench {
 namespace {
@@ -43,10 +44,28 @@ void check_options(const BenchOptions& o) {
   for (const std::int64_t batch : o.batches) check_range("--batch", batch, 1, kMostSequences);
 }
 
-/// The first layers of a model.
-class FirstLayers : public model::WeightSource {
+void set_activations(const std::string& name) {
+  using ops::ActivationPrecision;
+  if (name != "f32" && name != "int8" && name != "int15") {
+    fail(ErrorCode::kInvalidArgument, "--activations {}: expected f32, int8 or int15", printable(name));
+  }
+  ops::set_activation_precision(name == "f32"    ? ActivationPrecision::kF32
+                                : name == "int8" ? ActivationPrecision::kInt8
+                                                 : ActivationPrecision::kInt15);
+}
+
+bool wants_int8_head(const std::string& name) {
+  if (name != "stored" && name != "int8") {
+    fail(ErrorCode::kInvalidArgument, "--head {}: expected stored or int8", printable(name));
+  }
+  return name == "int8";
+}
+
+/// A model as the options want it: its first layers, its head as stored or rounded to 8 bits.
+class BenchedModel : public model::WeightSource {
  public:
-  FirstLayers(const model::WeightSource& source, std::int64_t layers) : source_(source), config_(source.config()) {
+  BenchedModel(const model::WeightSource& source, std::int64_t layers, bool int8_head)
+      : source_(source), config_(source.config()), int8_head_(int8_head) {
     if (layers == 0) return;
     check_range("--layers", layers, 1, config_.num_hidden_layers);
     config_.num_hidden_layers = layers;
@@ -57,12 +76,29 @@ class FirstLayers : public model::WeightSource {
   model::LayerWeights load_layer(std::int64_t layer) const override { return source_.load_layer(layer); }
   void embed(std::span<const std::int32_t> ids, float* out) const override { source_.embed(ids, out); }
   AlignedBuffer<float> load_final_norm() const override { return source_.load_final_norm(); }
-  model::LinearWeights load_head() const override { return source_.load_head(); }
-  model::LinearWeights load_embedding() const override { return source_.load_embedding(); }
+  model::LinearWeights load_head() const override {
+    model::LinearWeights stored = source_.load_head();
+    if (!int8_head_) return stored;
+    model::LinearWeights out;
+    out.out_features = stored.out_features;
+    out.in_features = stored.in_features;
+    const bool divides = out.in_features % kHeadGroup == 0;
+    const quant::Scheme scheme{.bits = 8, .group_size = divides ? kHeadGroup : -1, .symmetric = true};
+    out.quantized =
+        quant::round_to_nearest(stored.to_floats().data(), out.out_features, out.in_features, scheme, DType::kF16);
+    return out;
+  }
+  model::LinearWeights load_embedding() const override {
+    model::LinearWeights own = source_.load_embedding();
+    // A rounded head serves as the embedding no longer.
+    return own.out_features == 0 && int8_head_ ? source_.load_head() : std::move(own);
+  }
 
  private:
+  static constexpr std::int64_t kHeadGroup = 128;
   const model::WeightSource& source_;
   model::ModelConfig config_;
+  bool int8_head_;
 };
 
 std::string describe(const quant::Scheme& scheme) {
@@ -112,10 +148,13 @@ BenchSummary run(const BenchOptions& options) {
   BenchSummary out;
   out.instruction_set = isa_name(active_isa());
   out.threads = omp_get_max_threads();
+  out.activations = options.activations;
+  out.head = options.head;
   stage("loading");
   const double begin = monotonic_seconds();
   const std::unique_ptr<model::WeightSource> whole = open_source(options, out.weights);
-  const FirstLayers source(*whole, options.layers);
+  const BenchedModel source(*whole, options.layers, wants_int8_head(options.head));
+  set_activations(options.activations);
   model::LanguageModel model(source);
   out.load_seconds = monotonic_seconds() - begin;
   out.architecture = source.config().architecture;

@@ -77,6 +77,17 @@ TEST_F(BenchRun, BytesPerTokenAreWeightsAndCache) {
   EXPECT_EQ(s.decode_bytes_per_token, weights + 2 * (10 + 3) * 32 * 2 * 4);
 }
 
+TEST_F(BenchRun, AnInt8HeadHalvesWhatIsReadOfIt) {
+  BenchOptions o = options();
+  o.batches.clear();
+  const std::uint64_t stored = run(o).decode_bytes_per_token;
+  o.head = "int8";
+  const std::uint64_t rounded = run(o).decode_bytes_per_token;
+  // 300 rows are padded to 304; one F16 scale and one zero point per row, whose length no group of 128 divides.
+  EXPECT_LT(rounded, stored - 300 * 64 + 304 * 3 + 4 * 64 + 64 * 19);
+  EXPECT_GT(rounded, stored - 300 * 64);
+}
+
 TEST_F(BenchRun, RefusesBadOptions) {
   const auto changed = [&](auto change) {
     BenchOptions o = options();
@@ -85,6 +96,8 @@ TEST_F(BenchRun, RefusesBadOptions) {
   };
   EXPECT_EQ(changed([](BenchOptions& o) { o.config.clear(); }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(changed([](BenchOptions& o) { o.model = "x"; }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(changed([](BenchOptions& o) { o.activations = "int7"; }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(changed([](BenchOptions& o) { o.head = "int4"; }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(changed([](BenchOptions& o) { o.bits = 9; }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(changed([](BenchOptions& o) { o.group_size = 0; }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(changed([](BenchOptions& o) { o.layers = 4; }), ErrorCode::kInvalidArgument);

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "base/resources.h"
 #include "base/stop.h"
+#include "ops/kernel_choice.h"
 
 namespace awq::bench {
 namespace {
@@ -183,7 +184,7 @@ std::vector<BenchKernel> ModelBench::kernels(std::int64_t rows) const {
     const BenchKernel row{.out_features = static_cast<std::int64_t>(linear.out_features()),
                           .in_features = static_cast<std::int64_t>(linear.in_features()),
                           .rows = rows,
-                          .kernel = linear.kernel_name(rows)};
+                          .kernel = ops::kernel_name({.bits = linear.packed_bits(), .dtype = linear.dtype()}, rows)};
     const bool known = std::any_of(out.begin(), out.end(), [&](const BenchKernel& k) {
       return k.out_features == row.out_features && k.in_features == row.in_features && k.kernel == row.kernel;
     });

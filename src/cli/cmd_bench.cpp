@@ -30,6 +30,8 @@ file::OrderedJson to_json(const BenchSummary& s) {
   out["architecture"] = s.architecture;
   out["layers"] = s.layers;
   out["weights"] = s.weights;
+  out["activations"] = s.activations;
+  out["head"] = s.head;
   out["instruction_set"] = s.instruction_set;
   out["threads"] = s.threads;
   out["prefill_tokens_per_s"] = s.prefill_tokens_per_s;
@@ -71,7 +73,8 @@ void print_points(const char* title, const std::vector<BenchPoint>& points) {
 }
 
 void print_table(const BenchSummary& s, const BenchOptions& options) {
-  fmt::print("{}, {} layers, {}; {} threads, {}\n", s.architecture, s.layers, s.weights, s.threads, s.instruction_set);
+  fmt::print("{}, {} layers, {}; activations {}, head {}; {} threads, {}\n", s.architecture, s.layers, s.weights,
+             s.activations, s.head, s.threads, s.instruction_set);
   fmt::print("loaded in {:.2f} s, {} resident at the peak\n", s.load_seconds, size_text(s.peak_rss_bytes));
   fmt::print("read             {:>10.2f} GB/s plain, {:.2f} GB/s with {} streams and prefetch of {} bytes\n",
              s.read_bandwidth_bytes_per_s / 1e9, s.best_read_bandwidth_bytes_per_s / 1e9, s.best_read_streams,
@@ -117,6 +120,9 @@ std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
   app.add_option("--group-size", o.group_size, "Of random weights, -1 for whole rows")
       ->needs(config)
       ->capture_default_str();
+  app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
+      ->capture_default_str();
+  app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
   app.add_option("--layers", o.layers, "Run the first layers only (0: all)")->capture_default_str();
   app.add_option("--prompt", o.prompt, "Tokens of the prefill")->capture_default_str();
   app.add_option("--gen", o.gen, "Tokens of the decode")->capture_default_str();

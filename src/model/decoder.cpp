@@ -163,9 +163,8 @@ void Decoder::apply(std::span<const ops::Linear* const> linears, const float* x,
                     std::span<float* const> ys, ops::Precision precision) const {
   // The kernels for few rows sum each output in an order of its own, integer kernels sum exactly; the dense product for
   // many rows does neither.
-  const bool whole = !row_invariant_ || std::all_of(linears.begin(), linears.end(), [](const ops::Linear* linear) {
-    return linear->row_invariant();
-  });
+  const bool whole = !row_invariant_ || std::all_of(linears.begin(), linears.end(),
+                                                    [](const ops::Linear* linear) { return linear->row_invariant(); });
   const std::int64_t step = whole ? m : kernels::kMaxRows;
   std::array<float*, kMostTogether> at{};
   AWQ_CHECK(linears.size() <= at.size() && linears.size() == ys.size());
@@ -185,8 +184,7 @@ void Decoder::apply(const ops::Linear& linear, const float* x, std::int64_t m, f
 }
 
 void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index, float* hidden,
-                            ops::Precision precision, const SiteObserver& observer,
-                            std::optional<Site> last) {
+                            ops::Precision precision, const SiteObserver& observer, std::optional<Site> last) {
   const std::int64_t tokens = tokens_;
   if (tokens == 0) return;
   const std::int64_t h = config_.hidden_size;

@@ -42,6 +42,8 @@ class Linear {
   bool empty() const { return n_ == 0; }
   /// True for packed codes.
   bool quantized() const { return packed_.n != 0; }
+  /// Bits of packed codes; 0 for dense weights.
+  int packed_bits() const { return quantized() ? packed_.bits : 0; }
   /// Type of dense weights; F32 for packed ones.
   DType dtype() const;
   /// Moves dense weights or the bias out; the layer cannot run afterwards.
@@ -54,8 +56,6 @@ class Linear {
   /// integer kernel or, with binary32 activations, are expanded a tile at a time for a dense product. kBf16 takes
   /// effect for BF16 weights on processors that have bf16 products.
   void forward(const float* x, std::int64_t m, float* y, Precision precision = Precision::kF32) const;
-  /// The kernel that forward() runs for `m` rows, as the tables name it.
-  const char* kernel_name(std::int64_t m) const;
   /// True when forward() gives a row of y the same bits whatever the other rows are: with integer activations.
   bool row_invariant() const { return quantized() && activation_precision() != ActivationPrecision::kF32; }
   /// Weights of rows [begin, end) as floats, in [end - begin, K].
