@@ -62,7 +62,7 @@ void expect_small_loss(const std::filesystem::path& folder, const std::filesyste
   const auto tokenizer = text::Tokenizer::load(folder);
   const auto vocab = static_cast<std::size_t>(files.config().vocab_size);
   const eval::Windows windows =
-      eval::make_windows(text::read_documents(text), *tokenizer, 256, 2560, files.config().vocab_size);
+      eval::make_windows(text::read_documents(text), *tokenizer, 256, 1024, files.config().vocab_size);
   Rows original;
   {
     model::LanguageModel model(files);
@@ -89,7 +89,7 @@ void expect_small_loss(const std::filesystem::path& folder, const std::filesyste
   EXPECT_LE(both, 2 * int8_bound);
 }
 
-TEST(ActivationPrecision, LossOnBooks) {
+TEST(SharedGolden, ActivationPrecisionLossOnBooks) {
   AWQ_REQUIRE_SHARED(text, "text/books-eval.txt");
   expect_small_loss(std::filesystem::path(AWQ_SOURCE_DIR) / "models" / "books-12m", text, 128,
                     tolerance::kInt8LossBooks);
