@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <initializer_list>
 
 #include "base/check.h"
 #include "base/checked_math.h"
@@ -36,12 +37,11 @@ LayerWeights DecoderLayer::into_weights() && {
   return out;
 }
 
-const ops::RopeTable& Decoder::rope_table(std::int64_t length) {
+const ops::RopeTable& Decoder::rope_table(std::int64_t length, std::int64_t room) {
   const bool varies = !cache_is_valid(config_, length);
   const bool remake = varies ? table_length_ != length : table_length_ != 0 || table_positions_ < length;
   if (remake) {
-    // Room for what comes next, so that a growing sequence does not rebuild the table at every token.
-    table_positions_ = varies ? length : std::max<std::int64_t>(length + length / 2, 256);
+    table_positions_ = varies ? length : length + room;
     table_length_ = varies ? length : 0;
     const RopeFrequencies rope = compute_rope(config_.rope, config_.head_dim, table_length_);
     table_ = ops::RopeTable::make(rope.frequencies, rope.attention_factor, table_positions_);
@@ -53,7 +53,7 @@ void Decoder::reserve(std::int64_t tokens, std::int64_t sequences, std::int64_t 
   if (depends_on_length(config_.rope)) {
     length = std::min(length, config_.rope.original_max_position_embeddings);
   }
-  rope_table(length);
+  rope_table(length, 0);
   positions_.reserve(static_cast<std::size_t>(tokens));
   sequences_.reserve(static_cast<std::size_t>(sequences));
   ensure_work(tokens);
@@ -119,7 +119,8 @@ void Decoder::begin(std::span<const SequenceSlice> slices, const KvPool* pool) {
 void Decoder::rotate() {
   const std::int64_t d = config_.head_dim;
   const auto turn = [&](std::int64_t begin, std::int64_t count, std::int64_t length) {
-    const ops::RopeTable& table = rope_table(length);
+    // Room for what comes next, so that a growing sequence does not rebuild the table at every token.
+    const ops::RopeTable& table = rope_table(length, length / 2 + 256);
     ops::apply_rope(work_.q.data() + begin * config_.q_width(), count, config_.num_attention_heads, d,
                     positions_.data() + begin, table);
     ops::apply_rope(work_.k.data() + begin * config_.kv_width(), count, config_.num_key_value_heads, d,
@@ -161,26 +162,8 @@ void Decoder::attend(const DecoderLayer& layer, std::int64_t layer_index) {
 
 void Decoder::apply(std::span<const ops::Linear* const> linears, const float* x, std::int64_t m,
                     std::span<float* const> ys, ops::Precision precision) const {
-  // The kernels for few rows sum each output in an order of its own, integer kernels sum exactly; the dense product for
-  // many rows does neither.
-  const bool whole = !row_invariant_ || std::all_of(linears.begin(), linears.end(),
-                                                    [](const ops::Linear* linear) { return linear->row_invariant(); });
-  const std::int64_t step = whole ? m : kernels::kMaxRows;
-  std::array<float*, kMostTogether> at{};
-  AWQ_CHECK(linears.size() <= at.size() && linears.size() == ys.size());
-  for (std::int64_t begin = 0; begin < m; begin += step) {
-    for (std::size_t i = 0; i < ys.size(); ++i) {
-      at[i] = ys[i] + begin * static_cast<std::int64_t>(linears[i]->out_features());
-    }
-    ops::forward_together(linears, x + begin * static_cast<std::int64_t>(linears.front()->in_features()),
-                          std::min(step, m - begin), {at.data(), ys.size()}, precision);
-  }
-}
-
-void Decoder::apply(const ops::Linear& linear, const float* x, std::int64_t m, float* y,
-                    ops::Precision precision) const {
-  const ops::Linear* const one = &linear;
-  apply({&one, 1}, x, m, {&y, 1}, precision);
+  if (!row_invariant_) return ops::forward_together(linears, x, m, ys, precision);
+  ops::forward_rows_alike(linears, x, m, ys);
 }
 
 void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index, float* hidden,
@@ -193,31 +176,31 @@ void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index,
   const auto observe = [&](Site site, const float* x) {
     if (observer) observer(site, x, tokens);
   };
-  const auto project = [&](Role role, const AlignedBuffer<float>& x, AlignedBuffer<float>& y) {
-    apply(layer[role], x.data(), tokens, y.data(), precision);
+  // All linears of a site read the same input: it is rounded once, and their products run in one parallel region.
+  const auto project = [&](std::initializer_list<Role> roles, const AlignedBuffer<float>& x,
+                           std::initializer_list<float*> ys) {
+    std::array<const ops::Linear*, kRoles> linears{};
+    std::transform(roles.begin(), roles.end(), linears.begin(), [&](Role role) { return &layer[role]; });
+    apply(std::span(linears).first(roles.size()), x.data(), tokens, {ys.begin(), ys.size()}, precision);
   };
 
   ops::rms_norm(hidden, tokens, h, layer.input_norm.data(), eps, work_.normed.data());
   observe(Site::kAttentionInput, work_.normed.data());
   if (last == Site::kAttentionInput) return;
-  const ops::Linear* const qkv[] = {&layer[Role::kQ], &layer[Role::kK], &layer[Role::kV]};
-  float* const qkv_out[] = {work_.q.data(), work_.k.data(), work_.v.data()};
-  apply(qkv, work_.normed.data(), tokens, qkv_out, precision);
+  project({Role::kQ, Role::kK, Role::kV}, work_.normed, {work_.q.data(), work_.k.data(), work_.v.data()});
   attend(layer, layer_index);
   observe(Site::kAttentionOutput, work_.attended.data());
   if (last == Site::kAttentionOutput) return;
-  project(Role::kO, work_.attended, work_.branch);
+  project({Role::kO}, work_.attended, {work_.branch.data()});
 
   ops::add_rms_norm(hidden, work_.branch.data(), tokens, h, layer.mlp_norm.data(), eps, work_.normed.data());
   observe(Site::kMlpInput, work_.normed.data());
   if (last == Site::kMlpInput) return;
-  const ops::Linear* const gate_up[] = {&layer[Role::kGate], &layer[Role::kUp]};
-  float* const gate_up_out[] = {work_.gate.data(), work_.up.data()};
-  apply(gate_up, work_.normed.data(), tokens, gate_up_out, precision);
+  project({Role::kGate, Role::kUp}, work_.normed, {work_.gate.data(), work_.up.data()});
   ops::silu_multiply(work_.gate.data(), work_.up.data(), tokens * inner);
   observe(Site::kMlpProduct, work_.gate.data());
   if (last == Site::kMlpProduct) return;
-  project(Role::kDown, work_.gate, work_.branch);
+  project({Role::kDown}, work_.gate, {work_.branch.data()});
   ops::add_to(hidden, work_.branch.data(), tokens * h);
 }
 

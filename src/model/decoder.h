@@ -68,9 +68,7 @@ class Decoder {
   /// Products whose result for a row does not depend on how many rows there are: the same token alone and in a
   /// batch, in a chunk of a prompt and by itself (docs/numerics.md, "Same tokens").
   void set_row_invariant(bool on) { row_invariant_ = on; }
-  /// y = linear(x) under that rule.
-  void apply(const ops::Linear& linear, const float* x, std::int64_t m, float* y, ops::Precision precision) const;
-  /// The same for several that read one x, at most kMostTogether.
+  /// ys[i] = linears[i](x) under that rule.
   void apply(std::span<const ops::Linear* const> linears, const float* x, std::int64_t m, std::span<float* const> ys,
              ops::Precision precision) const;
   /// Allocates what batches of `tokens` tokens need, for sequences of up to `length`.
@@ -82,10 +80,10 @@ class Decoder {
   void ensure_work(std::int64_t tokens);
   void attend(const DecoderLayer& layer, std::int64_t layer_index);
   void rotate();
-  const ops::RopeTable& rope_table(std::int64_t length);
+  /// The table for sequences of `length` tokens; a new one is made for `room` positions more.
+  const ops::RopeTable& rope_table(std::int64_t length, std::int64_t room);
 
   ModelConfig config_;
-  static constexpr std::size_t kMostTogether = 3;
   bool row_invariant_ = false;
   Workspace work_;
   ops::RopeTable table_;

@@ -59,7 +59,9 @@ std::span<float> LanguageModel::logits(std::span<const std::int64_t> tokens) {
   ops::rms_norm(last_.data(), rows, h, final_norm_.data(), static_cast<float>(config_.rms_norm_eps), last_.data());
   const auto count = static_cast<std::size_t>(rows * config_.vocab_size);
   logits_.ensure(count);
-  decoder_.apply(head_, last_.data(), rows, logits_.data(), ops::Precision::kF32);
+  const ops::Linear* head = &head_;
+  float* logits = logits_.data();
+  decoder_.apply({&head, 1}, last_.data(), rows, {&logits, 1}, ops::Precision::kF32);
   return {logits_.data(), count};
 }
 

@@ -62,6 +62,7 @@ class Linear {
   void expand_rows(std::uint64_t begin, std::uint64_t end, float* out) const;
 
  private:
+  friend void forward_rows_alike(std::span<const Linear* const>, const float*, std::int64_t, std::span<float* const>);
   friend void forward_together(std::span<const Linear* const>, const float*, std::int64_t, std::span<float* const>,
                                Precision);
 
@@ -72,6 +73,8 @@ class Linear {
   void forward_many(const float* x, std::int64_t m, float* y) const;
   void forward_bf16(const float* x, std::int64_t m, float* y) const;
   void add_bias(std::int64_t m, float* y) const;
+  void forward_dense_rows(const float* x, std::int64_t m, float* y) const;
+  void forward_packed_rows(const float* x, std::int64_t m, float* y) const;
 
   std::uint64_t n_ = 0;
   std::uint64_t k_ = 0;
@@ -85,6 +88,11 @@ class Linear {
 /// once and all products run in one parallel region. The results are those of forward() on each.
 void forward_together(std::span<const Linear* const> linears, const float* x, std::int64_t m,
                       std::span<float* const> ys, Precision precision = Precision::kF32);
+
+/// The same with each row of x as if it came alone: the order of the sums does not depend on m. With integer
+/// activations that is so anyway; else the kernels for few rows run over tiles of weights that stay in the cache.
+void forward_rows_alike(std::span<const Linear* const> linears, const float* x, std::int64_t m,
+                        std::span<float* const> ys);
 
 /// The first kernel of the table that can run `args` with weights of `kind` on this processor.
 const kernels::LinearKernel& select_linear(kernels::WeightKind kind, const kernels::LinearArgs& args);

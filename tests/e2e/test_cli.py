@@ -313,6 +313,18 @@ class Run(Cli):
         self.assertEqual(plain, self.json_of("run", self.model, "-p", "on", "-n", 12, "--seed", 9)["token_ids"])
         self.assertEqual(plain, self.json_of("run", self.model, "-p", "on", "-n", 12, "--threads", 1)["token_ids"])
 
+    def test_guesses_and_caches(self):
+        args = ["run", self.model, "-p", "on and on and on and", "-n", 24, "--ignore-eos"]
+        for drawn in ([], ["--temperature", 1.5, "--seed", 4]):
+            plain = self.json_of(*args, *drawn)["token_ids"]
+            self.assertEqual(plain, self.json_of(*args, *drawn, "--spec-ngram", 4)["token_ids"])
+        for dtype in ("f16", "bf16", "int8"):
+            self.assertEqual(len(self.json_of(*args, "--kv-dtype", dtype)["token_ids"]), 24)
+        for flags in (["--kv-dtype", "f8"], ["--spec-ngram", 16]):
+            failed = awq(*args, *flags)
+            self.assertEqual(failed.status, USAGE, failed.err)
+            self.assertIn(flags[0], failed.err)
+
     def test_stop(self):
         text = self.json_of("run", self.model, "-p", "on", "-n", 24, "--ignore-eos")["text"]
         clean = re.search(r"[^\ufffd]{2}", text[4:])
