@@ -6,6 +6,7 @@
 #include "awq/evaluator.h"  // IWYU pragma: export
 #include "awq/generator.h"  // IWYU pragma: export
 #include "awq/inspector.h"  // IWYU pragma: export
+#include "awq/load.h"       // IWYU pragma: export
 #include "awq/quantizer.h"  // IWYU pragma: export
 #include "awq/runtime.h"    // IWYU pragma: export
 #include "awq/version.h"    // IWYU pragma: export

@@ -21,6 +21,20 @@ struct PartSummary {
   std::uint64_t bytes = 0;
 };
 
+/// A row of the kernel tables for one kind of linear.
+struct KernelRow {
+  std::string name;
+  std::string objection;  ///< why it does not run; empty for the one that does
+};
+struct KernelSummary {
+  std::uint64_t out_features = 0;
+  std::uint64_t in_features = 0;
+  std::string weights;     ///< "4 bit", "BF16" ..
+  std::int64_t count = 0;  ///< linears of this kind and shape
+  std::int64_t rows = 0;   ///< tokens at a time
+  std::vector<KernelRow> kernels;
+};
+
 struct InspectSummary {
   std::string architecture;
   std::uint64_t parameters = 0;
@@ -37,6 +51,10 @@ struct InspectSummary {
   std::vector<TensorSummary> tensors;
   std::vector<std::string> problems;
 };
+
+/// Which kernel would run for each distinct linear and the head, and why the others would not. `activations`: "int8",
+/// "int15" or "f32", the inputs of quantized linears. Throws awq::Error.
+std::vector<KernelSummary> explain_kernels(const std::filesystem::path& model, const std::string& activations);
 
 /// Describes a checkpoint. Reads headers only, unless `deep`: then every weight is read and damaged numbers are
 /// reported as problems. Throws awq::Error for what cannot be described at all.

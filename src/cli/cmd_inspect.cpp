@@ -13,6 +13,8 @@ struct Flags {
   std::string model;
   bool tensors = false;
   bool deep = false;
+  bool kernels = false;
+  std::string activations = "int8";
 };
 
 std::string shape_text(const std::vector<std::uint64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
@@ -42,10 +44,42 @@ file::OrderedJson to_json(const InspectSummary& s) {
   return out;
 }
 
+file::OrderedJson kernels_json(const std::vector<KernelSummary>& kinds) {
+  file::OrderedJson out = file::OrderedJson::array();
+  for (const KernelSummary& k : kinds) {
+    file::OrderedJson entry = {{"out_features", k.out_features},
+                               {"in_features", k.in_features},
+                               {"weights", k.weights},
+                               {"linears", k.count},
+                               {"rows", k.rows}};
+    for (const KernelRow& row : k.kernels) {
+      if (row.objection.empty()) {
+        entry["kernel"] = row.name;
+      } else {
+        entry["objections"][row.name] = row.objection;
+      }
+    }
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+void print_kernels(const std::vector<KernelSummary>& kinds) {
+  for (const KernelSummary& k : kinds) {
+    fmt::print("{} x {} x {}, {} ({} linears)\n", k.rows, k.out_features, k.in_features, k.weights, k.count);
+    for (const KernelRow& row : k.kernels)
+      fmt::print("  {:<4} {:<36} {}\n", row.objection.empty() ? "runs" : "", row.name, row.objection);
+  }
+}
+
 int run(const Flags& flags, const CommonFlags& common) {
   const InspectSummary s = inspect_model(flags.model, flags.deep);
+  const std::vector<KernelSummary> kernels =
+      flags.kernels ? explain_kernels(flags.model, flags.activations) : std::vector<KernelSummary>();
   if (common.json) {
-    print_json(to_json(s));
+    file::OrderedJson out = to_json(s);
+    if (flags.kernels) out["kernels"] = kernels_json(kernels);
+    print_json(out);
     return s.problems.empty() ? 0 : 3;
   }
   fmt::print("{}: {} parameters in {} layers, {}, {:.3f} bits per weight\n", s.architecture, s.parameters, s.layers,
@@ -62,6 +96,7 @@ int run(const Flags& flags, const CommonFlags& common) {
     for (const TensorSummary& t : s.tensors)
       fmt::print("  {:<60} {:<5} {:<16} {}\n", t.name, t.dtype, shape_text(t.shape), t.file);
   }
+  print_kernels(kernels);
   for (const std::string& problem : s.problems) fmt::print("problem: {}\n", problem);
   return s.problems.empty() ? 0 : 3;
 }
@@ -73,6 +108,11 @@ std::function<int()> add_inspect(CLI::App& app, CommonFlags& common) {
   app.add_option("model", flags->model, "Model folder")->required();
   app.add_flag("--tensors", flags->tensors, "List every tensor");
   app.add_flag("--deep", flags->deep, "Read every weight and look for damaged numbers");
+  CLI::Option* kernels =
+      app.add_flag("--kernels", flags->kernels, "Which kernel would run here, and why the others would not");
+  app.add_option("--activations", flags->activations, "Inputs of quantized linears: int8, int15 or f32")
+      ->needs(kernels)
+      ->capture_default_str();
   return [flags, &common] { return run(*flags, common); };
 }
 

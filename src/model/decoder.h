@@ -17,10 +17,10 @@ namespace awq::model {
 /// A slice has a place for keys and values in the pool that the batch runs with, or a cache of its own, or none: then
 /// it is a whole sequence that keeps nothing.
 struct SequenceSlice {
-  std::int64_t token_count = 0;          ///< new tokens of this sequence in the batch
-  KvCache* cache = nullptr;              ///< positions start at its length
-  std::int64_t past = 0;                 ///< with blocks: tokens of the sequence whose keys and values are there
-  std::span<const std::int32_t> blocks;  ///< with a pool: block table with room for past + token_count
+  std::int64_t token_count = 0;               ///< new tokens of this sequence in the batch
+  KvCache* cache = nullptr;                   ///< positions start at its length
+  std::int64_t past = 0;                      ///< with blocks: tokens of the sequence whose keys and values are there
+  std::span<const std::int32_t> blocks = {};  ///< with a pool: block table with room for past + token_count
 };
 
 /// Called with the activations that the linears of a site read: x [tokens, site_width]. Used for calibration.

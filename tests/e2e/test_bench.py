@@ -39,6 +39,20 @@ class Bench(Case):
         for word in ("LlamaForCausalLM", "BF16", "prefill 16", "decode 4", "linears, rows", "kernel for"):
             self.assertIn(word, result.out)
 
+    def test_inspect_says_which_kernels_run(self):
+        model = make_model(self.folder / "model", dtype="F16")
+        for isa in ("scalar", "amx"):
+            result = self.check_ok(awq("inspect", model, "--kernels", "--isa", isa, "--json"))
+            rows = json.loads(result.out)["kernels"]
+            self.assertEqual({row["rows"] for row in rows}, {1, 8, 32, 512})
+            self.assertEqual({(row["out_features"], row["in_features"]) for row in rows},
+                             {(64, 64), (32, 64), (128, 64), (64, 128), (320, 64)})
+            for row in rows:
+                self.assertTrue(row["kernel"])
+                self.assertNotIn(row["kernel"], row["objections"])
+        self.assertIn("runs", self.check_ok(awq("inspect", model, "--kernels")).out)
+        self.check_message(awq("inspect", model, "--kernels", "--activations", "int3"), USAGE, "int3")
+
     def test_refusals(self):
         self.check_message(awq("bench"), USAGE, "--config")
         self.check_message(awq("bench", self.folder, "--bits", 4), USAGE, "--config")

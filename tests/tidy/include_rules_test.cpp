@@ -29,7 +29,7 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"generate", {"engine", "model", "ops", "text", "base"}},
     {"server", {"engine", "generate", "text", "model", "ops", "file", "base"}},
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
-    {"bench", {"model", "ops", "kernels", "quant", "tensor", "base"}},
+    {"bench", {"model", "ops", "kernels", "quant", "file", "tensor", "base"}},
     {"api",
      {"bench", "quantize", "eval", "generate", "engine", "model", "formats", "text", "ops", "kernels", "quant", "file",
       "tensor", "base"}},
