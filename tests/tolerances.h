@@ -19,6 +19,14 @@ inline constexpr double kMeanNll = 2e-6;
 /// The same where the golden value itself was computed in float32.
 inline constexpr double kMeanNllFloat32 = 2e-5;
 
+/// Log probability of a continuation against another binary32 engine, relative to one more than its size: errors of
+/// its tokens' logits (kRealLogits each, of either sign) add up more slowly than the tokens' nats, of which there are
+/// several per token; printed with four decimals.
+inline constexpr double kLogProbability = 1e-4;
+
+/// Parts of squared sums over hidden states against the same computed another way: binary32 states, binary64 sums.
+inline constexpr double kLayerError = 1e-4;
+
 /// The same tokens through the same weights in other batches: only the order of sums differs, and with it at most what
 /// the distance of two float32 engines is.
 inline constexpr double kBatchLogits = 1e-4;

@@ -22,15 +22,15 @@ using WarningCallback = std::function<void(const std::string&)>;
 struct QuantizeOptions {
   std::filesystem::path model;   ///< folder to read
   std::filesystem::path output;  ///< folder to make
-  std::string method = "awq";    ///< "awq", "gptq", or "rtn" (plain rounding)
+  std::string method = "awq";    ///< "awq", "gptq", "rtn" (plain rounding), "fp8" (E4M3 weights)
   /// How "awq" searches: "best"; "fast" (scales and ranges on the original activations, codes rounded); "paper" (what
   /// AutoAWQ does, defects included: a yardstick)
   std::string recipe = "best";
   int bits = 4;
   std::int64_t group_size = 128;  ///< 32, 64, 128, or -1 for one group per row
   bool symmetric = false;
-  std::string format = "awq";              ///< "awq" (gemm layout) or "compressed-tensors"
-  std::filesystem::path calibration;       ///< .txt or .jsonl; empty: the text that comes with the program
+  std::string format;                 ///< "awq" (gemm layout), "compressed-tensors", "fp8"; empty: as the method has it
+  std::filesystem::path calibration;  ///< .txt or .jsonl; empty: the text that comes with the program
   std::int64_t calibration_samples = 128;  ///< blocks
   std::int64_t calibration_seqlen = 512;   ///< tokens per block, at most the model's context
   std::vector<std::string> skip;           ///< shell patterns of linears that stay in 16 bit

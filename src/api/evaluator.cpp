@@ -7,8 +7,10 @@
 #include "api/setup.h"
 #include "base/check.h"
 #include "base/resources.h"
+#include "eval/choice_tasks.h"
 #include "eval/compare.h"
 #include "eval/windows.h"
+#include "quantize/gguf_model.h"
 #include "quantize/pipeline.h"
 #include "quantize/simulated_model.h"
 
@@ -20,18 +22,51 @@ text::Documents read_text(const EvaluateOptions& options) {
   return quantize::load_calibration_text(QuantizeOptions{}).split.held_out;
 }
 
+/// Null when the model is to be measured as it is.
 std::unique_ptr<model::WeightSource> simulate(const model::ModelFiles& files, const EvaluateOptions& options) {
+  if (const auto* recipe = quantize::find_gguf_recipe(options.simulate_method)) {
+    return std::make_unique<quantize::GgufModel>(files, *recipe);
+  }
+  if (options.simulate_bits == 0 && options.simulate_method != "fp8") return nullptr;
   QuantizeOptions q;
   q.model = options.model;
   q.method = options.simulate_method;
   q.recipe = options.simulate_recipe;
   q.calibration = options.simulate_calibration;
-  q.bits = options.simulate_bits;
+  if (options.simulate_bits != 0) q.bits = options.simulate_bits;
   q.group_size = options.simulate_group_size;
   // Only a format with room for any number of bits lets every linear take part; nothing is written.
   q.format = "compressed-tensors";
   q.on_progress = options.on_progress;
   return std::make_unique<quantize::SimulatedModel>(files, q);
+}
+
+std::vector<TaskSummary> answer_tasks(const EvaluateOptions& options, const model::WeightSource& model,
+                                      const text::Tokenizer& tokenizer) {
+  // All files are read before the first question is answered: a wrong name should show at once.
+  std::vector<eval::ChoiceTask> tasks;
+  for (const std::string& name : options.tasks) {
+    tasks.push_back(eval::read_choice_task(name, options.task_folder, options.task_limit));
+  }
+  std::vector<TaskSummary> out;
+  for (const eval::ChoiceTask& task : tasks) {
+    eval::TaskOptions run{.context = options.context};
+    run.on_progress = [&](std::int64_t done, std::int64_t total) {
+      if (options.on_progress) {
+        options.on_progress({.stage = "answer", .done = done, .total = total, .detail = task.name});
+      }
+    };
+    const eval::TaskScore score = eval::run_choice_task(task, model, tokenizer, run);
+    out.push_back({.name = score.name,
+                   .items = score.items,
+                   .accuracy = score.accuracy,
+                   .accuracy_stderr = score.accuracy_stderr,
+                   .has_norm = score.has_norm,
+                   .accuracy_norm = score.accuracy_norm,
+                   .accuracy_norm_stderr = score.accuracy_norm_stderr,
+                   .perplexity = score.perplexity});
+  }
+  return out;
 }
 
 }  // namespace
@@ -47,20 +82,26 @@ EvaluateSummary evaluate_model(const EvaluateOptions& options) {
   std::optional<model::ModelFiles> base;
   if (!options.against.empty()) base.emplace(model::ModelFiles::open(options.against));
   const auto tokenizer = text::Tokenizer::load(options.model);
+  if (options.task_limit < 0) fail(ErrorCode::kInvalidArgument, "--limit {}: expected 0 or more", options.task_limit);
+  const std::unique_ptr<model::WeightSource> simulated = simulate(files, options);
+  const model::WeightSource& subject = simulated ? *simulated : static_cast<const model::WeightSource&>(files);
+  EvaluateSummary summary;
+  if (!options.tasks.empty()) {
+    summary.tasks = answer_tasks(options, subject, *tokenizer);
+    summary.seconds = monotonic_seconds() - begin;
+    summary.peak_rss_bytes = peak_rss_bytes();
+    return summary;
+  }
   const std::int64_t context = std::min(options.context, files.config().max_position_embeddings);
   const eval::Windows windows =
       eval::make_windows(read_text(options), *tokenizer, context, options.max_tokens, files.config().vocab_size);
-  std::unique_ptr<model::WeightSource> simulated;
-  if (options.simulate_bits != 0) simulated = simulate(files, options);
   eval::CompareOptions compare;
   compare.on_progress = [&](std::int64_t done, std::int64_t total) {
     if (options.on_progress) options.on_progress({.stage = "measure", .done = done, .total = total});
   };
   // A simulated model is compared with the model that it was made from unless another base is named.
   const model::WeightSource* base_source = base ? &*base : (simulated ? &files : nullptr);
-  const model::WeightSource& subject = simulated ? *simulated : static_cast<const model::WeightSource&>(files);
   const eval::Scores scores = eval::compare(subject, base_source, windows, compare);
-  EvaluateSummary summary;
   summary.tokens = scores.tokens;
   summary.windows = static_cast<std::int64_t>(windows.size());
   summary.nll = scores.nll;

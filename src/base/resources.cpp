@@ -34,6 +34,12 @@ std::optional<std::uint64_t> read_number(const char* path) {
 // VmHWM and not getrusage: the latter keeps the peak of the program that started this one.
 std::uint64_t peak_rss_bytes() { return read_kilobytes("/proc/self/status", "VmHWM:").value_or(0); }
 
+bool reset_peak_rss() {
+  std::ofstream file("/proc/self/clear_refs");
+  file << "5" << std::flush;
+  return static_cast<bool>(file);
+}
+
 std::optional<std::uint64_t> available_memory_bytes() {
   std::optional<std::uint64_t> available = read_kilobytes("/proc/meminfo", "MemAvailable:");
   const auto limit = read_number("/sys/fs/cgroup/memory.max");

@@ -9,6 +9,37 @@
 namespace awq::cli {
 namespace {
 
+int print_tasks(const EvaluateSummary& s, const CommonFlags& common) {
+  file::OrderedJson tasks = file::OrderedJson::object();
+  if (!common.json) fmt::print("{:<12} {:>6} {:>18} {:>18} {:>12}\n", "task", "items", "acc", "acc_norm", "perplexity");
+  for (const TaskSummary& t : s.tasks) {
+    const auto with_error = [](double value, double error) { return fmt::format("{:.4f} +- {:.4f}", value, error); };
+    if (!common.json) {
+      fmt::print("{:<12} {:>6} {:>18} {:>18} {:>12}\n", t.name, t.items, with_error(t.accuracy, t.accuracy_stderr),
+                 t.has_norm ? with_error(t.accuracy_norm, t.accuracy_norm_stderr) : "-",
+                 t.perplexity > 0 ? fmt::format("{:.3f}", t.perplexity) : "-");
+      continue;
+    }
+    file::OrderedJson& row = tasks[t.name];
+    row["items"] = t.items;
+    row["acc"] = t.accuracy;
+    row["acc_stderr"] = t.accuracy_stderr;
+    if (t.has_norm) {
+      row["acc_norm"] = t.accuracy_norm;
+      row["acc_norm_stderr"] = t.accuracy_norm_stderr;
+    }
+    if (t.perplexity > 0) row["perplexity"] = t.perplexity;
+  }
+  if (common.json) {
+    file::OrderedJson out;
+    out["tasks"] = tasks;
+    out["seconds"] = s.seconds;
+    out["peak_rss_bytes"] = s.peak_rss_bytes;
+    print_json(out);
+  }
+  return 0;
+}
+
 int run(EvaluateOptions& options, const CommonFlags& common) {
   options.threads = common.threads;
   ProgressPrinter progress;
@@ -16,6 +47,7 @@ int run(EvaluateOptions& options, const CommonFlags& common) {
   options.on_warning = [](const std::string& text) { print_warning(text); };
   const EvaluateSummary s = evaluate_model(options);
   progress.clear();
+  if (!s.tasks.empty()) return print_tasks(s, common);
   if (!common.json) {
     fmt::print("perplexity {:.5f} over {} tokens in {} windows\n", s.perplexity, s.tokens, s.windows);
     if (s.compared) {
@@ -58,12 +90,19 @@ std::function<int()> add_eval(CLI::App& app, CommonFlags& common) {
       ->capture_default_str();
   app.add_option("--simulate-bits", o.simulate_bits,
                  "Quantize in memory with so many bits first, and compare with the original");
-  app.add_option("--simulate-method", o.simulate_method, "awq, gptq or rtn")->capture_default_str();
+  app.add_option("--simulate-method", o.simulate_method,
+                 "awq, gptq or rtn with --simulate-bits; fp8, gguf-q4_0, gguf-q4_1, gguf-q4_k_m, gguf-q8_0 without")
+      ->capture_default_str();
   app.add_option("--simulate-recipe", o.simulate_recipe, "best, fast or paper, for awq")->capture_default_str();
   app.add_option("--simulate-calib", o.simulate_calibration, "Calibration text (default: the built-in text)");
   app.add_option("--group-size", o.simulate_group_size, "Group size for --simulate-bits")->capture_default_str();
   app.add_option("--activations", o.activations, "Inputs of quantized linears: f32, int8 or int15")
       ->capture_default_str();
+  o.task_folder = ".";
+  app.add_option("--tasks", o.tasks, "Answer questions instead: some of lambada,piqa,arc_easy,hellaswag,copa")
+      ->delimiter(',');
+  app.add_option("--task-dir", o.task_folder, "Folder with TASK.jsonl")->capture_default_str();
+  app.add_option("--limit", o.task_limit, "Questions of each task (0: all)")->capture_default_str();
   return [options, &common] { return run(*options, common); };
 }
 

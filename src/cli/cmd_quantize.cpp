@@ -2,10 +2,12 @@
 
 #include <memory>
 
+#include "awq/comparer.h"
 #include "awq/quantizer.h"
 #include "base/check.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
+#include "file/output_file.h"
 
 namespace awq::cli {
 namespace {
@@ -15,6 +17,7 @@ struct Flags {
   bool no_clip = false;
   bool no_eval = false;
   double max_shard_gb = 5;
+  std::filesystem::path report;
 };
 
 file::OrderedJson to_json(const QuantizeSummary& s) {
@@ -76,8 +79,12 @@ int run(Flags& flags, const CommonFlags& common) {
     print_warning(text);
   };
   options.on_plan = [](const std::string& line) { print_note(line); };
+  check_report_path(flags.report);
   const QuantizeSummary summary = quantize_model(options);
   progress.clear();
+  if (!flags.report.empty() && !summary.dry_run) {
+    file::write_file_atomically(flags.report, quantization_html(options.output));
+  }
   if (common.json) {
     print_json(to_json(summary));
   } else {
@@ -93,14 +100,15 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
   QuantizeOptions& o = flags->options;
   app.add_option("model", o.model, "Model folder to read")->required();
   app.add_option("-o,--output", o.output, "Folder to make")->required();
-  app.add_option("--method", o.method, "awq, gptq, or rtn for plain rounding")->capture_default_str();
+  app.add_option("--method", o.method, "awq, gptq, rtn for plain rounding, or fp8")->capture_default_str();
   app.add_option("--recipe", o.recipe, "How awq searches: best; fast: scales and ranges only; paper: as AutoAWQ does")
       ->capture_default_str();
   app.add_option("--bits", o.bits, "Bits per weight: 4 (2, 3, 8 with compressed-tensors)")->capture_default_str();
   app.add_option("--group-size", o.group_size, "Inputs that share a scale: 128, 64, 32, or -1 for a whole row")
       ->capture_default_str();
   app.add_flag("--symmetric", o.symmetric, "Fixed zero point");
-  app.add_option("--format", o.format, "awq or compressed-tensors")->capture_default_str();
+  app.add_option("--format", o.format,
+                 "awq (default) or compressed-tensors; with fp8 compressed-tensors (default) or fp8 (blocks of 128)");
   app.add_option("--calib", o.calibration, "Calibration text, .txt or .jsonl (default: the built-in text)");
   app.add_option("--calib-samples", o.calibration_samples, "Blocks of calibration tokens")->capture_default_str();
   app.add_option("--calib-seqlen", o.calibration_seqlen, "Tokens per block")->capture_default_str();
@@ -114,6 +122,7 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
   app.add_flag("--force", o.force, "Replace an earlier output (never a folder that awq did not make)");
   app.add_flag("--no-eval", flags->no_eval, "Do not measure the loss on a held-out tenth of the text");
   app.add_option("--max-shard-size", flags->max_shard_gb, "Largest weight file in GB")->capture_default_str();
+  app.add_option("--report", flags->report, "Write an HTML page about the result");
   return [flags, &common] { return run(*flags, common); };
 }
 

@@ -6,6 +6,7 @@ std::span<const Command> commands() {
   static const Command kAll[] = {
       {"quantize", "Quantize a Hugging Face checkpoint", add_quantize},
       {"eval", "Measure perplexity, and the distance to a base model", add_eval},
+      {"compare", "Measure every method of quantizing on one model", add_compare},
       {"run", "Continue a text", add_run},
       {"bench", "Measure speed against this machine's limits", add_bench},
       {"bench-serve", "Load a server and measure what its clients see", add_bench_serve},

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/check.h"
 #include "base/resources.h"
 
 namespace awq::cli {
@@ -63,6 +64,13 @@ void print_json(const file::OrderedJson& object) {
   const std::string text = object.dump(2, ' ', false, file::OrderedJson::error_handler_t::replace);
   fmt::print("{}\n", text);
   std::fflush(stdout);
+}
+
+void check_report_path(const std::filesystem::path& path) {
+  if (path.empty()) return;
+  const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
+  if (std::filesystem::is_directory(folder) && !std::filesystem::is_directory(path)) return;
+  fail(ErrorCode::kInvalidArgument, "--report {}: expected a file in a folder that exists", path.string());
 }
 
 std::string size_text(std::uint64_t bytes) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "awq/quantizer.h"
@@ -30,6 +31,8 @@ void print_note(const std::string& text);
 void print_warning(const std::string& text);
 /// One JSON object on standard output.
 void print_json(const file::OrderedJson& object);
+/// Throws kInvalidArgument when `path` (may be empty) is in no folder that is there: minutes of work should not end so.
+void check_report_path(const std::filesystem::path& path);
 /// "1.23 GB", decimal.
 std::string size_text(std::uint64_t bytes);
 

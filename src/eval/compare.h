@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
+#include <vector>
 
 #include "eval/windows.h"
 #include "model/model_files.h"
@@ -15,6 +17,7 @@ struct Scores {
   // With a base model only:
   double base_nll = 0;
   double kl_mean = 0;
+  double kl_stderr = 0;  ///< over windows, as delta_nll_stderr
   double kl_p99 = 0;
   double top1_agreement = 0;
   double delta_nll_mean = 0;
@@ -32,5 +35,9 @@ struct CompareOptions {
 /// Scores `windows` under `model`, and where `base` is not null under both, holding one decoder layer at a time.
 Scores compare(const model::WeightSource& model, const model::WeightSource* base, const Windows& windows,
                const CompareOptions& options);
+
+/// The same for several models against one base, which runs only once. One entry per model.
+std::vector<Scores> compare_all(std::span<const model::WeightSource* const> models, const model::WeightSource* base,
+                                const Windows& windows, const CompareOptions& options);
 
 }  // namespace awq::eval

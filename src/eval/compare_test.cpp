@@ -132,5 +132,19 @@ TEST_F(Compare, RefusesOtherVocabularies) {
   EXPECT_THROW(compare(qwen, &*base_, windows_, {}), Error);
 }
 
+TEST_F(Compare, SeveralModelsAtOnceScoreAsEachAlone) {
+  const model::WeightSource* const models[] = {&*other_, &*base_};
+  const std::vector<Scores> together = compare_all(models, &*base_, windows_, {});
+  const Scores alone = compare(*other_, &*base_, windows_, {});
+  EXPECT_EQ(together[0].kl_mean, alone.kl_mean);
+  EXPECT_EQ(together[0].nll, alone.nll);
+  EXPECT_EQ(together[0].kl_stderr, alone.kl_stderr);
+  EXPECT_GT(alone.kl_stderr, 0);
+  EXPECT_EQ(together[1].nll, together[0].base_nll);
+  EXPECT_EQ(together[1].top1_agreement, 1);
+  EXPECT_LT(together[1].kl_mean, tolerance::kDoubleSum);
+  EXPECT_EQ(together[1].delta_nll_stderr, 0);
+}
+
 }  // namespace
 }  // namespace awq::eval

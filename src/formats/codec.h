@@ -39,7 +39,7 @@ struct QuantizationSummary {
 
 /// One stored format of quantized linears. Rows are in codecs.cpp; nothing else knows how many there are.
 struct Codec {
-  const char* name;  ///< what --format takes: "awq", "compressed-tensors", "gptq"
+  const char* name;  ///< what --format takes: "awq", "compressed-tensors", "float-quantized", "fp8"
 
   /// True when `config` (the quantization_config object) belongs to this codec.
   bool (*accepts)(const file::Json& config);

@@ -61,7 +61,37 @@ TEST(CodecRoundTrip, RandomShapes) {
       expect_round_trip(*codec, random_tensor(options, random));
       if (HasFailure()) return;
     }
-    EXPECT_TRUE(tried > 50 || std::string_view(codec->name) == "gptq") << codec->name;
+    const std::string_view name = codec->name;
+    EXPECT_TRUE(tried > 50 || name == "gptq" || name == "float-quantized" || name == "fp8") << name;
+  }
+}
+
+TEST(CodecRoundTrip, Float8) {
+  std::mt19937 random(11);
+  for (const char* name : {"float-quantized", "fp8"}) {
+    const bool blocks = std::string_view(name) == "fp8";
+    for (int i = 0; i < 40; ++i) {
+      TensorOptions options;
+      options.scheme = {.bits = 8,
+                        .group_size = blocks ? 128 : -1,
+                        .symmetric = true,
+                        .kind = quant::CodeKind::kE4M3,
+                        .rows_per_scale = blocks ? 128 : 1};
+      options.scale_dtype = blocks || i % 2 == 0 ? DType::kF32 : DType::kBf16;
+      options.in_features = blocks ? 128 * (1 + random() % 3) : 1 + random() % 300;
+      options.out_features = 1 + random() % 300;
+      quant::QuantizedTensor tensor = random_tensor(options, random);
+      for (std::uint8_t& code : tensor.codes) code = (code & 0x7F) == 0x7F ? 0 : code;
+      std::fill(tensor.zero_points.begin(), tensor.zero_points.end(), std::uint8_t{0});
+      const std::uint64_t groups = tensor.groups();
+      for (std::uint64_t n = 0; blocks && n < tensor.out_features; ++n) {
+        for (std::uint64_t g = 0; g < groups; ++g) {
+          tensor.scales[n * groups + g] = tensor.scales[n / 128 * 128 * groups + g];
+        }
+      }
+      expect_round_trip(*find_codec(name), tensor);
+      if (HasFailure()) return;
+    }
   }
 }
 
@@ -83,7 +113,7 @@ TEST(CodecRoundTrip, FromOneFormatToTheOther) {
 TEST(Codecs, Names) {
   std::vector<std::string> names;
   for (const Codec* codec : codecs()) names.emplace_back(codec->name);
-  EXPECT_EQ(names, (std::vector<std::string>{"awq", "compressed-tensors", "gptq"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"awq", "float-quantized", "compressed-tensors", "gptq", "fp8"}));
   for (const Codec* codec : codecs()) EXPECT_EQ(find_codec(codec->name), codec);
   EXPECT_EQ(find_codec("gguf"), nullptr);
 }

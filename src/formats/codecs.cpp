@@ -8,7 +8,9 @@
 namespace awq::formats {
 namespace {
 
-constexpr std::array<const Codec*, 3> kCodecs = {&kAwqGemmCodec, &kCompressedTensorsCodec, &kGptqCodec};
+// float-quantized is a form of compressed-tensors, and so is asked first.
+constexpr std::array<const Codec*, 5> kCodecs = {&kAwqGemmCodec, &kFloatQuantizedCodec, &kCompressedTensorsCodec,
+                                                 &kGptqCodec, &kFp8Codec};
 
 }  // namespace
 

@@ -92,6 +92,7 @@ QuantizationInfo read_config(const file::Json& config, const std::string& file_n
 }
 
 const char* refuses(const quant::Scheme& scheme, std::uint64_t out_features, std::uint64_t in_features) {
+  if (scheme.kind != quant::CodeKind::kInteger) return "this form of compressed-tensors stores integers only";
   if (scheme.bits < 2 || scheme.bits > 8) return "the compressed-tensors format stores 2 to 8 bits";
   if (out_features == 0) return "out_features is 0";
   return refuses_groups(scheme, in_features);

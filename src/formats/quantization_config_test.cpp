@@ -29,8 +29,12 @@ TEST(QuantizationConfig, WhichCodec) {
   EXPECT_EQ(codec(R"({"quantization_config":{"quant_method":"gptq"}})"), find_codec("gptq"));
   EXPECT_EQ(codec(R"({"quantization_config":{"quant_method":"compressed-tensors"}})"),
             find_codec("compressed-tensors"));
-  expect_parts(error_of(ErrorCode::kUnsupported, [&] { codec(R"({"quantization_config":{"quant_method":"fp8"}})"); }),
-               {"c: quantization_config.quant_method", "\"fp8\"", "awq, compressed-tensors, gptq"});
+  EXPECT_EQ(codec(R"({"quantization_config":{"quant_method":"fp8"}})"), find_codec("fp8"));
+  EXPECT_EQ(codec(R"({"quantization_config":{"quant_method":"compressed-tensors","format":"float-quantized"}})"),
+            find_codec("float-quantized"));
+  expect_parts(
+      error_of(ErrorCode::kUnsupported, [&] { codec(R"({"quantization_config":{"quant_method":"hqq"}})"); }),
+      {"c: quantization_config.quant_method", "\"hqq\"", "awq, float-quantized, compressed-tensors, gptq, fp8"});
   expect_parts(error_of(ErrorCode::kUnsupported, [&] { codec(R"({"quantization_config":{}})"); }), {"quant_method"});
   error_of(ErrorCode::kCorruptFile, [&] { codec(R"({"quantization_config":[]})"); });
   error_of(ErrorCode::kCorruptFile, [&] { codec(R"({"quantization_config":{"quant_method":4}})"); });
@@ -130,6 +134,23 @@ INSTANTIATE_TEST_SUITE_P(
 
 const std::string kGroup = R"({"num_bits":4,"strategy":"group","group_size":128})";
 
+const std::string kFloat = R"("format":"float-quantized","config_groups":{"a":{"targets":["Linear"],"weights":)";
+
+INSTANTIATE_TEST_SUITE_P(
+    Float8, BadConfig,
+    testing::Values(
+        Refusal{R"({"quant_method":"compressed-tensors","format":"float-quantized"})", kUnsupported, "config_groups"},
+        Refusal{R"({"quant_method":"compressed-tensors",)" + kFloat + R"({"num_bits":4,"type":"float"}}}})",
+                kUnsupported, "weights.num_bits"},
+        Refusal{R"({"quant_method":"compressed-tensors",)" + kFloat + R"({"num_bits":8,"type":"int"}}}})", kUnsupported,
+                "weights.type"},
+        Refusal{R"({"quant_method":"compressed-tensors",)" + kFloat +
+                    R"({"num_bits":8,"type":"float","strategy":"block"}}}})",
+                kUnsupported, "weights.strategy"},
+        Refusal{R"({"quant_method":"fp8"})", kUnsupported, "weight_block_size"},
+        Refusal{R"({"quant_method":"fp8","weight_block_size":[64,128]})", kUnsupported, "[128, 128]"},
+        Refusal{R"({"quant_method":"fp8","fmt":"e5m2","weight_block_size":[128,128]})", kUnsupported, "fmt"}));
+
 INSTANTIATE_TEST_SUITE_P(
     CompressedTensors, BadConfig,
     testing::Values(
@@ -140,8 +161,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":null}})", kCorrupt, "config_groups.a"},
         Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{"targets":["Linear"]}}})", kCorrupt,
                 "config_groups.a.weights: is missing"},
-        Refusal{R"({"quant_method":"compressed-tensors","format":"float-quantized","config_groups":{"a":{}}})",
-                kUnsupported, "format: \"float-quantized\""},
+        Refusal{R"({"quant_method":"compressed-tensors","format":"int-quantized","config_groups":{"a":{}}})",
+                kUnsupported, "format: \"int-quantized\""},
         Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{"targets":["re:.*"],"weights":{}}}})",
                 kUnsupported, "targets"},
         Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{"targets":["Linear"],)"

@@ -59,7 +59,8 @@ Linear::Linear(std::uint64_t out_features, std::uint64_t in_features, DType dtyp
 Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias)
     : n_(tensor.out_features), k_(tensor.in_features), bias_(std::move(bias)) {
   AWQ_CHECK(bias_.empty() || bias_.size() == n_);
-  if (!tensor.group_index.empty()) {
+  // The packed kernels know integers in the order of the inputs.
+  if (!tensor.group_index.empty() || tensor.scheme.kind != quant::CodeKind::kInteger) {
     weight_ = AlignedBuffer<std::byte>(n_ * k_ * sizeof(float));
     quant::dequantize(tensor, reinterpret_cast<float*>(weight_.data()));
     return;

@@ -288,5 +288,14 @@ TEST(Linear, SelectionNamesTheReasonOfEachRow) {
   }
 }
 
+TEST(Linear, Float8WeightsAreExpanded) {
+  const quant::Scheme scheme{.bits = 8, .group_size = -1, .symmetric = true, .kind = quant::CodeKind::kE4M3};
+  const std::vector<float> w = random_floats(3, std::size_t{24} * 64);
+  const quant::QuantizedTensor tensor = quant::round_to_nearest(w.data(), 24, 64, scheme, DType::kF32);
+  std::vector<float> stored(w.size());
+  quant::dequantize(tensor, stored.data());
+  expect_forward(Linear(tensor, {}), stored, {}, 0, Precision::kF32, "float8");
+}
+
 }  // namespace
 }  // namespace awq::ops

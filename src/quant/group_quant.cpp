@@ -1,9 +1,11 @@
 #include "quant/group_quant.h"
 
 #include <cmath>
+#include <utility>
 
 #include "base/check.h"
 #include "base/float16.h"
+#include "quant/float8.h"
 
 namespace awq::quant {
 namespace {
@@ -59,8 +61,14 @@ QuantizedTensor make_tensor(std::uint64_t out_features, std::uint64_t in_feature
 void encode_row(const float* weights, std::uint64_t row, QuantizedTensor& tensor) {
   const std::uint64_t group_size = resolved_group_size(tensor.scheme, tensor.in_features);
   const std::uint64_t groups = tensor.groups();
-  const float largest = static_cast<float>(max_code(tensor.scheme.bits));
   std::uint8_t* codes = tensor.codes.data() + row * tensor.in_features;
+  if (tensor.scheme.kind == CodeKind::kE4M3) {
+    for (std::uint64_t k = 0; k < tensor.in_features; ++k) {
+      codes[k] = saturated_e4m3(weights[k] / tensor.scales[row * groups + k / group_size]).bits;
+    }
+    return;
+  }
+  const float largest = static_cast<float>(max_code(tensor.scheme.bits));
   for (std::uint64_t g = 0; g < groups; ++g) {
     const float scale = tensor.scales[row * groups + g];
     const float zero = tensor.zero_points[row * groups + g];
@@ -70,9 +78,41 @@ void encode_row(const float* weights, std::uint64_t row, QuantizedTensor& tensor
   }
 }
 
+namespace {
+
+/// E4M3 with the scale that puts the largest weight of a row, or of a block of rows, at 448. A scale that a 16-bit type
+/// rounded down may leave it just above, where it saturates.
+QuantizedTensor round_to_float8(const float* weights, QuantizedTensor tensor) {
+  const std::uint64_t width = tensor.in_features;
+  const std::uint64_t groups = tensor.groups();
+  const std::uint64_t group_size = resolved_group_size(tensor.scheme, width);
+  const auto block = static_cast<std::uint64_t>(tensor.scheme.rows_per_scale);
+  AWQ_CHECK(block > 0);
+  const auto blocks = static_cast<std::int64_t>((tensor.out_features + block - 1) / block);
+#pragma omp parallel for schedule(static)
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    const std::uint64_t begin = static_cast<std::uint64_t>(b) * block;
+    const std::uint64_t end = std::min(begin + block, tensor.out_features);
+    for (std::uint64_t g = 0; g < groups; ++g) {
+      float largest = kMinRange;
+      for (std::uint64_t n = begin; n < end; ++n) {
+        const Range range = range_of(weights + n * width + g * group_size, group_size);
+        largest = std::max({largest, range.high, -range.low});
+      }
+      const float scale = stored_scale(largest / kE4M3Max, tensor.scale_dtype);
+      for (std::uint64_t n = begin; n < end; ++n) tensor.scales[n * groups + g] = scale;
+    }
+    for (std::uint64_t n = begin; n < end; ++n) encode_row(weights + n * width, n, tensor);
+  }
+  return tensor;
+}
+
+}  // namespace
+
 QuantizedTensor round_to_nearest(const float* weights, std::uint64_t out_features, std::uint64_t in_features,
                                  const Scheme& scheme, DType scale_dtype) {
   QuantizedTensor tensor = make_tensor(out_features, in_features, scheme, scale_dtype);
+  if (scheme.kind == CodeKind::kE4M3) return round_to_float8(weights, std::move(tensor));
   const std::uint64_t group_size = resolved_group_size(scheme, in_features);
   const std::uint64_t groups = tensor.groups();
   const auto rows = static_cast<std::int64_t>(out_features);

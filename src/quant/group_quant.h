@@ -49,7 +49,8 @@ QuantizedTensor make_tensor(std::uint64_t out_features, std::uint64_t in_feature
                             DType scale_dtype);
 /// Fills the codes of row `row` from weights [K] and the tensor's scales and zero points.
 void encode_row(const float* weights, std::uint64_t row, QuantizedTensor& tensor);
-/// Plain rounding: the range of each group is that of its weights. W [N, K].
+/// Plain rounding: the range of each group (or, in E4M3, of each block of rows_per_scale rows) is that of its weights.
+/// W [N, K].
 QuantizedTensor round_to_nearest(const float* weights, std::uint64_t out_features, std::uint64_t in_features,
                                  const Scheme& scheme, DType scale_dtype);
 

@@ -1,6 +1,9 @@
 #include "quant/quantized_tensor.h"
 
+#include <array>
+
 #include "base/check.h"
+#include "quant/float8.h"
 
 namespace awq::quant {
 namespace {
@@ -8,6 +11,21 @@ namespace {
 /// The one formula: an exact integer difference, then one rounding.
 float dequantized(float scale, std::uint8_t code, int zero_point) {
   return scale * static_cast<float>(static_cast<int>(code) - zero_point);
+}
+
+std::array<float, 256> float8_values() {
+  std::array<float, 256> values{};
+  for (std::size_t code = 0; code < values.size(); ++code)
+    values[code] = to_float(E4M3{static_cast<std::uint8_t>(code)});
+  return values;
+}
+
+void dequantize_float8_row(const std::uint8_t* codes, const float* scales, std::uint64_t groups,
+                           std::uint64_t group_size, float* out) {
+  static const std::array<float, 256> kValues = float8_values();
+  for (std::uint64_t g = 0; g < groups; ++g) {
+    for (std::uint64_t k = g * group_size; k < (g + 1) * group_size; ++k) out[k] = scales[g] * kValues[codes[k]];
+  }
 }
 
 }  // namespace
@@ -24,6 +42,10 @@ void dequantize_rows(const QuantizedTensor& tensor, std::uint64_t row_begin, std
     const std::uint8_t* codes = tensor.codes.data() + n * width;
     const float* scales = tensor.scales.data() + n * groups;
     const std::uint8_t* zero_points = tensor.zero_points.data() + n * groups;
+    if (tensor.scheme.kind == CodeKind::kE4M3) {
+      dequantize_float8_row(codes, scales, groups, group_size, out);
+      continue;
+    }
     if (!tensor.group_index.empty()) {
       for (std::uint64_t k = 0; k < width; ++k) {
         const auto g = static_cast<std::uint64_t>(tensor.group_index[k]);

@@ -13,9 +13,22 @@ namespace {
 
 using model::LinearSpec;
 
+/// FP8 weights have a scale per output channel, or per block of 128 x 128 where the format wants that.
+quant::Scheme float8_scheme(const QuantizeOptions& options) {
+  if (options.bits != 4 && options.bits != 8) {  // 4 is the default of other methods
+    fail(ErrorCode::kInvalidArgument, "--bits {} with --method fp8: its weights have 8 bits", options.bits);
+  }
+  const bool blocks = options.format == "fp8";
+  return {.bits = 8,
+          .group_size = blocks ? 128 : -1,
+          .symmetric = true,
+          .kind = quant::CodeKind::kE4M3,
+          .rows_per_scale = blocks ? 128 : 1};
+}
+
 quant::Scheme scheme_of(const QuantizeOptions& options) {
-  if (options.method != "awq" && options.method != "gptq" && options.method != "rtn") {
-    fail(ErrorCode::kInvalidArgument, "--method {}: expected awq, gptq or rtn", printable(options.method));
+  if (options.method != "awq" && options.method != "gptq" && options.method != "rtn" && options.method != "fp8") {
+    fail(ErrorCode::kInvalidArgument, "--method {}: expected awq, gptq, rtn or fp8", printable(options.method));
   }
   if (options.recipe != "best" && options.recipe != "fast" && options.recipe != "paper") {
     fail(ErrorCode::kInvalidArgument, "--recipe {}: expected best, fast or paper", printable(options.recipe));
@@ -24,6 +37,7 @@ quant::Scheme scheme_of(const QuantizeOptions& options) {
     fail(ErrorCode::kInvalidArgument, "--recipe {} is for --method awq; --method {} has no recipes", options.recipe,
          options.method);
   }
+  if (options.method == "fp8") return float8_scheme(options);
   const std::int64_t g = options.group_size;
   if (g != -1 && g != 32 && g != 64 && g != 128) {
     fail(ErrorCode::kInvalidArgument, "--group-size {}: expected 32, 64, 128 or -1 (one group per row)", g);
@@ -35,9 +49,13 @@ quant::Scheme scheme_of(const QuantizeOptions& options) {
 }
 
 const formats::Codec& codec_for(const QuantizeOptions& options, const quant::Scheme& scheme) {
-  const formats::Codec* codec = formats::find_codec(options.format);
+  const bool float8 = scheme.kind == quant::CodeKind::kE4M3;
+  std::string name = options.format.empty() ? (float8 ? "compressed-tensors" : "awq") : options.format;
+  if (float8 && name == "compressed-tensors") name = "float-quantized";  // how that format calls FP8 weights
+  const formats::Codec* codec = formats::find_codec(name);
   if (codec == nullptr || codec->encode == nullptr) {
-    fail(ErrorCode::kInvalidArgument, "--format {}: expected awq or compressed-tensors", printable(options.format));
+    fail(ErrorCode::kInvalidArgument, "--format {}: expected {}", printable(options.format),
+         float8 ? "compressed-tensors or fp8" : "awq or compressed-tensors");
   }
   // A shape that fits every rule: what is refused now is the scheme itself.
   if (const char* reason = codec->refuses(scheme, 4096, 4096)) {
@@ -166,6 +184,11 @@ OutputPlan plan_output(const model::ModelFiles& files, const QuantizeOptions& op
   OutputPlan plan;
   plan.scheme = scheme_of(options);
   plan.codec = &codec_for(options, plan.scheme);
+  if (plan.scheme.kind == quant::CodeKind::kE4M3) {
+    // The model's own type where its range allows it: loaders convert scales to that. Blocks always have F32.
+    const bool per_channel = plan.scheme.rows_per_scale == 1;
+    plan.scale_dtype = per_channel && files.dtype() == DType::kBf16 ? DType::kBf16 : DType::kF32;
+  }
   for (std::int64_t layer = 0; layer < files.config().num_hidden_layers; ++layer) {
     plan_layer(files, options, *plan.codec, plan.scheme, layer, plan.linears);
   }

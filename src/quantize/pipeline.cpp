@@ -121,6 +121,8 @@ LayerPipeline::Result LayerPipeline::run_layer(std::int64_t index) {
   return result;
 }
 
+bool needs_calibration(const QuantizeOptions& options) { return options.method != "rtn" && options.method != "fp8"; }
+
 bool quantizes_in_sequence(const QuantizeOptions& options) {
   return options.method == "gptq" || (options.method == "awq" && options.recipe == "best");
 }

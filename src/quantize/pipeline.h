@@ -60,6 +60,9 @@ class LayerPipeline {
   std::vector<HiddenStates> streams_;
 };
 
+/// False for methods that only round: they need no text.
+bool needs_calibration(const QuantizeOptions& options);
+
 /// How many streams of hidden states a method carries from layer to layer.
 int stream_count(const QuantizeOptions& options);
 /// True when every site sees what the linears before it became.

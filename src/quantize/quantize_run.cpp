@@ -137,7 +137,7 @@ class Run {
   /// Reads the texts and makes the calibration blocks; after this no tokenizer is needed.
   ResourcePlan prepare() {
     precision_ = calibration_precision(files_);
-    const bool calibrates = options_.method != "rtn";
+    const bool calibrates = needs_calibration(options_);
     if (options_.calibration_samples < kMinBlocks) {
       fail(ErrorCode::kInvalidArgument, "--calib-samples {}: expected at least {}", options_.calibration_samples,
            kMinBlocks);

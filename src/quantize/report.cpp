@@ -137,13 +137,22 @@ std::string model_card(const QuantizeOptions& options, const OutputPlan& plan, c
   if (front.find("quantized_by:") == std::string::npos) out += "quantized_by: awq.cpp\n";
   if (front.find("base_model:") == std::string::npos) out += "base_model: " + yaml_text(name) + "\n";
   out += "---\n\n";
-  out += fmt::format("# {} in {} bits\n\n", name, plan.scheme.bits);
-  out += fmt::format(
-      "Quantized by awq.cpp {} with `--method {}{} --bits {} --group-size {}{} --format {}`: {} of {} linear layers, "
-      "{} zero points.\n\n",
-      kVersion, options.method, options.method == "awq" ? " --recipe " + options.recipe : "", plan.scheme.bits,
-      plan.scheme.group_size, options.symmetric ? " --symmetric" : "", plan.codec->name,
-      plan.quantized_modules().size(), plan.linears.size(), options.symmetric ? "fixed" : "searched");
+  const bool float8 = plan.scheme.kind == quant::CodeKind::kE4M3;
+  out += fmt::format("# {} in {}\n\n", name, float8 ? "FP8" : fmt::format("{} bits", plan.scheme.bits));
+  if (float8) {
+    out += fmt::format(
+        "Quantized by awq.cpp {} with `--method fp8`, format {}: the weights of {} of {} linear layers are "
+        "E4M3 with a scale per {}.\n\n",
+        kVersion, plan.codec->name, plan.quantized_modules().size(), plan.linears.size(),
+        plan.scheme.rows_per_scale == 1 ? "output channel" : "block of 128 x 128");
+  } else {
+    out += fmt::format(
+        "Quantized by awq.cpp {} with `--method {}{} --bits {} --group-size {}{} --format {}`: {} of {} linear layers, "
+        "{} zero points.\n\n",
+        kVersion, options.method, options.method == "awq" ? " --recipe " + options.recipe : "", plan.scheme.bits,
+        plan.scheme.group_size, options.symmetric ? " --symmetric" : "", plan.codec->name,
+        plan.quantized_modules().size(), plan.linears.size(), options.symmetric ? "fixed" : "searched");
+  }
   if (measurement) {
     const eval::Scores& s = measurement->scores;
     out += fmt::format("What it cost, measured on {} ({} predicted tokens):\n\n", measurement->text, s.tokens);

@@ -41,7 +41,7 @@ model::LinearWeights copy(const model::LinearWeights& from) {
 SimulatedModel::SimulatedModel(const model::ModelFiles& files, const QuantizeOptions& options) : files_(files) {
   const OutputPlan plan = plan_output(files, options);
   CalibrationBlocks blocks;
-  if (options.method != "rtn") {
+  if (needs_calibration(options)) {
     const CalibrationText text = load_calibration_text(options);
     const auto tokenizer = text::Tokenizer::load(files.folder());
     const std::int64_t length = std::min(options.calibration_seqlen, files.config().max_position_embeddings);

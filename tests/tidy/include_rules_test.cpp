@@ -17,6 +17,7 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"base", {}},
     {"tensor", {"base"}},
     {"file", {"base"}},
+    {"report", {"file", "base"}},
     {"quant", {"tensor", "base"}},
     {"formats", {"quant", "file", "tensor", "base"}},
     {"kernels", {"base"}},
@@ -31,8 +32,8 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
     {"bench", {"model", "ops", "kernels", "quant", "file", "tensor", "base"}},
     {"api",
-     {"bench", "quantize", "eval", "generate", "engine", "model", "formats", "text", "ops", "kernels", "quant", "file",
-      "tensor", "base"}},
+     {"report", "bench", "quantize", "eval", "generate", "engine", "model", "formats", "text", "ops", "kernels", "quant",
+      "file", "tensor", "base"}},
     {"cli", {"api", "file", "base"}},
 };
 
