@@ -178,6 +178,13 @@ const ChatTemplate::Variant& ChatTemplate::variant(bool with_tools) const {
 
 const std::string& ChatTemplate::source(bool with_tools) const { return variant(with_tools).source; }
 
+std::string ChatTemplate::special_token(std::string_view name) const {
+  for (const auto& [token, value] : special_tokens_) {
+    if (token == name && value.is_string()) return value.get<std::string>();
+  }
+  return {};
+}
+
 bool ChatTemplate::reads(std::string_view variable) const {
   return std::any_of(variants_.begin(), variants_.end(),
                      [&](const Variant& v) { return reads_name(v.block, variable); });

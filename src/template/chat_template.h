@@ -48,6 +48,8 @@ class ChatTemplate {
 
   /// The text of the template that is used with or without tools.
   const std::string& source(bool with_tools = false) const;
+  /// A special token of tokenizer_config.json by its name, such as "eos_token"; empty when it has none.
+  std::string special_token(std::string_view name) const;
   /// Whether the template reads a variable of this name.
   bool reads(std::string_view variable) const;
 

@@ -24,6 +24,8 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"ops", {"kernels", "quant", "tensor", "base"}},
     {"text", {"file", "base"}},
     {"template", {"text", "file", "base"}},
+    {"grammar", {"text", "file", "base"}},
+    {"chat", {"engine", "template", "grammar", "text", "file", "base"}},
     {"model", {"ops", "formats", "quant", "file", "tensor", "base"}},
     {"eval", {"model", "ops", "text", "file", "tensor", "base"}},
     {"engine", {"model", "ops", "tensor", "base"}},
@@ -32,8 +34,8 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
     {"bench", {"model", "ops", "kernels", "quant", "file", "tensor", "base"}},
     {"api",
-     {"report", "bench", "quantize", "eval", "generate", "engine", "model", "formats", "text", "ops", "kernels", "quant",
-      "file", "tensor", "base"}},
+     {"report", "bench", "chat", "template", "quantize", "eval", "generate", "engine", "model", "formats", "text", "ops",
+      "kernels", "quant", "file", "tensor", "base"}},
     {"cli", {"api", "file", "base"}},
 };
 

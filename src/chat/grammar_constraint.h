@@ -1,0 +1,25 @@
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "engine/token_constraint.h"
+#include "grammar/matcher.h"
+
+namespace awq::chat {
+
+/// What the engine asks of a grammar.
+class GrammarConstraint : public engine::TokenConstraint {
+ public:
+  explicit GrammarConstraint(std::shared_ptr<grammar::CompiledGrammar> grammar) : matcher_(std::move(grammar)) {}
+
+  void allowed(std::span<std::uint32_t> mask_bits) override;
+  void accept(std::int32_t id) override;
+  bool finished() const override;
+
+ private:
+  mutable grammar::Matcher matcher_;
+  bool failed_ = false;
+};
+
+}  // namespace awq::chat

@@ -1,0 +1,324 @@
+#include "chat/output_parser.h"
+
+#include <algorithm>
+
+namespace awq::chat {
+namespace {
+
+using Kind = ChatDelta::Kind;
+
+constexpr std::string_view kThink = "<think>";
+constexpr std::string_view kThinkEnd = "</think>";
+constexpr std::string_view kToolCall = "<tool_call>";
+constexpr std::string_view kToolCallEnd = "</tool_call>";
+constexpr std::string_view kToolCalls = "[TOOL_CALLS]";
+constexpr std::string_view kArgs = "[ARGS]";
+constexpr std::string_view kPythonTag = "<|python_tag|>";
+constexpr std::size_t kMaxName = 256;
+
+bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+
+/// Length of the longest end of `text` that is a proper beginning of `tag`.
+std::size_t partial(std::string_view text, std::string_view tag) {
+  for (std::size_t n = std::min(text.size(), tag.size() - 1); n > 0; --n) {
+    if (text.substr(text.size() - n) == tag.substr(0, n)) return n;
+  }
+  return 0;
+}
+
+}  // namespace
+
+bool template_reasons(std::string_view source) { return source.find(kThinkEnd) != std::string_view::npos; }
+
+bool opens_reasoning(std::string_view prompt) {
+  const std::size_t open = prompt.rfind(kThink);
+  if (open == std::string_view::npos) return false;
+  const std::string_view after = prompt.substr(open + kThink.size());
+  // Only white space may follow: a message that mentions the tag opens nothing.
+  return std::all_of(after.begin(), after.end(), is_space);
+}
+
+OutputParser::OutputParser(OutputOptions options)
+    : options_(std::move(options)),
+      names_(options_.tools == ToolFormat::kLlama3 ? options_.tool_names : std::vector<std::string>()),
+      place_(options_.in_reasoning ? Place::kReasoning : Place::kStart) {}
+
+std::vector<ChatDelta> OutputParser::push(std::string_view text) {
+  for (const char c : text) take(c);
+  return std::exchange(out_, {});
+}
+
+std::vector<ChatDelta> OutputParser::finish() {
+  switch (place_) {
+    case Place::kReasoning:
+      say(Kind::kReasoning, held_);
+      break;
+    case Place::kStart:
+    case Place::kContent:
+    case Place::kAfterReasoning:
+      say(Kind::kContent, blank_);
+      say(Kind::kContent, held_);
+      break;
+    case Place::kCall:
+      // What never became a call was text.
+      if (scanner_ && !scanner_->started()) say(Kind::kContent, held_ + scanner_->raw());
+      break;
+    case Place::kCallName:
+      say(Kind::kContent, std::string(kToolCalls) + name_);
+      break;
+    default:
+      break;
+  }
+  held_.clear();
+  blank_.clear();
+  place_ = Place::kDone;
+  return std::exchange(out_, {});
+}
+
+/// Adds to the last piece where it is of the same kind.
+void OutputParser::say(Kind kind, std::string_view text) {
+  if (text.empty()) return;
+  if (kind == Kind::kContent) content_begun_ = true;
+  if (!out_.empty() && out_.back().kind == kind && (kind != Kind::kToolArguments || out_.back().index == calls_ - 1)) {
+    out_.back().text += text;
+    return;
+  }
+  out_.push_back({.kind = kind, .text = std::string(text), .index = kind == Kind::kToolArguments ? calls_ - 1 : 0});
+}
+
+void OutputParser::take(char c) {
+  switch (place_) {
+    case Place::kStart:
+      return start(c);
+    case Place::kReasoning:
+      return reasoning(c);
+    case Place::kAfterReasoning:
+      if (is_space(c)) return;
+      place_ = Place::kContent;
+      return content(c);
+    case Place::kContent:
+      return content(c);
+    case Place::kCall:
+      return call(c);
+    case Place::kCallName:
+      return call_name(c);
+    case Place::kBetweenCalls:
+      return between_calls(c);
+    case Place::kDone:
+      return;
+  }
+}
+
+/// The very beginning: <think>, a call of Llama's kind, or content.
+void OutputParser::start(char c) {
+  held_ += c;
+  const std::size_t begin = held_.find_first_not_of(" \n\t\r");
+  if (begin == std::string::npos) return;
+  const std::string_view text = std::string_view(held_).substr(begin);
+  if (options_.reasoning) {
+    if (text == kThink) {
+      held_.clear();
+      place_ = Place::kReasoning;
+      return;
+    }
+    if (kThink.starts_with(text)) return;
+  }
+  if (options_.tools == ToolFormat::kLlama3) {
+    if (text != kPythonTag && kPythonTag.starts_with(text)) return;
+    if (text == kPythonTag || text[0] == '{') {
+      const bool tagged = text == kPythonTag;
+      if (tagged) held_.clear();
+      const std::string rest = tagged ? std::string() : std::string(text);
+      if (!tagged) held_.resize(begin);  // the white space before, in case this is no call
+      place_ = Place::kCall;
+      scanner_.emplace(names_);
+      for (const char next : rest) call(next);
+      return;
+    }
+  }
+  place_ = Place::kContent;
+  content_begun_ = true;
+  const std::string all = std::exchange(held_, {});
+  for (const char next : all) content(next);
+}
+
+void OutputParser::reasoning(char c) {
+  held_ += c;
+  if (!reasoning_begun_) {  // a line feed after the tag is not part of the thought
+    if (held_.find_first_not_of(" \n\t\r") == std::string::npos) return;
+    held_.erase(0, held_.find_first_not_of(" \n\t\r"));
+    reasoning_begun_ = true;
+  }
+  if (held_.ends_with(kThinkEnd)) {
+    held_.resize(held_.size() - kThinkEnd.size());
+    while (!held_.empty() && is_space(held_.back())) held_.pop_back();
+    say(Kind::kReasoning, held_);
+    held_.clear();
+    place_ = Place::kAfterReasoning;
+    return;
+  }
+  // White space before the end tag goes too, so it waits for what follows.
+  std::size_t keep = partial(held_, kThinkEnd);
+  while (keep < held_.size() && is_space(held_[held_.size() - keep - 1])) ++keep;
+  say(Kind::kReasoning, std::string_view(held_).substr(0, held_.size() - keep));
+  held_.erase(0, held_.size() - keep);
+}
+
+void OutputParser::content(char c) {
+  if (options_.tools == ToolFormat::kLlama3 && !content_begun_ && held_.empty() && (c == '{' || c == '<')) {
+    // After a thought a call can come as it can at the beginning.
+    place_ = Place::kStart;
+    if (c == '<') {
+      held_ = c;
+      return;
+    }
+    return start(c);
+  }
+  held_ += c;
+  const bool mistral = options_.tools == ToolFormat::kMistral || options_.tools == ToolFormat::kMistralNamed;
+  const std::string_view tag = options_.tools == ToolFormat::kHermes ? kToolCall
+                               : mistral                             ? kToolCalls
+                                                                     : std::string_view();
+  if (tag.empty()) return release(0);
+  if (held_.ends_with(tag)) {
+    held_.resize(held_.size() - tag.size());
+    while (!held_.empty() && is_space(held_.back())) held_.pop_back();
+    release(0);
+    blank_.clear();
+    in_list_ = false;
+    if (mistral) {
+      name_.clear();
+      place_ = Place::kCallName;
+    } else {
+      begin_call();
+    }
+    return;
+  }
+  std::size_t keep = partial(held_, tag);
+  while (keep < held_.size() && is_space(held_[held_.size() - keep - 1])) ++keep;
+  release(keep);
+}
+
+/// Shows all held text but the last `keep` bytes.
+void OutputParser::release(std::size_t keep) {
+  say(Kind::kContent, std::string_view(held_).substr(0, held_.size() - keep));
+  held_.erase(0, held_.size() - keep);
+}
+
+void OutputParser::begin_call() {
+  scanner_.emplace(names_);
+  held_ = options_.tools == ToolFormat::kHermes ? std::string(kToolCall) : std::string();
+  place_ = Place::kCall;
+}
+
+void OutputParser::call(char c) {
+  std::vector<ChatDelta> found;
+  const CallScanner::State state = scanner_->push(c, found);
+  for (ChatDelta& delta : found) {
+    if (delta.kind == Kind::kToolStart) {
+      delta.index = calls_++;
+      delta.id = options_.make_id ? options_.make_id(delta.index) : "call_" + std::to_string(delta.index);
+      out_.push_back(std::move(delta));
+    } else {
+      say(Kind::kToolArguments, delta.text);
+    }
+  }
+  const bool named = options_.tools == ToolFormat::kMistralNamed && !in_list_;
+  if (state == CallScanner::State::kDone || (named && scanner_->arguments_ended())) {
+    held_.clear();
+    place_ = Place::kBetweenCalls;
+  } else if (state == CallScanner::State::kBad) {
+    if (!scanner_->started()) {
+      say(Kind::kContent, held_ + scanner_->raw());
+      place_ = Place::kContent;
+      content_begun_ = true;
+    } else {
+      place_ = Place::kBetweenCalls;
+    }
+    held_.clear();
+  }
+}
+
+/// After [TOOL_CALLS]: a list of calls, or a name and [ARGS] (which some models leave out).
+void OutputParser::call_name(char c) {
+  if (name_.find_first_not_of(" \n") == std::string::npos && c == '[') {
+    // "[ARGS]" cannot come before a name.
+    in_list_ = true;
+    name_.clear();
+    begin_call();
+    return;
+  }
+  name_ += c;
+  const bool marked = name_.ends_with(kArgs);
+  if (!marked && c != '{') {
+    if (name_.size() > kMaxName) {
+      say(Kind::kContent, std::string(kToolCalls) + name_);
+      place_ = Place::kContent;
+    }
+    return;
+  }
+  std::string name = name_.substr(0, name_.size() - (marked ? kArgs.size() : 1));
+  while (!name.empty() && is_space(name.back())) name.pop_back();
+  name.erase(0, std::min(name.find_first_not_of(" \n\t\r"), name.size()));
+  // The scanner reads whole calls; the name comes first, as if it had been written that way.
+  begin_call();
+  const std::string head =
+      "{\"name\": " + file::OrderedJson(name).dump(-1, ' ', false, file::OrderedJson::error_handler_t::replace) +
+      ", \"arguments\": ";
+  for (const char h : head) call(h);
+  if (!marked && place_ == Place::kCall) call('{');
+}
+
+void OutputParser::between_calls(char c) {
+  if (options_.tools == ToolFormat::kMistralNamed && !in_list_) {
+    // A call of this kind ends with its arguments.
+    held_ += c;
+    if (held_.ends_with(kToolCalls)) {
+      held_.clear();
+      name_.clear();
+      place_ = Place::kCallName;
+    }
+    return;
+  }
+  if (options_.tools == ToolFormat::kHermes) {
+    held_ += c;
+    if (held_.ends_with(kToolCallEnd)) {
+      held_.clear();
+      place_ = Place::kAfterReasoning;  // more calls or text may follow; white space between goes
+    } else if (held_.ends_with(kToolCall)) {
+      begin_call();
+    }
+    return;
+  }
+  if (is_space(c) || c == ',' || c == ';' || c == ']') return;
+  if (c == '{') {
+    begin_call();
+    call(c);
+  }
+}
+
+ParsedOutput parse_output(std::string_view text, const OutputOptions& options) {
+  OutputParser parser(options);
+  ParsedOutput out;
+  std::vector<ChatDelta> all = parser.push(text);
+  for (ChatDelta& delta : parser.finish()) all.push_back(std::move(delta));
+  for (ChatDelta& delta : all) {
+    switch (delta.kind) {
+      case Kind::kContent:
+        out.content += delta.text;
+        break;
+      case Kind::kReasoning:
+        out.reasoning += delta.text;
+        break;
+      case Kind::kToolStart:
+        out.calls.push_back({std::move(delta.id), std::move(delta.name), {}});
+        break;
+      case Kind::kToolArguments:
+        out.calls[static_cast<std::size_t>(delta.index)].arguments += delta.text;
+        break;
+    }
+  }
+  return out;
+}
+
+}  // namespace awq::chat

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "grammar/grammar.h"
+
+namespace awq::grammar {
+
+using StateId = std::uint32_t;
+
+/// A grammar as a pushdown automaton over bytes: one finite automaton per rule, whose edges read a byte, read nothing,
+/// or call a rule. Immutable.
+class Automaton {
+ public:
+  enum class EdgeKind : std::uint8_t { kByte, kEmpty, kCall };
+  struct Edge {
+    EdgeKind kind = EdgeKind::kEmpty;
+    unsigned char first = 0;  ///< kByte: the range
+    unsigned char last = 0;
+    StateId to = 0;   ///< kCall: where the caller goes on
+    RuleId rule = 0;  ///< kCall
+  };
+
+  /// Throws kInvalidArgument for a grammar that no matcher of bounded cost exists for (left recursion), one without a
+  /// finite text, a rule that is not defined, and one that is too large.
+  explicit Automaton(const Grammar& grammar);
+
+  StateId start() const { return rules_[start_rule_].start; }
+  StateId start(RuleId rule) const { return rules_[rule].start; }
+  bool is_end(StateId state) const { return states_[state].is_end; }
+  /// A call that returns here gives its caller nothing to do but return as well.
+  bool only_returns(StateId state) const { return states_[state].is_end && begin(state) == end(state); }
+  const Edge* begin(StateId state) const { return edges_.data() + states_[state].begin; }
+  const Edge* end(StateId state) const { return edges_.data() + states_[state].end; }
+  std::size_t state_count() const { return states_.size(); }
+
+ private:
+  struct State {
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;
+    bool is_end = false;
+  };
+  struct RuleStates {
+    StateId start = 0;
+  };
+  class Builder;
+
+  std::vector<State> states_;
+  std::vector<Edge> edges_;
+  std::vector<RuleStates> rules_;
+  RuleId start_rule_ = 0;
+};
+
+}  // namespace awq::grammar
