@@ -9,4 +9,5 @@
 #include "awq/load.h"       // IWYU pragma: export
 #include "awq/quantizer.h"  // IWYU pragma: export
 #include "awq/runtime.h"    // IWYU pragma: export
+#include "awq/server.h"     // IWYU pragma: export
 #include "awq/version.h"    // IWYU pragma: export

@@ -8,6 +8,7 @@ std::span<const Command> commands() {
       {"eval", "Measure perplexity, and the distance to a base model", add_eval},
       {"compare", "Measure every method of quantizing on one model", add_compare},
       {"run", "Continue a text", add_run},
+      {"serve", "Serve a model over HTTP, with the OpenAI interface", add_serve},
       {"bench", "Measure speed against this machine's limits", add_bench},
       {"bench-serve", "Load a server and measure what its clients see", add_bench_serve},
       {"inspect", "Show what is in a checkpoint", add_inspect},

@@ -133,11 +133,19 @@ void check_sampling(const engine::SamplingParams& p) {
 std::string StopMatcher::push(const std::string& text) {
   if (stopped_) return {};
   held_ += text;
-  std::size_t cut = std::string::npos;
-  for (const std::string& stop : stops_) cut = std::min(cut, held_.find(stop));
-  if (cut != std::string::npos) {
+  std::size_t end = std::string::npos;
+  for (const std::string& stop : stops_) {
+    const std::size_t begin = held_.find(stop);
+    if (begin == std::string::npos) continue;
+    const std::size_t here = begin + stop.size();
+    if (here < end || (here == end && stop.size() > matched_.size())) {
+      end = here;
+      matched_ = stop;
+    }
+  }
+  if (end != std::string::npos) {
     stopped_ = true;
-    std::string shown = held_.substr(0, cut);
+    std::string shown = held_.substr(0, end - matched_.size());
     held_.clear();
     return shown;
   }

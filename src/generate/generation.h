@@ -48,10 +48,13 @@ class StopMatcher {
   std::string push(const std::string& text);
   std::string finish();
   bool stopped() const { return stopped_; }
+  /// The stop string that ended the text, "" before that: the one that was complete first, of those the longest.
+  const std::string& matched() const { return matched_; }
 
  private:
   std::vector<std::string> stops_;
   std::string held_;
+  std::string matched_;
   bool stopped_ = false;
 };
 

@@ -32,7 +32,7 @@ from support import (
     tensor_shapes,
 )
 
-COMMANDS = ("quantize", "eval", "run", "bench", "bench-serve", "inspect")
+COMMANDS = ("quantize", "eval", "compare", "run", "serve", "bench", "bench-serve", "inspect")
 SANITIZED = b"__asan_init" in BINARY.read_bytes() if BINARY.is_file() else False
 NUMBER = (int, float)
 

@@ -30,12 +30,12 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"eval", {"model", "ops", "text", "file", "tensor", "base"}},
     {"engine", {"model", "ops", "tensor", "base"}},
     {"generate", {"engine", "model", "ops", "text", "base"}},
-    {"server", {"engine", "generate", "text", "model", "ops", "file", "base"}},
+    {"server", {"engine", "generate", "template", "text", "model", "ops", "file", "base"}},
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
     {"bench", {"model", "ops", "kernels", "quant", "file", "tensor", "base"}},
     {"api",
-     {"report", "bench", "chat", "template", "quantize", "eval", "generate", "engine", "model", "formats", "text", "ops",
-      "kernels", "quant", "file", "tensor", "base"}},
+     {"report", "bench", "server", "chat", "template", "quantize", "eval", "generate", "engine", "model", "formats", "text",
+      "ops", "kernels", "quant", "file", "tensor", "base"}},
     {"cli", {"api", "file", "base"}},
 };
 

@@ -132,11 +132,7 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
     std::array<char, kReadBytes> piece;
     while (!closed_) {
       const bool handling = phase_ == Phase::kHandling;
-      if (handling && !discard_ && static_cast<std::int64_t>(inbox_.size()) > hub_.limits.max_pipelined_bytes) {
-        hub_.handler->on_limit(&ServeLimits::max_pipelined_bytes);
-        close();
-        break;
-      }
+      if (handling && !discard_ && sent_too_much()) break;
       if (!handling && inbox_.size() >= kInboxBytes) {
         co_await space_.wait();
         continue;
@@ -150,6 +146,14 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
       input_.notify();
     }
     disconnected();
+  }
+
+  /// Closes the connection of a client that sends more than the limit before it has its answer.
+  bool sent_too_much() {
+    if (static_cast<std::int64_t>(inbox_.size()) <= hub_.limits.max_pipelined_bytes) return false;
+    hub_.handler->on_limit(&ServeLimits::max_pipelined_bytes);
+    close();
+    return true;
   }
 
   /// Reads one request and answers it; false when the connection ends.
@@ -228,7 +232,7 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
 
   asio::awaitable<bool> answer(HttpRequest request) {
     phase_ = Phase::kHandling;
-    space_.notify();  // read_loop looks at the limit on what is sent ahead
+    if (sent_too_much()) co_return false;
     queue_deadline_ = after(hub_.limits.queue_timeout_ms);
     request_deadline_ = after(hub_.limits.request_timeout_ms);
     std::weak_ptr<Session> weak = this->weak_from_this();

@@ -1,0 +1,349 @@
+#include "server/openai/job.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/resources.h"
+
+namespace awq::server {
+namespace {
+
+std::vector<engine::TokenLogprob> copy(std::span<const engine::TokenLogprob> top) { return {top.begin(), top.end()}; }
+
+}  // namespace
+
+/// Where the engine puts the results of one prompt. Holds the job; the engine lets go of it after the last event.
+class Job::Sink final : public engine::RequestSink {
+ public:
+  Sink(std::shared_ptr<Job> job, std::size_t prompt) : job_(std::move(job)), prompt_(prompt) {}
+
+  void on_started() override { job_->mark_started(monotonic_seconds()); }
+  void on_prompt_logprob(const engine::PromptLogprob& p) override {
+    job_->add(
+        {.prompt = prompt_, .of_prompt = true, .id = p.logprob.id, .own = p.logprob, .top = copy(p.top_logprobs)});
+  }
+  void on_token(const engine::TokenEvent& e) override {
+    TokenRecord record{.prompt = prompt_,
+                       .choice = e.choice,
+                       .id = e.token_id,
+                       .top = copy(e.top_logprobs),
+                       .finish = e.finish,
+                       .stop_token_id = e.stop_token_id,
+                       .cached_tokens = e.cached_tokens,
+                       .error = std::string(e.error),
+                       .time = monotonic_seconds()};
+    if (e.token_id >= 0) record.own = e.logprob;
+    job_->add(std::move(record));
+  }
+
+ private:
+  std::shared_ptr<Job> job_;
+  std::size_t prompt_;
+};
+
+Job::Job(Service& service, JobSpec spec, std::shared_ptr<Exchange> exchange, std::shared_ptr<RequestScope> scope)
+    : service_(service), spec_(std::move(spec)), exchange_(std::move(exchange)), scope_(std::move(scope)) {
+  for (const engine::Request& request : spec_.requests) {
+    for (std::int64_t i = 0; i < spec_.common.n; ++i)
+      slots_.emplace_back(Choice(spec_, *service_.model().tokenizer, service_.model().eos_ids, request.prompt));
+    // The first token of a prompt has nothing before it.
+    prompt_lists_.push_back({LogprobEntry{.id = request.prompt.front()}});
+  }
+  for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i].whole.index = static_cast<std::int64_t>(i);
+  open_ = slots_.size();
+}
+
+void Job::start() {
+  if (exchange_->cancelled()) throw ApiError(503, "the request was cancelled before it began");
+  const auto self = shared_from_this();
+  std::int64_t prompt_tokens = 0;
+  for (const engine::Request& request : spec_.requests)
+    prompt_tokens += static_cast<std::int64_t>(request.prompt.size());
+  scope_->log().prompt_tokens = prompt_tokens;
+  {
+    // Events of the first prompts wait until all prompts are in, or it would not be known whether to answer 429.
+    const std::lock_guard lock(mutex_);
+    scheduled_ = true;
+  }
+  for (std::size_t i = 0; i < spec_.requests.size(); ++i) {
+    engine::Submission s = service_.model().engine->submit(spec_.requests[i], std::make_shared<Sink>(self, i));
+    using Status = engine::Submission::Status;
+    if (s.status == Status::kAccepted) {
+      const std::lock_guard lock(mutex_);
+      ids_.push_back(s.id);
+      continue;
+    }
+    for (const engine::RequestId id : ids_) service_.model().engine->cancel(id);
+    if (s.status == Status::kInvalid) throw ApiError(400, s.problem.field + ": " + s.problem.message, s.problem.field);
+    if (s.status == Status::kShuttingDown) throw ApiError(503, "the server is stopping").set_retry_after(1);
+    throw ApiError(429, "the server has as much work as it takes, try again")
+        .set_retry_after(std::max(s.retry_after_seconds, 1.0))
+        .set_limit(&ServeLimits::max_queued_tokens);
+  }
+  scope_->log().status = 200;
+  if (spec_.common.stream) {
+    service_.metrics().add_stream(1);
+    HttpReply head{.content_type = "text/event-stream; charset=utf-8"};
+    head.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}, {"X-Request-Id", scope_->id()}};
+    exchange_->start(std::move(head));
+    if (spec_.chat) {
+      std::string roles;
+      for (std::size_t i = 0; i < slots_.size(); ++i) roles += chunk(chat_role_delta(static_cast<std::int64_t>(i)), 0);
+      exchange_->write(std::move(roles));
+    }
+  }
+  exchange_->on_cancel([weak = weak_from_this()](CancelReason reason) {
+    if (const auto job = weak.lock()) job->cancel(reason);
+  });
+  service_.workers().post([self] { self->process(); });
+}
+
+void Job::add(TokenRecord record) {
+  {
+    const std::lock_guard lock(mutex_);
+    records_.push_back(std::move(record));
+    if (std::exchange(scheduled_, true)) return;
+  }
+  service_.workers().post([self = shared_from_this()] { self->process(); });
+}
+
+void Job::mark_started(double time) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (started_time_ == 0) started_time_ = time;
+  }
+  exchange_->mark_started();
+}
+
+void Job::cancel(CancelReason reason) {
+  if (reason == CancelReason::kSlowReader) service_.metrics().on_limit(&ServeLimits::max_stream_buffer_bytes);
+  std::vector<engine::RequestId> ids;
+  {
+    const std::lock_guard lock(mutex_);
+    if (cancelled_ == CancelReason::kNone) cancelled_ = reason;
+    ids = ids_;
+  }
+  for (const engine::RequestId id : ids) service_.model().engine->cancel(id);
+}
+
+void Job::process() {
+  std::vector<TokenRecord> records;
+  {
+    const std::lock_guard lock(mutex_);
+    records.swap(records_);
+    if (records.empty()) {
+      scheduled_ = false;
+      return;
+    }
+  }
+  for (TokenRecord& record : records) take_record(record);
+  if (!stream_text_.empty()) exchange_->write(std::exchange(stream_text_, {}));
+  if (open_ == 0) return finish();
+  // Again through the queue, so that others have their turn.
+  service_.workers().post([self = shared_from_this()] { self->process(); });
+}
+
+void Job::take_record(TokenRecord& record) {
+  if (record.of_prompt) return take_prompt_logprob(record);
+  const std::size_t index =
+      record.prompt * static_cast<std::size_t>(spec_.common.n) + static_cast<std::size_t>(record.choice);
+  Slot& slot = slots_[index];
+  if (slot.ended) return;
+  if (!record.error.empty()) error_ = record.error;
+  if (record.choice == 0) cached_tokens_ = std::max(cached_tokens_, record.cached_tokens);
+  observe(record, slot.choice);
+  slot.choice.push(std::move(record));
+  if (slot.choice.ended_by_text()) {
+    engine::RequestId id = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      id = ids_[record.prompt];
+    }
+    service_.model().engine->cancel(id, record.choice);
+  }
+  if (spec_.common.stream) {
+    ++slot.unsent;
+    const bool due =
+        slot.unsent >= spec_.common.stream_interval && (!slot.choice.news().empty() || spec_.common.continuous_usage);
+    if (due || slot.choice.done()) send_chunk(index, slot.choice.done());
+  } else {
+    Choice::News news = slot.choice.take();
+    slot.whole.text += news.text.content;
+    slot.whole.reasoning += news.text.reasoning;
+    for (ParsedText::ToolCall& call : news.text.tool_calls) {
+      auto found = std::find_if(slot.whole.tool_calls.begin(), slot.whole.tool_calls.end(),
+                                [&](const ParsedText::ToolCall& c) { return c.index == call.index; });
+      if (found == slot.whole.tool_calls.end()) {
+        slot.whole.tool_calls.push_back(std::move(call));
+      } else {
+        found->arguments += call.arguments;
+      }
+    }
+    std::move(news.logprobs.begin(), news.logprobs.end(), std::back_inserter(slot.logprobs));
+    slot.whole.ids.insert(slot.whole.ids.end(), news.ids.begin(), news.ids.end());
+  }
+  if (slot.choice.done()) end_choice(index);
+}
+
+void Job::take_prompt_logprob(TokenRecord& record) {
+  prompt_lists_[record.prompt].push_back({record.id, record.own, std::move(record.top)});
+}
+
+void Job::observe(const TokenRecord& record, const Choice& choice) {
+  if (record.id < 0) return;
+  if (choice.completion_tokens() > 0) {
+    service_.metrics().on_next_token(record.time - choice.last_time());
+  } else if (first_token_time_ == 0) {
+    first_token_time_ = record.time;
+    scope_->log().first_token_seconds = record.time - scope_->begin();
+    service_.metrics().on_first_token(record.time - scope_->begin());
+  }
+}
+
+OrderedJson Job::choice_logprobs(std::size_t index, std::vector<LogprobEntry> entries) {
+  if (!spec_.logprobs) return nullptr;
+  Slot& slot = slots_[index];
+  const TokenTexts& texts = service_.token_texts();
+  if (spec_.chat) return chat_logprobs(entries, *spec_.logprobs, texts, spec_.common.tokens_as_ids);
+  if (spec_.echo_logprobs && !slot.echo_sent) {
+    const std::vector<LogprobEntry>& prompt = prompt_lists_[index / static_cast<std::size_t>(spec_.common.n)];
+    entries.insert(entries.begin(), prompt.begin(), prompt.end());
+  }
+  return completion_logprobs(entries, *spec_.logprobs, texts, spec_.common.tokens_as_ids, slot.offset);
+}
+
+std::string Job::chunk(OrderedJson choice_json, std::int64_t completion_tokens) const {
+  OrderedJson out = envelope(spec_, service_.model().fingerprint);
+  out["choices"] = OrderedJson::array({std::move(choice_json)});
+  if (spec_.common.continuous_usage) {
+    Usage so_far = usage();
+    so_far.completion_tokens = completion_tokens;
+    out["usage"] = usage_json(so_far);
+  }
+  return format_event(to_line(out));
+}
+
+void Job::send_chunk(std::size_t index, bool last) {
+  Slot& slot = slots_[index];
+  slot.unsent = 0;
+  Choice::News news = slot.choice.take();
+  OrderedJson logprobs = choice_logprobs(index, std::move(news.logprobs));
+  if (!slot.echo_sent && !spec_.echo_texts.empty())
+    news.text.content.insert(0, spec_.echo_texts[index / static_cast<std::size_t>(spec_.common.n)]);
+  slot.echo_sent = true;
+  const auto number = static_cast<std::int64_t>(index);
+  OrderedJson json = spec_.chat ? chat_delta(spec_, number, slot.choice, news, std::move(logprobs), last)
+                                : completion_delta(spec_, number, slot.choice, news, std::move(logprobs), last);
+  stream_text_ += chunk(std::move(json), slot.choice.completion_tokens());
+}
+
+void Job::end_choice(std::size_t index) {
+  Slot& slot = slots_[index];
+  slot.ended = true;
+  --open_;
+  service_.metrics().on_choice_finished(slot.choice.finish_reason());
+}
+
+Usage Job::usage() const {
+  Usage out;
+  for (const engine::Request& request : spec_.requests)
+    out.prompt_tokens += static_cast<std::int64_t>(request.prompt.size());
+  for (const Slot& slot : slots_) out.completion_tokens += slot.choice.completion_tokens();
+  if (service_.options().prompt_tokens_details) out.cached_tokens = cached_tokens_;
+  return out;
+}
+
+std::optional<ApiError> Job::failure() const {
+  const std::lock_guard lock(mutex_);
+  switch (cancelled_) {
+    case CancelReason::kQueueTimeout:
+      return ApiError(503, "the request waited for its turn for too long").set_retry_after(service_.retry_after());
+    case CancelReason::kRequestTimeout:
+      return ApiError(504, "the request took longer than this server allows");
+    case CancelReason::kShutdown:
+      return ApiError(503, "the server is stopping").set_retry_after(1);
+    case CancelReason::kSlowReader:
+      return ApiError(503, "the answer was not read fast enough");
+    case CancelReason::kDisconnected:
+      return ApiError(503, "the client has gone");
+    case CancelReason::kNone:
+      break;
+  }
+  if (error_.empty()) return std::nullopt;
+  log_error(printable(error_, 300));
+  return ApiError(500, printable(error_, 300));
+}
+
+void Job::finish() {
+  const Usage total = usage();
+  RequestLog& log = scope_->log();
+  log.completion_tokens = total.completion_tokens;
+  for (const Slot& slot : slots_) log.finish = slot.choice.finish_reason();
+  const std::optional<ApiError> error = failure();
+  if (error) {
+    const std::lock_guard lock(mutex_);
+    log.finish = cancelled_ == CancelReason::kDisconnected ? "disconnected" : "error";
+  }
+  const double now = monotonic_seconds();
+  RequestTimes times{.end_to_end = now - scope_->begin(),
+                     .prompt_tokens = total.prompt_tokens,
+                     .generation_tokens = total.completion_tokens,
+                     .n = spec_.common.n,
+                     .max_tokens = spec_.requests.front().sampling.max_tokens};
+  {
+    const std::lock_guard lock(mutex_);
+    if (started_time_ > 0) times.queue = started_time_ - scope_->begin();
+    if (first_token_time_ > 0) times.prefill = first_token_time_ - started_time_;
+  }
+  for (const Slot& slot : slots_) times.decode = std::max(times.decode, slot.choice.last_time() - first_token_time_);
+  if (first_token_time_ == 0) times.decode = 0;
+  if (!error) service_.metrics().on_request_finished(times);
+  const ApiError* problem = error ? &*error : nullptr;
+  if (spec_.common.stream) {
+    finish_stream(problem);
+  } else {
+    finish_whole(problem);
+  }
+}
+
+void Job::finish_stream(const ApiError* error) {
+  service_.metrics().add_stream(-1);
+  std::string text;
+  if (error != nullptr) {
+    text += format_event(error->body());
+  } else if (spec_.common.include_usage) {
+    OrderedJson out = envelope(spec_, service_.model().fingerprint);
+    out["choices"] = OrderedJson::array();
+    out["usage"] = usage_json(usage());
+    text += format_event(to_line(out));
+  }
+  text += format_event("[DONE]");
+  exchange_->write(std::move(text));
+  exchange_->finish();
+}
+
+void Job::finish_whole(const ApiError* error) {
+  if (error != nullptr) return scope_->refuse(*exchange_, *error);
+  OrderedJson choices = OrderedJson::array();
+  const auto n = static_cast<std::size_t>(spec_.common.n);
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    slot.whole.logprobs = choice_logprobs(i, std::move(slot.logprobs));
+    if (!spec_.echo_texts.empty()) slot.whole.text.insert(0, spec_.echo_texts[i / n]);
+    if (spec_.common.prompt_logprobs && !spec_.chat)
+      slot.whole.prompt_logprobs = prompt_logprobs(prompt_lists_[i / n], service_.token_texts());
+    slot.whole.prompt_ids = spec_.requests[i / n].prompt;
+    choices.push_back(spec_.chat ? chat_choice(spec_, slot.whole, slot.choice)
+                                 : completion_choice(spec_, slot.whole, slot.choice));
+  }
+  OrderedJson out = envelope(spec_, service_.model().fingerprint);
+  out["choices"] = std::move(choices);
+  out["usage"] = usage_json(usage());
+  if (spec_.chat && spec_.common.prompt_logprobs)
+    out["prompt_logprobs"] = prompt_logprobs(prompt_lists_.front(), service_.token_texts());
+  if (spec_.chat && spec_.common.return_token_ids) out["prompt_token_ids"] = spec_.requests.front().prompt;
+  scope_->reply(*exchange_, {.body = to_line(out)});
+}
+
+}  // namespace awq::server

@@ -1,0 +1,85 @@
+#include "server/serve.h"
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/cpu_features.h"
+#include "base/resources.h"
+#include "base/stop.h"
+#include "model/language_model.h"
+#include "server/startup.h"
+
+namespace awq::server {
+namespace {
+
+std::string url_of(const ServeOptions& options, int port) {
+  const bool v6 = options.host.find(':') != std::string::npos;
+  return fmt::format("{}://{}:{}", options.tls_certificate.empty() ? "http" : "https",
+                     v6 ? "[" + options.host + "]" : options.host, port);
+}
+
+/// Flushes the log on every way out.
+struct LogGuard {
+  explicit LogGuard(const std::string& level) { start_log(level); }
+  ~LogGuard() { stop_log(); }
+  LogGuard(const LogGuard&) = delete;
+  LogGuard& operator=(const LogGuard&) = delete;
+};
+
+}  // namespace
+
+void serve(const ServeOptions& options) {
+  check_options(options);
+  Keys keys = Keys::load(options.api_key_file);
+  HttpServer http({.host = options.host,
+                   .port = options.port,
+                   .tls_certificate = options.tls_certificate,
+                   .tls_key = options.tls_key,
+                   .limits = &options.limits});
+  if (!http.loopback() && keys.empty() && !options.allow_no_key) {
+    fail(ErrorCode::kInvalidArgument,
+         "--host {}: other machines can reach this address; give a key with --api-key-file or AWQ_API_KEY, or say "
+         "--allow-no-key",
+         printable(options.host));
+  }
+  const LogGuard log(options.log_level);
+  const double begin = monotonic_seconds();
+  const model::ModelFiles files = model::ModelFiles::open(options.model);
+  const std::unique_ptr<text::Tokenizer> tokenizer = text::Tokenizer::load(options.model);
+  const std::unique_ptr<ChatFormat> chat = load_chat_format(options, *tokenizer);
+  auto language_model = std::make_unique<model::LanguageModel>(files);
+  const std::uint64_t weight_bytes = language_model->bytes_per_token();
+  engine::Engine engine(std::move(language_model), engine_options(options));
+  ServedModel served = describe_model(options, files, *tokenizer, engine);
+  served.chat = chat.get();
+
+  Metrics metrics(served.names.front(), options.limits);
+  metrics.set_info(std::string(isa_name(active_isa())), files.codec() == nullptr ? "dense" : "w4");
+  metrics.set_engine(&engine);
+  engine.set_step_observer([&metrics](const engine::StepReport& report) { metrics.on_step(report); });
+  auto workers = std::make_unique<WorkerPool>(options.worker_threads);
+  const bool no_key = keys.empty();
+  Service service({.options = &options,
+                   .keys = std::move(keys),
+                   .trusted_hosts_only = http.loopback() && no_key,
+                   .model = std::move(served),
+                   .metrics = &metrics,
+                   .workers = workers.get()});
+  log_note(start_line(files, engine, weight_bytes));
+  if (chat == nullptr) log_warning("the model has no chat template: only /v1/completions can be used");
+  const std::string url = url_of(options, http.port());
+  const bool clean = http.run(service, [&] {
+    log_note(fmt::format("ready at {} after {:.2f} s", url, monotonic_seconds() - begin));
+    if (options.on_ready) options.on_ready(url, http.port());
+  });
+  // Every request has its last event after stop(), and the workers finish what that makes; only then may the rest go.
+  const std::string error = engine.healthy() ? std::string() : engine.error();
+  engine.stop();
+  metrics.set_engine(nullptr);
+  workers.reset();
+  log_note(clean ? "stopped, all requests were answered" : "stopped, some requests were cancelled");
+  if (!error.empty()) fail(ErrorCode::kDevice, "the engine failed: {}", printable(error, 500));
+  stop_flag().throw_if_requested();
+}
+
+}  // namespace awq::server

@@ -1,0 +1,142 @@
+#include "server/startup.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+
+#include "awq/version.h"
+#include "base/check.h"
+#include "base/cpu_features.h"
+#include "base/resources.h"
+#include "file/input_file.h"
+#include "file/sha256.h"
+#include "ops/kv_dtype.h"
+
+namespace awq::server {
+namespace {
+
+constexpr std::uint64_t kMaxConfigBytes = 1 << 20;
+constexpr std::uint64_t kMaxTemplateBytes = 4 << 20;
+constexpr int kMaxWorkers = 64;
+
+std::string size(std::uint64_t bytes) {
+  constexpr double kGiB = 1 << 30, kMiB = 1 << 20;
+  const auto value = static_cast<double>(bytes);
+  return value >= kGiB ? fmt::format("{:.2f} GiB", value / kGiB) : fmt::format("{:.1f} MiB", value / kMiB);
+}
+
+}  // namespace
+
+void check_options(const ServeOptions& o) {
+  check_limits(o.limits);
+  if (o.port < 0 || o.port > 65535) fail(ErrorCode::kInvalidArgument, "--port {}: expected 0 to 65535", o.port);
+  if (o.worker_threads < 1 || o.worker_threads > kMaxWorkers)
+    fail(ErrorCode::kInvalidArgument, "--workers {}: expected 1 to {}", o.worker_threads, kMaxWorkers);
+  if (o.tls_certificate.empty() != o.tls_key.empty())
+    fail(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key: expected both or none");
+  for (const std::string& name : o.served_model_names) {
+    if (name.empty()) fail(ErrorCode::kInvalidArgument, "--served-model-name: expected a name");
+  }
+}
+
+engine::EngineOptions engine_options(const ServeOptions& o) {
+  engine::EngineOptions out;
+  if (o.kv_dtype != "auto") out.kv_dtype = ops::parse_kv_dtype(o.kv_dtype);
+  out.kv_cache_memory_bytes = o.kv_cache_memory_bytes;
+  out.max_model_len = o.max_model_len;
+  out.max_num_seqs = o.max_num_seqs;
+  out.max_num_batched_tokens = o.max_num_batched_tokens;
+  out.max_waiting_requests = o.limits.max_requests + o.limits.max_prompts;  // a request may have that many prompts
+  out.max_waiting_tokens = o.limits.max_queued_tokens;
+  out.prefix_caching = o.prefix_caching;
+  out.spec_tokens = o.spec_tokens;
+  out.limits.max_n = o.limits.max_n;
+  out.limits.max_logprobs = o.limits.max_logprobs;
+  out.limits.max_stop_ids = o.limits.max_stop_token_ids;
+  out.limits.max_bias = o.limits.max_logit_bias;
+  out.limits.max_bad_words = o.limits.max_bad_words;
+  return out;
+}
+
+GenerationDefaults load_defaults(const ServeOptions& o) {
+  GenerationDefaults defaults;
+  if (o.generation_config != "none" && o.generation_config != "vllm") {
+    const bool automatic = o.generation_config == "auto";
+    const std::filesystem::path folder = automatic ? o.model : std::filesystem::path(o.generation_config);
+    const std::filesystem::path path = folder / "generation_config.json";
+    if (std::filesystem::exists(path)) {
+      merge_defaults(defaults, file::read_json_file<OrderedJson>(path, {.max_bytes = kMaxConfigBytes}), path.string());
+    } else if (!automatic) {
+      fail(ErrorCode::kNotFound, "{}: not found (--generation-config)", path.string());
+    }
+  }
+  if (!o.override_generation_config.empty()) {
+    const std::string name = "--override-generation-config";
+    try {
+      merge_defaults(defaults, file::parse_json<OrderedJson>(o.override_generation_config, name), name);
+    } catch (const Error& error) {
+      throw Error(ErrorCode::kInvalidArgument, error.message());
+    }
+  }
+  return defaults;
+}
+
+std::unique_ptr<ChatFormat> load_chat_format(const ServeOptions& o, const text::Tokenizer& tokenizer) {
+  std::unique_ptr<templates::ChatTemplate> chat_template;
+  if (o.chat_template.empty()) {
+    chat_template = templates::ChatTemplate::load(o.model);
+  } else {
+    std::vector<std::pair<std::string, std::string>> special;
+    const std::filesystem::path config = o.model / "tokenizer_config.json";
+    if (std::filesystem::exists(config)) {
+      const OrderedJson json = file::read_json_file<OrderedJson>(config, {.max_bytes = kMaxConfigBytes});
+      for (const char* name : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
+        if (!json.contains(name)) continue;
+        const OrderedJson& token = json[name];
+        if (token.is_string()) special.emplace_back(name, token.get<std::string>());
+        if (token.is_object() && token.contains("content") && token["content"].is_string())
+          special.emplace_back(name, token["content"].get<std::string>());
+      }
+    }
+    chat_template = templates::ChatTemplate::from_source(file::read_text_file(o.chat_template, kMaxTemplateBytes),
+                                                         o.chat_template.string(), std::move(special));
+  }
+  if (!chat_template) return nullptr;
+  return std::make_unique<ChatFormat>(std::move(chat_template), tokenizer, o.tool_call_parser, o.reasoning_parser);
+}
+
+ServedModel describe_model(const ServeOptions& o, const model::ModelFiles& files, const text::Tokenizer& tokenizer,
+                           engine::Engine& engine) {
+  ServedModel out;
+  std::filesystem::path folder = std::filesystem::absolute(o.model).lexically_normal();
+  if (folder.filename().empty()) folder = folder.parent_path();
+  const std::string own_name = folder.filename().string();
+  out.names = o.served_model_names;
+  if (out.names.empty()) out.names = {own_name};
+  out.root = own_name;
+  constexpr std::size_t kHashDigits = 8;
+  out.fingerprint = fmt::format(
+      "awq-{}-{}", kVersion,
+      file::sha256_hex(files.config_json().dump() + std::string(isa_name(active_isa()))).substr(0, kHashDigits));
+  out.created = std::time(nullptr);
+  out.max_model_len = engine.limits().max_model_len;
+  out.vocab_size = files.config().vocab_size;
+  out.eos_ids = files.config().eos_token_ids;
+  out.defaults = load_defaults(o);
+  out.tokenizer = &tokenizer;
+  out.engine = &engine;
+  return out;
+}
+
+std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, std::uint64_t weight_bytes) {
+  const engine::EngineStats stats = engine.stats();
+  const std::int64_t tokens = stats.kv_blocks_total * stats.kv_block_tokens;
+  return fmt::format(
+      "{}: {} of weights read per token, instruction set {}; KV cache {} ({}) for {} tokens, the longest context "
+      "that fits; {} tokens per sequence, {} sequences, {} tokens per step; {} resident",
+      files.config().architecture, size(weight_bytes), isa_name(active_isa()), size(stats.kv_bytes_total),
+      ops::kv_dtype_name(engine.options().kv_dtype), tokens, engine.limits().max_model_len,
+      engine.options().max_num_seqs, engine.options().max_num_batched_tokens, size(peak_rss_bytes()));
+}
+
+}  // namespace awq::server
