@@ -70,13 +70,13 @@ TEST(Choice, Matches) {
 }
 
 TEST(Ebnf, Matches) {
-  expect_matches(ebnf_grammar(R"(
+  expect_matches(ebnf_grammar(R"ebnf(
 # a sum
 root ::= term (op term)*
 op   ::= [+*] | "-"
-term ::= [0-9]+ | "(" root ")") "),
-                 {"1", "1+2*3", "(1-(22))*3"},
-                 {"", "1+", "(1", "1)"});
+term ::= [0-9]+ | "(" root ")"
+)ebnf"),
+                 {"1", "1+2*3", "(1-(22))*3"}, {"", "1+", "(1", "1)"});
   expect_matches(ebnf_grammar("root ::= \"a\\n\\x41\\u00e9\" [^\\]a-c\\-]{2} x?\nx ::= 'q'"),
                  {"a\nA\xC3\xA9zz", "a\nA\xC3\xA9zzq"}, {"a\nA\xC3\xA9za", "a\nA\xC3\xA9z]"});
   // Nesting that no finite automaton has.

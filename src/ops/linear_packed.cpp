@@ -170,16 +170,6 @@ const kernels::PackedFloatKernel& select_packed_float(int bits) {
   return *row;
 }
 
-const char* Linear::kernel_name(std::int64_t m) const {
-  if (quantized() && activation_precision() != ActivationPrecision::kF32) {
-    return select_packed(packed_.bits, activation_precision() == ActivationPrecision::kInt15 ? 2 : 1, m).name;
-  }
-  if (quantized())
-    return m <= kernels::kMaxPackedFloatRows ? select_packed_float(packed_.bits).name : "expand_gemm_f32";
-  if (m > kernels::kMaxRows) return kind_ == kernels::WeightKind::kF32 ? "gemm_f32" : "expand_gemm_f32";
-  return select_linear(kind_, {.m = m, .n = static_cast<std::int64_t>(n_), .k = static_cast<std::int64_t>(k_)}).name;
-}
-
 PackedArgs Linear::packed_args(float* y) const {
   return {.layout = packed_, .weight = packed_weight(), .bias = bias_.data(), .x = {}, .y = y};
 }
