@@ -36,10 +36,11 @@ def arc_easy(r):
 
 
 def hellaswag(r):
-    # Their query is what lm-eval makes of these three; the middle one stays whole.
+    # Their query is what lm-eval makes of these three. It capitalizes the third: the last sentence stays as it is.
     label, ctx = r["query"].split(": ", 1)
-    a, b = ctx.rsplit(" ", 1)
-    return {"activity_label": label, "ctx_a": a, "ctx_b": b, "endings": r["choices"], "label": str(r["gold"])}
+    a, b = ctx.rsplit(". ", 1)
+    assert b == b.capitalize()
+    return {"activity_label": label, "ctx_a": a + ".", "ctx_b": b, "endings": r["choices"], "label": str(r["gold"])}
 
 
 def copa(r):
