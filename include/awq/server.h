@@ -84,6 +84,8 @@ struct ServeOptions {
   std::int64_t max_num_batched_tokens = 512;
   std::uint64_t kv_cache_memory_bytes = 0;  ///< 0: within half of the free memory
   std::string kv_dtype = "auto";
+  std::string activations = "int8";  ///< inputs of quantized linears: int8 (one scale per 32), int15 or f32
+  std::string head = "stored";       ///< output matrix as stored, or rounded to int8 at load
   bool prefix_caching = true;
   std::int64_t spec_tokens = 0;       ///< guessed per step by prompt lookup; 0: off
   bool prompt_tokens_details = true;  ///< usage names the cached tokens

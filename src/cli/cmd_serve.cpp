@@ -35,6 +35,9 @@ void add_engine_flags(CLI::App& app, ServeOptions& o) {
       ->capture_default_str()
       ->check(refuse_sign, "");
   app.add_option("--kv-dtype", o.kv_dtype, "auto, f32, bf16, f16 or int8")->capture_default_str();
+  app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
+      ->capture_default_str();
+  app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
   app.add_flag("!--no-prefix-caching", o.prefix_caching, "Compute every prompt from its beginning");
   app.add_option("--spec-tokens", o.spec_tokens, "Tokens guessed per step from earlier text (0: none)")
       ->capture_default_str();

@@ -47,7 +47,7 @@ void serve(const ServeOptions& options) {
   const model::ModelFiles files = model::ModelFiles::open(options.model);
   const std::unique_ptr<text::Tokenizer> tokenizer = text::Tokenizer::load(options.model);
   const std::unique_ptr<ChatFormat> chat = load_chat_format(options, *tokenizer);
-  auto language_model = std::make_unique<model::LanguageModel>(files);
+  auto language_model = std::make_unique<model::LanguageModel>(files, options.head == "int8");
   const std::uint64_t weight_bytes = language_model->bytes_per_token();
   engine::Engine engine(std::move(language_model), engine_options(options));
   ServedModel served = describe_model(options, files, *tokenizer, engine);
