@@ -85,6 +85,8 @@ std::function<int()> add_eval(CLI::App& app, CommonFlags& common) {
   app.add_option("model", o.model, "Model folder")->required();
   app.add_option("--against", o.against, "Base model for the KL divergence");
   app.add_option("--text", o.text, "Text to score, .txt or .jsonl (default: the held-out tenth of the built-in text)");
+  app.add_option("--activations", o.activations, "Inputs of quantized linears: f32, int8 or int15")
+      ->capture_default_str();
   app.add_option("--ctx", o.context, "Tokens per window, at most the model's context")->capture_default_str();
   app.add_option("--max-tokens", o.max_tokens, "Score only this many tokens of the text (0: all)")
       ->capture_default_str();
