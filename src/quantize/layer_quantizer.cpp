@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "base/check.h"
 #include "base/stop.h"
@@ -26,10 +25,6 @@ using model::SiteSpec;
 std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
 
 Role producer_role(Producer producer) { return producer == Producer::kValueRows ? Role::kV : Role::kUp; }
-
-// Scale exponents that are compared by the real search, on so many rows of each linear.
-constexpr std::size_t kFinalists = 4;
-constexpr std::int64_t kSampleRows = 128;
 
 /// Weights of one consumer while its site is worked on.
 struct Consumer {
@@ -169,9 +164,6 @@ class LayerQuantizer::Job {
       tying = {.repeats = config_.num_attention_heads / config_.num_key_value_heads, .head_dim = config_.head_dim};
     }
     ScaleSearchResult found = search_channel_scale(views, statistics, form, plan_.scheme, plan_.scale_dtype, tying);
-    if (plan_.codes == CodeSearch::kDescent) {
-      choose_finalist(statistics, consumers, ScaleCandidates(views, statistics.mean_abs(), plan_.scheme, tying), found);
-    }
     report.alpha = found.alpha;
     if (found.alpha < 0) return {};
     if (site.producer == Producer::kNorm) {
@@ -182,61 +174,6 @@ class LayerQuantizer::Job {
     }
     apply(statistics, consumers, found.channel_scale);
     return std::move(found.channel_scale);
-  }
-
-  /// Scales that suit plain rounding best need not suit the real search best: the kFinalists best exponents and the
-  /// identity are compared by what it makes of a sample of rows.
-  void choose_finalist(const SiteStatistics& statistics, const std::vector<Consumer>& consumers,
-                       const ScaleCandidates& candidates, ScaleSearchResult& found) const {
-    std::vector<int> order(found.losses.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-      return found.losses[static_cast<std::size_t>(a)] < found.losses[static_cast<std::size_t>(b)];
-    });
-    order.resize(std::min<std::size_t>(order.size(), kFinalists));
-    std::vector<float> scale(static_cast<std::size_t>(statistics.width()), 1.0F);
-    double best = sample_loss(statistics, consumers, scale);
-    found.alpha = -1;
-    found.channel_scale = scale;
-    for (const int i : order) {
-      stop_flag().throw_if_requested();
-      const double alpha = static_cast<double>(i) / ScaleCandidates::kGrid;
-      scale = candidates.make(alpha);
-      const double loss = sample_loss(statistics, consumers, scale);
-      if (!(loss < best)) continue;
-      best = loss;
-      found.alpha = alpha;
-      found.channel_scale = std::move(scale);
-    }
-  }
-
-  /// What the search of ranges and codes leaves of some rows of every consumer, for all of its rows.
-  double sample_loss(const SiteStatistics& statistics, const std::vector<Consumer>& consumers,
-                     const std::vector<float>& channel_scale) const {
-    const std::int64_t width = statistics.width();
-    AlignedBuffer<float> gram(static_cast<std::size_t>(width * width));
-    std::copy_n(statistics.gram(), width * width, gram.data());
-    scale_gram(gram.data(), channel_scale);
-    const ErrorFeedback feedback(gram.data(), width, {});
-    double total = 0;
-    for (const Consumer& consumer : consumers) {
-      const std::int64_t rows = view(consumer).rows;
-      const std::int64_t step = std::max<std::int64_t>(1, rows / kSampleRows);
-      const std::int64_t count = (rows + step - 1) / step;
-      AlignedBuffer<float> sample(static_cast<std::size_t>(count * width));
-      for (std::int64_t i = 0; i < count; ++i)
-        std::copy_n(consumer.weights.data() + i * step * width, width, sample.data() + i * width);
-      scale_columns(sample.data(), count, channel_scale);
-      quant::QuantizedTensor tensor =
-          search_ranges(sample.data(), count, width, gram.data(), plan_.scheme, plan_.scale_dtype).tensor;
-      feedback.encode(sample.data(), tensor);
-      descend(sample.data(), gram.data(), DescentOptions{.passes = 2}, tensor);
-      std::vector<double> losses(static_cast<std::size_t>(count));
-      row_losses(sample.data(), gram.data(), tensor, losses.data());
-      total +=
-          std::accumulate(losses.begin(), losses.end(), 0.0) * static_cast<double>(rows) / static_cast<double>(count);
-    }
-    return total;
   }
 
   void apply(SiteStatistics& statistics, std::vector<Consumer>& consumers, const std::vector<float>& channel_scale) {

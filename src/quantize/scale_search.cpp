@@ -110,11 +110,7 @@ ScaleSearchResult search_channel_scale(std::span<const WeightView> consumers, co
     std::vector<float> s = i < 0 ? std::vector<float>(static_cast<std::size_t>(width), 1.0F) : candidates.make(alpha);
     double loss = 0;
     for (const WeightView& view : consumers) loss += rounding_loss(view, s, form, scheme, scale_dtype);
-    if (i < 0) {
-      best.identity_loss = loss;
-    } else {
-      best.losses.push_back(loss);
-    }
+    if (i < 0) best.identity_loss = loss;
     if (loss < best.loss) {
       best.loss = loss;
       best.alpha = alpha;

@@ -22,7 +22,6 @@ struct ScaleSearchResult {
   double alpha = -1;                 ///< exponent of the winner; -1: identity
   double loss = 0;                   ///< of the winner, summed over the consumers
   double identity_loss = 0;          ///< of plain rounding, summed over the consumers
-  std::vector<double> losses;        ///< of all exponents of the grid
 };
 
 /// Channels that must share a scale: value heads that several query heads read. `repeats` neighbouring heads of
