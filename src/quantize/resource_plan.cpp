@@ -134,6 +134,13 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
     forward = held + weights * element + layer.widest_pair + activations + kept;
     search = held + layer.sequence_search;
   }
+  if (blocks > 0 && options.method == "awq" && options.recipe == "paper") {
+    // The scale search runs a copy of the layer on the hidden states that entered it and keeps outputs to compare with;
+    // a site's weights are there as floats, as codes and expanded again.
+    const std::uint64_t weights = layer.stored / (dtype_bits(files.dtype()) / 8);
+    search = std::max(search, hidden + 2 * layer.stored + layer.gram + weights * 10 + activations +
+                                  matrix(2 * 8192 + chunk, c.hidden_size) * 4);
+  }
   // Measuring holds hidden states of both models, one layer, the output matrix of both and a piece of the logits.
   const std::uint64_t head = matrix(c.vocab_size, c.hidden_size) * (dtype_bits(files.dtype()) / 8);
   const std::uint64_t measure = options.evaluate ? 2 * head + matrix(16384, c.hidden_size) * 8 + layer.stored +
