@@ -1,5 +1,7 @@
 #include "quantize/layer_passes.h"
 
+#include "base/parallel.h"
+
 namespace awq::quantize {
 namespace {
 
@@ -26,18 +28,23 @@ model::LinearWeights dense_copy(const model::LinearWeights& from, ops::Precision
   to.dtype = bf16 ? DType::kBf16 : DType::kF32;
   const std::size_t width = static_cast<std::size_t>(tensor.in_features);
   to.dense = AlignedBuffer<std::byte>(static_cast<std::size_t>(tensor.out_features) * width * (bf16 ? 2 : 4));
+  ParallelError error;
 #pragma omp parallel
   {
-    AlignedBuffer<float> row(width);
+    AlignedBuffer<float> row;
 #pragma omp for schedule(static)
     for (std::uint64_t n = 0; n < tensor.out_features; ++n) {
-      float* out = bf16 ? row.data() : reinterpret_cast<float*>(to.dense.data()) + n * width;
-      quant::dequantize_rows(tensor, n, n + 1, out);
-      if (!bf16) continue;
-      Bf16* rounded = reinterpret_cast<Bf16*>(to.dense.data()) + n * width;
-      for (std::size_t k = 0; k < width; ++k) rounded[k] = to_bf16(row[k]);
+      error.guard([&] {
+        if (bf16) row.ensure(width);
+        float* out = bf16 ? row.data() : reinterpret_cast<float*>(to.dense.data()) + n * width;
+        quant::dequantize_rows(tensor, n, n + 1, out);
+        if (!bf16) return;
+        Bf16* rounded = reinterpret_cast<Bf16*>(to.dense.data()) + n * width;
+        for (std::size_t k = 0; k < width; ++k) rounded[k] = to_bf16(row[k]);
+      });
     }
   }
+  error.rethrow();
   return to;
 }
 
