@@ -2,6 +2,7 @@
 
 // The public surface of the library: everything a program needs to quantize, measure, run and look at a model.
 #include "awq/bench.h"      // IWYU pragma: export
+#include "awq/chat.h"       // IWYU pragma: export
 #include "awq/error.h"      // IWYU pragma: export
 #include "awq/evaluator.h"  // IWYU pragma: export
 #include "awq/generator.h"  // IWYU pragma: export

@@ -14,5 +14,7 @@ void set_instruction_set(const std::string& name);
 void request_stop(int signal_number) noexcept;
 /// Number given to request_stop(), 0 when no stop was asked for.
 int requested_stop() noexcept;
+/// Takes the request back, for a caller that ends one piece of work and goes on with the next.
+void clear_stop() noexcept;
 
 }  // namespace awq

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "api/generation_options.h"
 #include "api/setup.h"
 #include "base/check.h"
 #include "base/resources.h"
-#include "generate/generation.h"
 #include "model/language_model.h"
 
 namespace awq {
@@ -30,43 +30,15 @@ GenerateSummary generate_text(const GenerateOptions& options) {
   api::set_up_threads(options.threads);
   api::set_up_activations(options.activations);
   const bool int8_head = api::wants_int8_head(options.head);
-  generate::GenerationOptions g;
-  g.sampling.temperature = options.temperature;
-  g.sampling.top_k = options.top_k;
-  g.sampling.top_p = options.top_p;
-  g.sampling.min_p = options.min_p;
-  g.sampling.repetition_penalty = options.repetition_penalty;
-  g.sampling.seed = options.seed;
-  g.sampling.max_tokens = options.max_tokens;
-  g.kv_dtype = ops::parse_kv_dtype(options.kv_dtype);
-  g.spec_tokens = options.spec_ngram;
-  if (g.spec_tokens < 0 || g.spec_tokens > 15) {
-    fail(ErrorCode::kInvalidArgument, "--spec-ngram {}: expected 0 to 15", g.spec_tokens);
-  }
-  generate::check_sampling(g.sampling);
+  const generate::GenerationOptions g = api::generation_options(options);
   const double begin = monotonic_seconds();
   const model::ModelFiles files = model::ModelFiles::open(options.model);
   const auto tokenizer = text::Tokenizer::load(options.model);
   model::LanguageModel model(files, int8_head);
-  GenerateSummary summary;
-  summary.load_seconds = monotonic_seconds() - begin;
+  const double load_seconds = monotonic_seconds() - begin;
   const std::vector<std::int32_t> prompt = prompt_ids(options, *tokenizer, files.config().vocab_size);
-  g.stop = options.stop;
-  g.ignore_eos = options.ignore_eos;
   const generate::GenerationResult result = generate::generate(model, *tokenizer, prompt, g, options.on_text);
-  summary.prompt_tokens = static_cast<std::int64_t>(prompt.size());
-  summary.completion_tokens = static_cast<std::int64_t>(result.token_ids.size());
-  summary.text = result.text;
-  summary.token_ids = result.token_ids;
-  summary.finish_reason = result.finish_reason;
-  if (result.prefill_seconds > 0)
-    summary.prefill_tokens_per_s = static_cast<double>(prompt.size()) / result.prefill_seconds;
-  // The first new token comes out of the prefill.
-  if (result.token_ids.size() > 1 && result.decode_seconds > 0) {
-    summary.decode_tokens_per_s = static_cast<double>(result.token_ids.size() - 1) / result.decode_seconds;
-  }
-  summary.peak_rss_bytes = peak_rss_bytes();
-  return summary;
+  return api::summarize(result, prompt.size(), load_seconds);
 }
 
 }  // namespace awq

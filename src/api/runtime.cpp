@@ -15,6 +15,8 @@ void request_stop(int signal_number) noexcept { stop_flag().request(signal_numbe
 
 int requested_stop() noexcept { return stop_flag().signal_number(); }
 
+void clear_stop() noexcept { stop_flag().clear(); }
+
 namespace api {
 
 int set_up_threads(int threads) {

@@ -10,6 +10,8 @@ namespace awq {
 class StopFlag {
  public:
   void request(int signal_number) noexcept { signal_.store(signal_number, std::memory_order_relaxed); }
+  /// Takes the request back: the caller has dealt with it.
+  void clear() noexcept { signal_.store(0, std::memory_order_relaxed); }
   int signal_number() const noexcept { return signal_.load(std::memory_order_relaxed); }
 
   /// Throws Error{kInterrupted} once a stop was requested.

@@ -8,10 +8,12 @@
 #include <cstring>
 #include <memory>
 
+#include "awq/chat.h"
 #include "awq/generator.h"
 #include "awq/runtime.h"
 #include "base/check.h"
 #include "base/stop.h"
+#include "cli/chat_loop.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "file/input_file.h"
@@ -21,11 +23,15 @@ namespace {
 
 constexpr std::uint64_t kMaxPromptBytes = 64 << 20;
 constexpr int kPollMilliseconds = 50;
+constexpr std::int64_t kChatTokens = 2048;  // an answer ends by itself; this is for one that does not
 
 struct Flags {
   GenerateOptions options;
   bool has_prompt = false;
   std::string prompt_file;
+  bool chat = false;
+  bool has_max_tokens = false;
+  std::string system;
 };
 
 /// All of standard input. poll() first, because a read that is waiting would not notice a request to stop.
@@ -52,6 +58,12 @@ int run(Flags& flags, const CommonFlags& common) {
   GenerateOptions& options = flags.options;
   options.threads = common.threads;
   if (options.max_tokens < 1) fail(ErrorCode::kInvalidArgument, "-n {}: expected at least 1", options.max_tokens);
+  if (flags.chat && !options.prompt_ids.empty()) {
+    fail(ErrorCode::kInvalidArgument, "--prompt-ids: not together with --chat, whose template makes the prompt");
+  }
+  if (!flags.chat && !flags.system.empty()) fail(ErrorCode::kInvalidArgument, "--system: only together with --chat");
+  if (flags.chat && !flags.has_max_tokens) options.max_tokens = kChatTokens;
+  if (flags.chat && !flags.has_prompt && flags.prompt_file.empty()) return chat_loop(options, flags.system, common);
   if (!flags.prompt_file.empty()) {
     options.prompt = file::read_text_file(flags.prompt_file, kMaxPromptBytes);
   } else if (!flags.has_prompt && options.prompt_ids.empty()) {
@@ -60,13 +72,14 @@ int run(Flags& flags, const CommonFlags& common) {
   // The prompt is shown with the first piece of text: a run that is refused prints nothing.
   bool prompt_shown = false;
   const auto show = [&](const std::string& piece) {
-    if (!prompt_shown) fmt::print("{}", options.prompt);
+    if (!prompt_shown && !flags.chat) fmt::print("{}", options.prompt);
     prompt_shown = true;
     fmt::print("{}", piece);
     std::fflush(stdout);
   };
   if (!common.json) options.on_text = show;
-  const GenerateSummary s = generate_text(options);
+  const GenerateSummary s =
+      flags.chat ? ChatSession(options, flags.system).say(options.prompt) : generate_text(options);
   const int status = s.finish_reason == "interrupted" ? 128 + requested_stop() : 0;
   if (common.json) {
     file::OrderedJson out;
@@ -100,7 +113,11 @@ std::function<int()> add_run(CLI::App& app, CommonFlags& common) {
   CLI::Option* prompt = app.add_option("-p,--prompt", o.prompt, "Text to continue (default: standard input)");
   app.add_option("-f,--prompt-file", flags->prompt_file, "File with the text to continue")->excludes(prompt);
   app.add_option("--prompt-ids", o.prompt_ids, "Token ids to continue, as they are")->delimiter(',')->excludes(prompt);
-  app.add_option("-n,--max-tokens", o.max_tokens, "New tokens at most")->capture_default_str();
+  CLI::Option* max_tokens =
+      app.add_option("-n,--max-tokens", o.max_tokens, "New tokens at most (--chat: of an answer; 2048 unless given)")
+          ->capture_default_str();
+  app.add_flag("--chat", flags->chat, "Hold a conversation, by the model's chat template; -p: one message of it");
+  app.add_option("--system", flags->system, "System message of --chat");
   app.add_option("--temperature", o.temperature, "0 picks the likeliest token")->capture_default_str();
   app.add_option("--top-k", o.top_k, "Draw among the k likeliest tokens (0: all)")->capture_default_str();
   app.add_option("--top-p", o.top_p, "Draw among the likeliest tokens that hold this share")->capture_default_str();
@@ -117,7 +134,8 @@ std::function<int()> add_run(CLI::App& app, CommonFlags& common) {
       ->capture_default_str();
   app.add_option("--spec-ngram", o.spec_ngram, "Tokens guessed per step from earlier text; the output stays the same")
       ->capture_default_str();
-  return [flags, &common, prompt] {
+  return [flags, &common, prompt, max_tokens] {
+    flags->has_max_tokens = max_tokens->count() > 0;
     flags->has_prompt = prompt->count() > 0;
     return run(*flags, common);
   };

@@ -20,9 +20,10 @@
 namespace awq::cli {
 namespace {
 
-/// The first signal asks for a stop at a safe point, the second ends the process at once. A thread of its own waits for
-/// them, and all others block them: oneDNN's f32 kernels point the stack pointer into a heap buffer, and a handler that
-/// interrupted one would overwrite the heap there. To be called before there are other threads.
+/// A signal asks for a stop at a safe point; another one, while that request stands, ends the process at once. A thread
+/// of its own waits for them, and all others block them: oneDNN's f32 kernels point the stack pointer into a heap
+/// buffer, and a handler that interrupted one would overwrite the heap there. To be called before there are other
+/// threads.
 void handle_signals() {
   sigset_t stopping;
   sigemptyset(&stopping);
@@ -32,8 +33,7 @@ void handle_signals() {
   std::signal(SIGPIPE, SIG_DFL);
   std::thread([stopping] {
     int number = 0;
-    if (sigwait(&stopping, &number) == 0) request_stop(number);
-    sigwait(&stopping, &number);
+    while (sigwait(&stopping, &number) != 0 || requested_stop() == 0) request_stop(number);
     std::signal(number, SIG_DFL);
     pthread_sigmask(SIG_UNBLOCK, &stopping, nullptr);
     raise(number);
