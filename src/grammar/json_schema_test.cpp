@@ -167,11 +167,7 @@ TEST(JsonSchema, RandomWalksAreJson) {
       if (!ended) continue;
       ++complete;
       walks << file::Json{{"schema", file::Json::parse(schema)}, {"text", text}}.dump() << "\n";
-      try {
-        file::Json::parse(text);
-      } catch (const std::exception& error) {
-        ADD_FAILURE() << error.what() << ": " << text;
-      }
+      EXPECT_TRUE(file::Json::accept(text)) << text;
     }
   }
   EXPECT_GT(complete, 60);

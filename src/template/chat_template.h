@@ -20,13 +20,13 @@ struct RenderOptions {
   bool add_generation_prompt = true;
   /// Leave the last message open, so that the model goes on with it. Not together with add_generation_prompt.
   bool continue_final_message = false;
-  file::OrderedJson tools;      ///< array of OpenAI's tool objects, or null
-  file::OrderedJson documents;  ///< array, or null
+  file::OrderedJson tools = nullptr;      ///< array of OpenAI's tool objects, or null
+  file::OrderedJson documents = nullptr;  ///< array, or null
   /// More variables for the template, as an object: `enable_thinking` and the like. Names that the template does not
   /// read are ignored; names that the renderer itself sets are refused with kInvalidArgument.
-  file::OrderedJson variables;
-  std::function<std::tm()> clock;  ///< for strftime_now; empty: the local time
-  RenderLimits limits;
+  file::OrderedJson variables = nullptr;
+  std::function<std::tm()> clock{};  ///< for strftime_now; empty: the local time
+  RenderLimits limits{};
 };
 
 /// The chat template of a model folder, parsed once. Immutable: safe to use from many threads at once.
