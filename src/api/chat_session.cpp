@@ -41,7 +41,7 @@ struct ChatSession::State {
         tokenizer(text::Tokenizer::load(given.model)),
         encoder(*tokenizer),
         generation(api::generation_options(given)),
-        model(files),
+        model(files, api::wants_int8_head(given.head)),
         load_seconds(monotonic_seconds() - begin),
         system(std::move(system_message)) {
     // Chat models end a message with a token of their own, which not all of them name in config.json.
@@ -71,6 +71,7 @@ struct ChatSession::State {
 
 ChatSession::ChatSession(const GenerateOptions& options, std::string system) {
   api::set_up_threads(options.threads);
+  api::set_up_activations(options.activations);
   state_ = std::make_unique<State>(options, std::move(system));
 }
 ChatSession::~ChatSession() = default;

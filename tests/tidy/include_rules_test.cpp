@@ -34,8 +34,8 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
     {"bench", {"model", "ops", "kernels", "quant", "file", "tensor", "base"}},
     {"api",
-     {"report", "bench", "server", "chat", "template", "quantize", "eval", "generate", "engine", "model", "formats", "text",
-      "ops", "kernels", "quant", "file", "tensor", "base"}},
+     {"report", "bench", "server", "chat", "template", "quantize", "eval", "generate", "engine", "model", "formats",
+      "text", "ops", "kernels", "quant", "file", "tensor", "base"}},
     {"cli", {"api", "file", "base"}},
 };
 

@@ -58,7 +58,8 @@ struct Activations {
   std::int64_t panel_rows = 1;  ///< the most rows of a panel; all panels hold the same number or one less
   std::int64_t k = 0;
   std::int64_t group_size = 0;
-  std::int64_t block = kUnitInputs;  ///< inputs of a scale: whole units, divides padded_group(); one unit when row_major
+  std::int64_t block =
+      kUnitInputs;  ///< inputs of a scale: whole units, divides padded_group(); one unit when row_major
   int planes = 1;
   bool row_major = false;        ///< units are [row][32 bytes], else [8 steps][row][4 bytes]
   std::int8_t* codes = nullptr;  ///< panel with first row r at r * planes * padded_k: [unit][plane][32 * rows]
