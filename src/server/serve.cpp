@@ -52,6 +52,7 @@ void serve(const ServeOptions& options) {
   engine::Engine engine(std::move(language_model), engine_options(options));
   ServedModel served = describe_model(options, files, *tokenizer, engine);
   served.chat = chat.get();
+  add_vocabularies(served, *tokenizer);
 
   Metrics metrics(served.names.front(), options.limits);
   metrics.set_info(std::string(isa_name(active_isa())), files.codec() == nullptr ? "dense" : "w4");

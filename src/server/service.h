@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "grammar/vocabulary.h"
 #include "server/http_server.h"
 #include "server/keys.h"
 #include "server/log.h"
@@ -31,7 +32,9 @@ struct ServedModel {
   GenerationDefaults defaults;
   const text::Tokenizer* tokenizer = nullptr;
   engine::Engine* engine = nullptr;
-  const ChatFormat* chat = nullptr;  ///< null: the model has no chat template
+  std::shared_ptr<const grammar::Vocabulary> vocabulary;       ///< for grammars that constrain answers
+  std::shared_ptr<const grammar::Vocabulary> call_vocabulary;  ///< with the marks around calls of tools as well
+  const ChatFormat* chat = nullptr;                            ///< null: the model has no chat template
 };
 
 class Service;

@@ -128,6 +128,16 @@ ServedModel describe_model(const ServeOptions& o, const model::ModelFiles& files
   return out;
 }
 
+void add_vocabularies(ServedModel& served, const text::Tokenizer& tokenizer) {
+  served.vocabulary = std::make_shared<grammar::Vocabulary>(tokenizer, served.eos_ids, served.vocab_size);
+  served.call_vocabulary = served.vocabulary;
+  if (served.chat == nullptr) return;
+  const std::vector<std::string> markers = chat::tool_markers(served.chat->tools());
+  if (!markers.empty())
+    served.call_vocabulary =
+        std::make_shared<grammar::Vocabulary>(tokenizer, served.eos_ids, served.vocab_size, markers);
+}
+
 std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, std::uint64_t weight_bytes) {
   const engine::EngineStats stats = engine.stats();
   const std::int64_t tokens = stats.kv_blocks_total * stats.kv_block_tokens;

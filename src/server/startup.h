@@ -24,6 +24,9 @@ std::unique_ptr<ChatFormat> load_chat_format(const ServeOptions& options, const 
 ServedModel describe_model(const ServeOptions& options, const model::ModelFiles& files,
                            const text::Tokenizer& tokenizer, engine::Engine& engine);
 
+/// What grammars need to know of the tokens; after `served.chat` is set.
+void add_vocabularies(ServedModel& served, const text::Tokenizer& tokenizer);
+
 /// Kernel, instruction set and memory, for the log.
 std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, std::uint64_t weight_bytes);
 

@@ -18,7 +18,7 @@ BOOKS = SOURCE / "models" / "books-12m"
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m.role not in ['system', 'user', 'assistant', 'tool'] %}"
     "{{ raise_exception('role ' + m.role) }}{% endif %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-    "{% if tools %}tools: {{ tools | tojson }}\n{% endif %}{% if add_generation_prompt %}assistant:{% endif %}"
+    "{% if tools %}tools: {{ tools | map(attribute='function.name') | join(', ') }}\n{% endif %}{% if add_generation_prompt %}assistant:{% endif %}"
 )
 SANITIZED = BINARY.is_file() and b"__asan_init" in BINARY.read_bytes()
 

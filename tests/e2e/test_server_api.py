@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Every field of the OpenAI routes against a running server, with a client of the standard library."""
+import json
 import math
+import tempfile
+from pathlib import Path
 
-from server_support import BOOKS, CHAT_TEMPLATE, Server
+from server_support import BOOKS, CHAT_TEMPLATE, Server, wait_until
 from support import Case, run_tests
 
 PROMPT = "The old man looked at the sea and"
@@ -12,9 +15,6 @@ class Api(Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        import tempfile
-        from pathlib import Path
-
         cls.place = tempfile.TemporaryDirectory()
         template = Path(cls.place.name) / "chat.jinja"
         template.write_text(CHAT_TEMPLATE)
@@ -305,6 +305,64 @@ class Api(Case):
         self.refused(post({"messages": [{"role": "function", "content": "x"}]}), "messages")  # the template says no
         self.refused(self.server.chat(chat_template_kwargs={"messages": []}))
 
+    # --------------------------------------------------------------------------------- structured outputs, tools
+
+    SCHEMA = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 99}, "b": {"enum": ["x", "y"]}},
+              "required": ["a", "b"], "additionalProperties": False}
+    TOOL = {"type": "function", "function": {"name": "get_weather", "description": "d", "parameters": SCHEMA}}
+
+    def check_schema(self, text):
+        value = json.loads(text)
+        self.assertEqual(set(value), {"a", "b"})
+        self.assertIn(value["b"], ("x", "y"))
+        self.assertLessEqual(value["a"], 99)
+
+    def test_structured_outputs(self):
+        def text(chat=False, **fields):
+            ask = self.server.chat if chat else self.server.complete
+            choice = self.good(ask("Once", max_tokens=80, **fields))["choices"][0]
+            self.assertEqual(choice["finish_reason"], "stop", choice)
+            return choice["message"]["content"] if chat else choice["text"]
+
+        for chat in (False, True):
+            self.assertRegex(text(chat, structured_outputs={"regex": "[0-9]{3}-[a-c]"}), r"^[0-9]{3}-[a-c]$")
+            self.assertIn(text(chat, guided_choice=["left", "right"]), ("left", "right"))
+            self.assertIn(text(chat, structured_outputs={"grammar": 'root ::= ("yes" | "no") "!"'}), ("yes!", "no!"))
+            self.check_schema(text(chat, response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": self.SCHEMA}}))
+            self.check_schema(text(chat, guided_json=self.SCHEMA))
+        self.refused(self.server.complete(PROMPT, guided_regex="("), "structured_outputs")
+        self.refused(self.server.complete(PROMPT, guided_grammar="nonsense"), "structured_outputs")
+        self.refused(self.server.complete(PROMPT, guided_json={"type": "object", "not": {}}), "structured_outputs")
+        begun = self.good(self.server.complete(PROMPT, max_tokens=5, response_format={"type": "json_object"}))["choices"][0]["text"]
+        self.assertTrue(begun.lstrip().startswith("{"), begun)
+
+    def test_forced_tools(self):
+        """The model has no format of its own for calls: they are plain JSON, enforced by the schema."""
+        named = {"type": "function", "function": {"name": "get_weather"}}
+        for choice, reason in ((named, "stop"), ("required", "tool_calls")):
+            fields = {"tools": [self.TOOL], "tool_choice": choice, "max_tokens": 120, "parallel_tool_calls": False}
+            found = self.good(self.server.chat(**fields))["choices"][0]
+            self.assertEqual(found["finish_reason"], reason)
+            self.assertIsNone(found["message"]["content"])
+            call = found["message"]["tool_calls"][0]
+            self.assertEqual((call["type"], call["function"]["name"]), ("function", "get_weather"))
+            self.check_schema(call["function"]["arguments"])
+            arguments, names = "", []
+            for event in self.server.chat(stream=True, **fields).events():
+                for piece in event["choices"][0]["delta"].get("tool_calls", []):
+                    arguments += piece["function"].get("arguments", "")
+                    names += [piece["function"]["name"]] if "name" in piece["function"] else []
+            self.assertEqual((arguments, names), (call["function"]["arguments"], ["get_weather"]))
+        self.good(self.server.chat(tools=[self.TOOL]))
+        self.good(self.server.chat(tools=[self.TOOL], tool_choice="none"))
+
+    def test_tools_in_the_format_of_the_model(self):
+        server = Server(BOOKS, "--chat-template", Path(self.place.name) / "chat.jinja", "--tool-call-parser", "hermes")
+        self.addCleanup(server.close)
+        found = self.good(server.chat(tools=[self.TOOL], tool_choice="required", max_tokens=160, parallel_tool_calls=False))["choices"][0]
+        self.assertEqual(found["finish_reason"], "tool_calls", found)
+        self.check_schema(found["message"]["tool_calls"][0]["function"]["arguments"])
+
     # ------------------------------------------------------------------------------------------------- errors
 
     def test_errors(self):
@@ -335,8 +393,6 @@ class Api(Case):
 
     def test_log_has_no_prompts(self):
         self.good(self.server.complete("Zanzibar xylophone", max_tokens=3))
-        from server_support import wait_until
-
         self.assertTrue(wait_until(lambda: any("route=/v1/completions" in line for line in self.server.log)))
         self.assertFalse(any("Zanzibar" in line for line in self.server.log))
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The official OpenAI client against a running server. Needs the package `openai`; AWQ_TEST_PYTHON may name a Python that
 has it."""
+import json
 import os
 import subprocess
 import sys
@@ -101,6 +102,19 @@ class OpenAi(Case):
                 pass
             final = stream.get_final_completion()
         self.assertEqual(final.choices[0].message.content, self.chat(**fields).choices[0].message.content)
+
+    def test_structured_outputs_and_tools(self):
+        schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 9}}, "required": ["n"],
+                  "additionalProperties": False}
+        body = self.chat(max_tokens=60, temperature=0, response_format={"type": "json_schema", "json_schema": {"name": "s", "schema": schema}})
+        self.assertLessEqual(json.loads(body.choices[0].message.content)["n"], 9)
+        tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+        call = self.chat(max_tokens=90, temperature=0, tools=[tool], tool_choice={"type": "function", "function": {"name": "f"}})
+        self.assertEqual(call.choices[0].message.tool_calls[0].function.name, "f")
+        self.assertIn("n", json.loads(call.choices[0].message.tool_calls[0].function.arguments))
+        self.assertTrue(self.chat(max_tokens=4, tools=[tool], tool_choice="auto").choices)
+        word = self.complete(max_tokens=20, temperature=0, extra_body={"structured_outputs": {"choice": ["left", "right"]}})
+        self.assertIn(word.choices[0].text, ("left", "right"))
 
     def test_errors_have_their_classes(self):
         with self.assertRaises(openai.NotFoundError):

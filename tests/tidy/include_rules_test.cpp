@@ -30,7 +30,7 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"eval", {"model", "ops", "text", "file", "tensor", "base"}},
     {"engine", {"model", "ops", "tensor", "base"}},
     {"generate", {"engine", "model", "ops", "text", "base"}},
-    {"server", {"engine", "generate", "template", "text", "model", "ops", "file", "base"}},
+    {"server", {"chat", "engine", "generate", "grammar", "template", "text", "model", "ops", "file", "base"}},
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
     {"bench", {"model", "ops", "kernels", "quant", "file", "tensor", "base"}},
     {"api",

@@ -1,10 +1,103 @@
 #include "server/openai/constraints.h"
 
-namespace awq::server {
+#include <algorithm>
+#include <list>
+#include <mutex>
 
-ConstraintFactory compile_constraint(const Service&, const ConstraintSpec& spec) {
-  if (spec.kind == ConstraintSpec::Kind::kNone) return nullptr;
-  throw ApiError(400, "structured outputs are not supported by this version of the server", "structured_outputs");
+#include "base/check.h"
+#include "chat/grammar_constraint.h"
+#include "chat/tool_format.h"
+#include "grammar/compile.h"
+#include "grammar/matcher.h"
+#include "server/openai/bodies.h"
+
+namespace awq::server {
+namespace {
+
+using Kind = ConstraintSpec::Kind;
+using Compiled = std::shared_ptr<grammar::CompiledGrammar>;
+
+constexpr std::size_t kGrammarCacheBytes = 16 << 20;  // of one compiled grammar
+constexpr std::size_t kKeptGrammars = 16;
+
+/// What was compiled of late, the latest first: agents send the same tools again and again.
+class CompiledCache {
+ public:
+  Compiled find(const std::string& key) {
+    const std::lock_guard lock(mutex_);
+    const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const auto& entry) { return entry.first == key; });
+    if (found == kept_.end()) return nullptr;
+    kept_.splice(kept_.begin(), kept_, found);
+    return found->second;
+  }
+  void keep(const std::string& key, const Compiled& compiled) {
+    const std::lock_guard lock(mutex_);
+    kept_.emplace_front(key, compiled);
+    if (kept_.size() > kKeptGrammars) kept_.pop_back();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::list<std::pair<std::string, Compiled>> kept_;
+};
+
+grammar::Grammar grammar_of(const ConstraintSpec& spec, const grammar::GrammarLimits& caps) {
+  switch (spec.kind) {
+    case Kind::kJsonObject:
+      return grammar::json_object_grammar(caps);
+    case Kind::kJsonSchema:
+      return grammar::schema_grammar(to_line(spec.schema), caps);
+    case Kind::kRegex:
+      return grammar::regex_grammar(spec.pattern, caps);
+    case Kind::kChoice:
+      return grammar::choice_grammar(spec.choices, caps);
+    case Kind::kGrammar:
+    case Kind::kNone:
+      break;
+  }
+  return grammar::ebnf_grammar(spec.pattern, caps);
+}
+
+std::string key_of(const ConstraintSpec& spec) {
+  std::string text = std::to_string(static_cast<int>(spec.kind)) + " " + to_line(spec.schema) + spec.pattern;
+  for (const std::string& choice : spec.choices) text += std::to_string(choice.size()) + ":" + choice;
+  return text;
+}
+
+}  // namespace
+
+grammar::GrammarLimits grammar_limits(const ServeLimits& limits) {
+  grammar::GrammarLimits caps;
+  caps.source_bytes =
+      static_cast<std::size_t>(std::max({limits.max_schema_bytes, limits.max_pattern_bytes, limits.max_grammar_bytes}));
+  return caps;
+}
+
+ConstraintFactory compile_grammar(const std::string& key, const std::function<grammar::Grammar()>& make,
+                                  const std::shared_ptr<const grammar::Vocabulary>& vocabulary) {
+  static CompiledCache cache;  // a process serves one model
+  Compiled compiled = cache.find(key);
+  if (!compiled) {
+    try {
+      compiled = std::make_shared<grammar::CompiledGrammar>(make(), vocabulary, kGrammarCacheBytes);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInvalidArgument) throw;
+      throw ApiError(400, "structured_outputs: " + error.message(), "structured_outputs");
+    }
+    cache.keep(key, compiled);
+  }
+  return [compiled] { return std::make_unique<chat::GrammarConstraint>(compiled); };
+}
+
+ConstraintFactory compile_constraint(const Service& service, const ConstraintSpec& spec, bool after_reasoning) {
+  if (spec.kind == Kind::kNone) return nullptr;
+  const std::string key = (after_reasoning ? "thinking " : "plain ") + key_of(spec);
+  const auto make = [&] {
+    grammar::Grammar made = grammar_of(spec, grammar_limits(service.limits()));
+    if (after_reasoning) chat::add_reasoning_prefix(made);
+    return made;
+  };
+  return compile_grammar(key, make, service.model().vocabulary);
 }
 
 }  // namespace awq::server

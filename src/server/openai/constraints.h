@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "engine/token_constraint.h"
+#include "grammar/grammar.h"
 #include "server/openai/common_fields.h"
 #include "server/service.h"
 
@@ -11,7 +12,15 @@ namespace awq::server {
 
 using ConstraintFactory = std::function<std::unique_ptr<engine::TokenConstraint>()>;
 
-/// Compiles what a request's text has to follow; null when there is nothing. Throws 400 for what cannot be compiled.
-ConstraintFactory compile_constraint(const Service& service, const ConstraintSpec& spec);
+/// Compiles what a request's text has to follow; null when there is nothing. With `after_reasoning` the model may think
+/// first. Throws 400 for what cannot be compiled. What was compiled of late is kept.
+ConstraintFactory compile_constraint(const Service& service, const ConstraintSpec& spec, bool after_reasoning = false);
+
+/// The same for a grammar that `make` builds; `key` is a text that is different for different grammars.
+ConstraintFactory compile_grammar(const std::string& key, const std::function<grammar::Grammar()>& make,
+                                  const std::shared_ptr<const grammar::Vocabulary>& vocabulary);
+
+/// Caps of grammars on this server.
+grammar::GrammarLimits grammar_limits(const ServeLimits& limits);
 
 }  // namespace awq::server

@@ -4,29 +4,28 @@
 #include <string>
 #include <vector>
 
+#include "chat/tool_format.h"
 #include "server/openai/job_spec.h"
 
 namespace awq::server {
 
-/// How a model writes calls of tools.
-enum class ToolFormat {
-  kNone,
-  kHermes,     ///< <tool_call>{"name": "f", "arguments": {...}}</tool_call>, any number of them (Hermes, Qwen)
-  kLlama3,     ///< the whole answer is {"name": "f", "parameters": {...}}, perhaps after <|python_tag|>, joined by ";"
-  kMistral,    ///< [TOOL_CALLS][{"name": "f", "arguments": {...}}, ...], or [TOOL_CALLS]f{...}
-  kArguments,  ///< the whole answer is the arguments of one function that the client named
-  kCallList,   ///< the whole answer is [{"name": "f", "parameters": {...}}, ...]
-};
+/// `name`: auto (looks at the template), none, hermes, llama3_json, mistral or mistral_named. Throws kInvalidArgument.
+chat::ToolFormat tool_format(const std::string& name, const std::string& template_source);
 
-/// `name`: auto (looks at the template), none, hermes, llama3_json or mistral. Throws kInvalidArgument for another.
-ToolFormat tool_format(const std::string& name, const std::string& template_source);
-
+/// What an answer is made of.
 struct ParserOptions {
+  enum class Answer {
+    kText,       ///< content, perhaps with calls in the model's own format
+    kArguments,  ///< nothing but the arguments of `named_function`
+    kCallList,   ///< nothing but [{"name": ..., "parameters": {...}}, ...]
+  };
+  Answer answer = Answer::kText;
+  chat::ToolFormat tools = chat::ToolFormat::kNone;
+  std::vector<std::string> tool_names;
+  std::string named_function;
   bool reasoning = false;         ///< text between <think> and </think> is reasoning
   bool inside_reasoning = false;  ///< the prompt has opened it
   bool include_reasoning = true;
-  ToolFormat tools = ToolFormat::kNone;
-  std::string named_function;  ///< with kArguments
   bool parallel_calls = true;  ///< false: only the first call is told
 };
 

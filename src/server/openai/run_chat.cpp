@@ -11,14 +11,19 @@ namespace {
 
 using ToolChoice = ChatFields::ToolChoice;
 
+bool is_forced(const ChatFields& fields) {
+  return fields.tool_choice == ToolChoice::kRequired || fields.tool_choice == ToolChoice::kNamed;
+}
+
 OrderedJson parameters_of(const OrderedJson& tool) {
   const OrderedJson& function = tool.at("function");
   const auto found = function.find("parameters");
   return found == function.end() || found->is_null() ? OrderedJson{{"type", "object"}} : *found;
 }
 
-/// What a forced call has to look like: the arguments of the named function, or a list of calls.
-ConstraintSpec forced_call(const ChatFields& fields) {
+/// What a forced call looks like for a model whose own format is not known: the arguments of the named function, or a
+/// list of calls.
+ConstraintSpec plain_call(const ChatFields& fields) {
   ConstraintSpec spec{.kind = ConstraintSpec::Kind::kJsonSchema};
   OrderedJson calls = OrderedJson::array();
   for (const OrderedJson& tool : fields.tools) {
@@ -38,29 +43,37 @@ ConstraintSpec forced_call(const ChatFields& fields) {
   return spec;
 }
 
-ParserOptions parser_options(const ChatFormat& chat, const ChatFields& fields, bool opens_reasoning) {
+ConstraintFactory constraint_of(const Service& service, const ChatFormat& format, const ChatFields& fields,
+                                bool after_reasoning) {
+  if (!is_forced(fields)) return compile_constraint(service, fields.common.constraint, after_reasoning);
+  if (format.tools() == chat::ToolFormat::kNone)
+    return compile_constraint(service, plain_call(fields), after_reasoning);
+  const chat::ToolChoice choice{
+      .parallel = fields.parallel_tool_calls, .name = fields.tool_name, .after_reasoning = after_reasoning};
+  const std::string key = std::string("call ") + (choice.parallel ? "many " : "one ") +
+                          (after_reasoning ? "thinking " : "") + choice.name + " " + to_line(fields.tools);
+  const auto make = [&] { return chat::tool_call_grammar(format.tools(), fields.tools, choice); };
+  return compile_grammar(key, make, service.model().call_vocabulary);
+}
+
+ParserOptions parser_options(const ChatFormat& format, const ChatFields& fields, bool opens_reasoning) {
   ParserOptions out;
   out.include_reasoning = fields.include_reasoning;
   out.parallel_calls = fields.parallel_tool_calls;
-  const bool constrained = fields.common.constraint.kind != ConstraintSpec::Kind::kNone;
-  switch (fields.tool_choice) {
-    case ToolChoice::kNone:
-      break;
-    case ToolChoice::kAuto:
-      if (!constrained) out.tools = chat.tools();
-      break;
-    case ToolChoice::kRequired:
-      out.tools = ToolFormat::kCallList;
-      break;
-    case ToolChoice::kNamed:
-      out.tools = ToolFormat::kArguments;
-      out.named_function = fields.tool_name;
-      break;
-  }
-  // A constraint holds from the first token on: there is no room for reasoning.
-  const bool forced = fields.tool_choice == ToolChoice::kRequired || fields.tool_choice == ToolChoice::kNamed;
-  out.reasoning = chat.reasons() && !constrained && !forced;
+  const bool constrained = is_forced(fields) || fields.common.constraint.kind != ConstraintSpec::Kind::kNone;
+  // Under a constraint there is room for reasoning only where the prompt has opened it.
+  out.reasoning = format.reasons() && (opens_reasoning || !constrained);
   out.inside_reasoning = opens_reasoning;
+  if (fields.tool_choice == ToolChoice::kNone) return out;
+  if (is_forced(fields) && format.tools() == chat::ToolFormat::kNone) {
+    out.answer =
+        fields.tool_choice == ToolChoice::kNamed ? ParserOptions::Answer::kArguments : ParserOptions::Answer::kCallList;
+    out.named_function = fields.tool_name;
+  } else if (is_forced(fields) || !constrained) {
+    out.tools = format.tools();
+    for (const OrderedJson& tool : fields.tools)
+      out.tool_names.push_back(tool.at("function").at("name").get<std::string>());
+  }
   return out;
 }
 
@@ -76,20 +89,22 @@ void run_chat(RouteCall& call) {
   spec.id = "chatcmpl-" + call.scope->id();
   spec.created = std::time(nullptr);
   spec.model = service.check_model(fields.common.model);
-  const ChatFormat* chat = service.model().chat;
-  if (chat == nullptr)
+  const ChatFormat* format = service.model().chat;
+  if (format == nullptr) {
     throw ApiError(400,
                    "this model has no chat template: use /v1/completions, or start the server with --chat-template",
                    "messages");
+  }
   resolve_sampling(service, fields.common);
-  ChatFormat::Prompt prompt = chat->encode(fields, service.limits());
-  const ParserOptions parsing = parser_options(*chat, fields, prompt.opens_reasoning);
+  ChatFormat::Prompt prompt = format->encode(fields, service.limits());
+  const bool thinking = format->reasons() && prompt.opens_reasoning;
+  // Without a known format there is no room for thoughts beside a forced call.
+  const bool plain = is_forced(fields) && format->tools() == chat::ToolFormat::kNone;
+  const ParserOptions parsing = parser_options(*format, fields, thinking);
   spec.make_parser = [parsing] { return make_output_parser(parsing); };
   spec.named_tool = fields.tool_choice == ToolChoice::kNamed;
-  if (spec.named_tool || fields.tool_choice == ToolChoice::kRequired) fields.common.constraint = forced_call(fields);
   // The marks of calls are special tokens in some vocabularies.
-  if (parsing.tools == ToolFormat::kMistral || parsing.tools == ToolFormat::kLlama3)
-    fields.common.skip_special_tokens = false;
+  if (!chat::tool_markers(parsing.tools).empty()) fields.common.skip_special_tokens = false;
   spec.common = fields.common;
   spec.logprobs = fields.logprobs;
   std::vector<std::int32_t> ids = std::move(prompt.ids);
@@ -99,7 +114,7 @@ void run_chat(RouteCall& call) {
   const std::int64_t max_tokens =
       output_tokens(service, static_cast<std::int64_t>(ids.size()), fields.max_tokens, fields.max_tokens_field);
   spec.requests.push_back(engine_request(service, spec, std::move(ids), max_tokens));
-  spec.requests.back().make_constraint = compile_constraint(service, fields.common.constraint);
+  spec.requests.back().make_constraint = constraint_of(service, *format, fields, thinking && !plain);
   std::make_shared<Job>(service, std::move(spec), call.exchange, call.scope)->start();
 }
 
