@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "api/setup.h"
 #include "awq/inspector.h"
 #include "base/check.h"
 #include "model/model_files.h"
@@ -11,13 +12,6 @@ namespace awq {
 namespace {
 
 constexpr std::int64_t kRows[] = {1, 8, 32, 512};
-
-ops::ActivationPrecision parse_activations(const std::string& name) {
-  if (name == "f32") return ops::ActivationPrecision::kF32;
-  if (name == "int8") return ops::ActivationPrecision::kInt8;
-  if (name == "int15") return ops::ActivationPrecision::kInt15;
-  fail(ErrorCode::kInvalidArgument, "--activations {}: expected f32, int8 or int15", printable(name));
-}
 
 /// Linears of one shape whose weights are stored in one way.
 struct Kind {
@@ -59,7 +53,7 @@ std::vector<Kind> kinds_of(const model::ModelFiles& files) {
 }  // namespace
 
 std::vector<KernelSummary> explain_kernels(const std::filesystem::path& model, const std::string& activations) {
-  ops::set_activation_precision(parse_activations(activations));
+  api::set_up_activations(activations);
   const model::ModelFiles files = model::ModelFiles::open(model);
   std::vector<KernelSummary> out;
   for (const Kind& kind : kinds_of(files)) {

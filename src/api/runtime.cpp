@@ -4,8 +4,8 @@
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/stop.h"
+#include "ops/activation_names.h"
 #include "ops/gemm.h"
-#include "ops/linear.h"
 
 namespace awq {
 
@@ -28,16 +28,7 @@ int set_up_threads(int threads) {
 }
 
 void set_up_activations(const std::string& name) {
-  using ops::ActivationPrecision;
-  if (name == "f32") {
-    ops::set_activation_precision(ActivationPrecision::kF32);
-  } else if (name == "int8") {
-    ops::set_activation_precision(ActivationPrecision::kInt8);
-  } else if (name == "int15") {
-    ops::set_activation_precision(ActivationPrecision::kInt15);
-  } else {
-    fail(ErrorCode::kInvalidArgument, "--activations {}: expected f32, int8 or int15", printable(name));
-  }
+  ops::set_activation_precision(ops::parse_activation_precision(name));
 }
 
 bool wants_int8_head(const std::string& name) {

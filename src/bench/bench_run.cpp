@@ -11,6 +11,7 @@
 #include "bench/foreign_cpu.h"
 #include "bench/model_bench.h"
 #include "bench/random_weights.h"
+#include "ops/activation_names.h"
 #include "quant/group_quant.h"
 
 namespace awq::bench {
@@ -42,16 +43,6 @@ void check_options(const BenchOptions& o) {
   }
   check_range("--repetitions", o.repetitions, 1, 1000);
   for (const std::int64_t batch : o.batches) check_range("--batch", batch, 1, kMostSequences);
-}
-
-void set_activations(const std::string& name) {
-  using ops::ActivationPrecision;
-  if (name != "f32" && name != "int8" && name != "int15") {
-    fail(ErrorCode::kInvalidArgument, "--activations {}: expected f32, int8 or int15", printable(name));
-  }
-  ops::set_activation_precision(name == "f32"    ? ActivationPrecision::kF32
-                                : name == "int8" ? ActivationPrecision::kInt8
-                                                 : ActivationPrecision::kInt15);
 }
 
 bool wants_int8_head(const std::string& name) {
@@ -154,7 +145,7 @@ BenchSummary run(const BenchOptions& options) {
   const double begin = monotonic_seconds();
   const std::unique_ptr<model::WeightSource> whole = open_source(options, out.weights);
   const BenchedModel source(*whole, options.layers, wants_int8_head(options.head));
-  set_activations(options.activations);
+  ops::set_activation_precision(ops::parse_activation_precision(options.activations));
   model::LanguageModel model(source);
   out.load_seconds = monotonic_seconds() - begin;
   out.architecture = source.config().architecture;

@@ -98,8 +98,6 @@ std::function<int()> add_eval(CLI::App& app, CommonFlags& common) {
   app.add_option("--simulate-recipe", o.simulate_recipe, "best, fast or paper, for awq")->capture_default_str();
   app.add_option("--simulate-calib", o.simulate_calibration, "Calibration text (default: the built-in text)");
   app.add_option("--group-size", o.simulate_group_size, "Group size for --simulate-bits")->capture_default_str();
-  app.add_option("--activations", o.activations, "Inputs of quantized linears: f32, int8 or int15")
-      ->capture_default_str();
   o.task_folder = ".";
   app.add_option("--tasks", o.tasks, "Answer questions instead: some of lambada,piqa,arc_easy,hellaswag,copa")
       ->delimiter(',');
