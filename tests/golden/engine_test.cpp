@@ -23,14 +23,15 @@ namespace {
 std::atomic<std::int64_t> g_allocations{0};
 }  // namespace
 
-// Counts what the whole program allocates; plain malloc below, so that sanitizers still see it.
-void* operator new(std::size_t size) {
+// Counts what the whole program allocates; plain malloc below, so that sanitizers still see it. Not inlined: GCC 12 would
+// warn that memory from new meets free().
+[[gnu::noinline]] void* operator new(std::size_t size) {
   ++g_allocations;
   if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace awq::engine {
 namespace {
