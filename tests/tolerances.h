@@ -69,9 +69,11 @@ inline constexpr double kTraceBf16 = 2e-3;
 /// are up to 100 times the sum, because errors of correlated inputs cancel.
 inline constexpr double kTraceOfItself = 1e-3;
 
-/// Codes that may differ from a reference quantizer that sums in another order or precision: a number halfway between
-/// two codes goes either way. After error feedback one such code moves what the channels behind it aim at.
-inline constexpr double kOtherCodes = 1e-3;
+/// Groups whose range may be clipped otherwise than AutoAWQ does, which sums in another order; all codes of the other
+/// groups are the same.
+inline constexpr double kOtherClippedGroups = 0.05;
+/// Codes that may differ from a reference quantizer in another precision: a number halfway between two codes goes
+/// either way, and with error feedback such a code moves what the channels behind it aim at.
 inline constexpr double kOtherFeedbackCodes = 5e-3;
 /// Loss of these codes: a flipped code was about as good as the other.
 inline constexpr double kFeedbackLoss = 1e-3;
@@ -105,8 +107,8 @@ inline constexpr double kOpGolden = 1e-5;
 inline constexpr double kCodeProducts = 32 * 0x1p-24;
 
 /// KL divergence that int8 activations with one scale per 32 inputs add, relative to that of rounding the weights to
-/// 4 bits: the bars of the project for its two small models. Two planes are a hundred times finer, and KL grows with the
-/// square.
+/// 4 bits: the bars of the project for its two small models. Two planes are a hundred times finer, and KL grows with
+/// the square.
 inline constexpr double kInt8LossStories = 0.01;
 inline constexpr double kInt8LossBooks = 0.02;
 inline constexpr double kInt15Loss = 1e-4;

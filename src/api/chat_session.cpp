@@ -49,10 +49,10 @@ struct ChatSession::State {
     if (eos && !given.ignore_eos) generation.sampling.stop_token_ids.push_back(*eos);
   }
 
-  Json with_system(const Json& messages) const {
+  Json with_system(const Json& turns) const {
     Json out = Json::array();
     if (!system.empty()) out.push_back({{"role", "system"}, {"content", system}});
-    for (const Json& message : messages) out.push_back(message);
+    for (const Json& message : turns) out.push_back(message);
     return out;
   }
 

@@ -230,6 +230,9 @@ void RequestReader::check_head() {
 }
 
 std::size_t RequestReader::feed_body(std::string_view bytes) {
+  // Every chunked body ends with the five bytes of "0 CRLF CRLF"; Beast counts on seeing that many at once.
+  constexpr std::size_t kLastChunk = 5;
+  if (parser_->chunked && bytes.size() < kLastChunk) return 0;
   error_code ec;
   const std::size_t used = parser_->put(boost::asio::const_buffer(bytes.data(), bytes.size()), ec);
   wire_bytes_ += used;

@@ -82,7 +82,7 @@ def run_awq(quantizer_class, case):
     q.group_size, q.w_bit, q.zero_point, q.duo_scaling = case["group_size"], case["bits"], True, True
     q.max_chunk_memory, q.n_parallel_calib_samples = 1 << 30, None
     layer = Linear(case["width"], case["rows"], bias=False)
-    layer.weight.data = torch.from_numpy(w)
+    layer.weight.data = torch.from_numpy(w.copy())  # the search multiplies it in place
     inputs = torch.from_numpy(x)[None]
     grid = {}
     best = q._compute_best_scale
