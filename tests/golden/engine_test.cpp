@@ -23,8 +23,8 @@ namespace {
 std::atomic<std::int64_t> g_allocations{0};
 }  // namespace
 
-// Counts what the whole program allocates; plain malloc below, so that sanitizers still see it. Not inlined: GCC 12 would
-// warn that memory from new meets free().
+// Counts what the whole program allocates; plain malloc below, so that sanitizers still see it. Not inlined: GCC 12
+// would warn that memory from new meets free().
 [[gnu::noinline]] void* operator new(std::size_t size) {
   ++g_allocations;
   if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
