@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/api/cuda_types.h"
+#include "kernels/api/packed.h"
+
+/// 4-bit linear layers on NVIDIA devices: y = x W^T (+ bias). One packed stream serves every kernel
+/// (docs/layouts/cuda-w4.md). All kernels of an architecture compute the sequence of operations that
+/// docs/numerics.md ("On NVIDIA devices") fixes, which depends on K alone: a row of y has the same bits whatever M, N,
+/// the kernel or the number of multiprocessors.
+namespace awq::kernels::cuda {
+
+/// Shape of a packed weight. N is padded to 64 rows, K to 128 inputs.
+struct W4Layout {
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+  std::int64_t group_size = 128;  ///< 32, 64 or a multiple of 128; a larger group repeats its scale every 128 inputs
+
+  constexpr std::int64_t strips() const { return (n + 63) / 64; }
+  constexpr std::int64_t steps() const { return (k + 127) / 128; }
+  /// Groups inside 128 inputs.
+  constexpr std::int64_t step_groups() const { return group_size >= 128 ? 1 : 128 / group_size; }
+  /// A unit holds 32 rows of 128 inputs: 2048 bytes of codes, then 80 bytes of scales and zero points per group.
+  constexpr std::int64_t unit_bytes() const { return 2048 + 80 * step_groups(); }
+  constexpr std::int64_t bytes() const { return strips() * steps() * 2 * unit_bytes(); }
+};
+/// Why this layout cannot be packed, or null.
+const char* w4_objection(std::int64_t n, std::int64_t k, std::int64_t group_size, const float* scales,
+                         std::int64_t scale_count);
+/// Writes the strip of 64 rows `strip` (steps() * 2 * unit_bytes() bytes) of the stream. Scales have to be F16 numbers.
+void w4_pack_strip(const W4Layout& layout, const PackSource& source, std::int64_t strip, std::uint8_t* to);
+
+struct W4Problem {
+  W4Layout layout;
+  Half type = Half::kBf16;
+  const void* weight = nullptr;  ///< the packed stream, aligned to 128 bytes
+  const float* bias = nullptr;   ///< [n] or null
+  const void* x = nullptr;       ///< [m, k] half, aligned to 16 bytes, rows contiguous (k a multiple of 8)
+  void* y = nullptr;             ///< [m, n] half
+  std::int64_t m = 0;
+  void* workspace = nullptr;     ///< w4_workspace_bytes(), or null where that is 0
+  /// Lets the next kernel of the stream start while this one ends (programmatic dependent launch).
+  bool overlap = false;
+};
+/// Scratch that any kernel needs for products of up to `m` rows on the current device.
+std::uint64_t w4_workspace_bytes(const W4Layout& layout, std::int64_t m);
+/// Enqueues the product with the kernel that the table prefers, or `kernel` (an index of w4_kernel_names()).
+/// Returns a cudaError_t as a number. Allocates nothing; can be captured in a graph.
+int w4_linear(const W4Problem& problem, Stream stream, int kernel = -1);
+/// Names of the kernels of the table, ended by null.
+const char* const* w4_kernel_names();
+/// Why kernel `index` cannot run this problem on the current device, or null.
+const char* w4_kernel_objection(const W4Problem& problem, int index);
+/// Index of the kernel that w4_linear() takes.
+int w4_choice(const W4Problem& problem);
+
+/// y = x W^T (+ bias) for a 16-bit weight [n, k] row-major, in one order of sums that depends on K alone, so that a row
+/// does not depend on the batch; y in binary32 [m, n]. For the output matrix. k a multiple of 64.
+struct DenseProblem {
+  Half type = Half::kBf16;
+  const void* weight = nullptr;
+  const float* bias = nullptr;
+  const void* x = nullptr;
+  float* y = nullptr;
+  std::int64_t m = 0, n = 0, k = 0;
+};
+int dense_linear(const DenseProblem& problem, Stream stream);
+
+}  // namespace awq::kernels::cuda
