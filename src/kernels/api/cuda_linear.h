@@ -11,13 +11,13 @@
 /// the kernel or the number of multiprocessors.
 namespace awq::kernels::cuda {
 
-/// Shape of a packed weight. N is padded to 64 rows, K to 128 inputs.
+/// Shape of a packed weight. N is padded to 128 rows, K to 128 inputs.
 struct W4Layout {
   std::int64_t n = 0;
   std::int64_t k = 0;
   std::int64_t group_size = 128;  ///< 32, 64 or a multiple of 128; a larger group repeats its scale every 128 inputs
 
-  constexpr std::int64_t strips() const { return (n + 63) / 64; }
+  constexpr std::int64_t strips() const { return (n + 127) / 128 * 2; }  ///< of 64 rows
   constexpr std::int64_t steps() const { return (k + 127) / 128; }
   /// Groups inside 128 inputs.
   constexpr std::int64_t step_groups() const { return group_size >= 128 ? 1 : 128 / group_size; }
@@ -39,7 +39,7 @@ struct W4Problem {
   const void* x = nullptr;       ///< [m, k] half, aligned to 16 bytes, rows contiguous (k a multiple of 8)
   void* y = nullptr;             ///< [m, n] half
   std::int64_t m = 0;
-  void* workspace = nullptr;     ///< w4_workspace_bytes(), or null where that is 0
+  void* workspace = nullptr;  ///< w4_workspace_bytes(), or null where that is 0
   /// Lets the next kernel of the stream start while this one ends (programmatic dependent launch).
   bool overlap = false;
 };
