@@ -205,6 +205,23 @@ int main(int argc, char** argv) {
       std::fflush(csv);
     }
   }
+  // The output matrix of the 8B shape.
+  for (const int m : {1, 16, 64}) {
+    const int n = 128256;
+    const int k = 4096;
+    Buffer<float> logits(static_cast<std::size_t>(m) * n);
+    const double us = time_launches(stream, 2, [&](int) {
+      awq::gpu_test::check(
+          dense_linear({.type = type, .weight = dense.get(), .x = x.get(), .y = logits.get(), .m = m, .n = n, .k = k},
+                       stream),
+          "dense");
+    });
+    const double dense_us = time_launches(stream, 2, [&](int) {
+      cublas.run(dense.get(), x.get(), reinterpret_cast<std::uint16_t*>(logits.get()), m, n, k, stream);
+    });
+    std::printf("head 128256 x 4096, M %d: %.1f us, %.2f of copy; cublas (half out) %.1f us\n", m, us,
+                2.0 * n * k / us / 1e6 / copy_rate, dense_us);
+  }
   std::fclose(csv);
   return 0;
 }

@@ -1,5 +1,5 @@
 // Checks the 4-bit kernels of this device against a binary64 reference, and one another bit by bit.
-//   w4_check [PREFIX]     kernels whose name begins with PREFIX (all); exit 1 on any failure
+//   w4_check [PREFIX [SEED [quick]]]   kernels whose name begins with PREFIX (all), or "dense"; exit 1 on any failure
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -181,6 +181,53 @@ int run_case(const Case& c, Half type, const std::vector<int>& ms, const std::st
   return failures;
 }
 
+/// The 16-bit product in one order of sums.
+int run_dense(Half type, int n, int k, std::mt19937& random) {
+  const bool f16 = type == Half::kF16;
+  const std::vector<int> ms = {100, 1, 7, 8, 16, 17, 32, 64};
+  const int most = ms[0];
+  std::normal_distribution<float> normal;
+  std::vector<std::uint16_t> w(static_cast<std::size_t>(n) * k), x(static_cast<std::size_t>(most) * k);
+  for (auto& v : w) v = to_half_bits(normal(random), f16);
+  for (auto& v : x) v = to_half_bits(normal(random), f16);
+  const Buffer<std::uint16_t> d_w(w), d_x(x);
+  std::vector<float> all;
+  int failures = 0;
+  for (const int m : ms) {
+    Buffer<float> y(static_cast<std::size_t>(m) * n + 16);
+    y.poison();
+    awq::gpu_test::check(
+        dense_linear({.type = type, .weight = d_w.get(), .x = d_x.get(), .y = y.get(), .m = m, .n = n, .k = k},
+                     nullptr),
+        "dense");
+    AWQ_GPU(cudaDeviceSynchronize());
+    const std::vector<float> got = y.download();
+    const std::size_t count = static_cast<std::size_t>(m) * n;
+    bool good = true;
+    for (std::size_t i = 0; i < count && !all.empty(); ++i) good &= std::memcmp(&got[i], &all[i], 4) == 0;
+    for (std::size_t i = count; i < got.size(); ++i) good &= std::isnan(got[i]);
+    double error2 = 0;
+    double norm2 = 0;
+    for (int sample = 0; sample < 4000; ++sample) {
+      const std::size_t at = random() % count;
+      double sum = 0;
+      for (int i = 0; i < k; ++i) {
+        sum += from_half_bits(w[(at % n) * k + i], f16) * from_half_bits(x[(at / n) * k + i], f16);
+      }
+      error2 += (got[at] - sum) * (got[at] - sum);
+      norm2 += sum * sum;
+    }
+    good &= std::sqrt(error2 / norm2) <= 1e-5;
+    if (!good) {
+      std::printf("FAIL dense %s n %d k %d m %d: error %.3g or other bits\n", f16 ? "f16" : "bf16", n, k, m,
+                  std::sqrt(error2 / norm2));
+      ++failures;
+    }
+    if (all.empty()) all = got;
+  }
+  return failures;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -196,6 +243,13 @@ int main(int argc, char** argv) {
                   {96, 344, 344, false, false},   {2048, 8192, 1024, false, false}, {136, 14336, 64, true, false}};
   int failures = 0;
   int done = 0;
+  if (prefix == "dense") {
+    for (const auto& [n, k] : {std::pair{1000, 512}, {128, 72}, {333, 4096}, {2048, 1000}}) {
+      for (const Half type : {Half::kF16, Half::kBf16}) failures += run_dense(type, n, k, random), ++done;
+    }
+    std::printf("dense: %d shapes checked, %d failures\n", done, failures);
+    return failures == 0 ? 0 : 1;
+  }
   for (const Case& c : cases) {
     for (const Half type : {Half::kF16, Half::kBf16}) {
       std::vector<int> ms = {quick ? 70 : 300, 1, 2, 3, 8, 9, 16, 33, 64};

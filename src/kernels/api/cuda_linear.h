@@ -56,7 +56,7 @@ const char* w4_kernel_objection(const W4Problem& problem, int index);
 int w4_choice(const W4Problem& problem);
 
 /// y = x W^T (+ bias) for a 16-bit weight [n, k] row-major, in one order of sums that depends on K alone, so that a row
-/// does not depend on the batch; y in binary32 [m, n]. For the output matrix. k a multiple of 64.
+/// does not depend on the batch; y in binary32 [m, n]. For the output matrix. k a multiple of 8.
 struct DenseProblem {
   Half type = Half::kBf16;
   const void* weight = nullptr;
