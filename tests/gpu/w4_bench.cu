@@ -1,5 +1,6 @@
 // Times the 4-bit kernels of this device beside cuBLASLt with 16-bit weights.
 //   w4_bench OUT.csv [quick]
+//   w4_bench - profile N K M KERNEL     three launches of one kernel, for a profiler
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -47,19 +48,26 @@ __global__ void fill_normal(std::uint16_t* to, std::size_t count, std::uint32_t 
     to[i] = r;
   }
 }
-/// Scales of all records: F16 numbers near 0.004.
-__global__ void fill_scales(std::uint8_t* stream, std::size_t units, int unit_bytes, int groups, std::uint32_t seed) {
-  for (std::size_t i = blockIdx.x * 256ULL + threadIdx.x; i < units * groups * 32; i += gridDim.x * 256ULL) {
-    const std::size_t unit = i / (groups * 32);
-    const int q = static_cast<int>(i / 32 % groups);
-    const int s = static_cast<int>(i % 32);
+/// Scales of all steps: F16 numbers near 0.004.
+__global__ void fill_scales(std::uint8_t* stream, std::size_t steps, int step_bytes, int groups, std::uint32_t seed) {
+  for (std::size_t i = blockIdx.x * 256ULL + threadIdx.x; i < steps * groups * 128; i += gridDim.x * 256ULL) {
     const __half h =
         __float2half_rn(0.002F + 4e-6F * static_cast<float>(mix(static_cast<std::uint32_t>(i) + seed) % 1000));
-    memcpy(stream + unit * unit_bytes + 2048 + q * 80 + s * 2, &h, 2);
+    memcpy(stream + i / (groups * 128) * step_bytes + 8192 + i % (groups * 128) * 2, &h, 2);
   }
 }
-__global__ void copy_words(const uint4* from, uint4* to, std::size_t count) {
-  for (std::size_t i = blockIdx.x * 512ULL + threadIdx.x; i < count; i += gridDim.x * 512ULL) to[i] = from[i];
+/// Each block copies a part of its own, four lines at a time.
+__global__ void __launch_bounds__(512) copy_words(const uint4* from, uint4* to, std::size_t count) {
+  const std::size_t at = blockIdx.x * 2048ULL + threadIdx.x;
+  uint4 v[4];
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    if (at + j * 512 < count) v[j] = __ldcs(from + at + j * 512);
+  }
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    if (at + j * 512 < count) __stcs(to + at + j * 512, v[j]);
+  }
 }
 __global__ void __launch_bounds__(512) read_words(const uint4* from, std::size_t count, std::uint32_t* sink) {
   std::uint32_t x = 0;
@@ -81,6 +89,32 @@ struct Shape {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 7 && std::string(argv[2]) == "profile") {
+    const W4Layout layout{std::atoi(argv[3]), std::atoi(argv[4]), 128};
+    const int m = std::atoi(argv[5]);
+    const auto bytes = static_cast<std::size_t>(layout.bytes());
+    Buffer<std::uint8_t> stream_memory(bytes);
+    Buffer<std::uint16_t> x(static_cast<std::size_t>(m) * layout.k), y(static_cast<std::size_t>(m) * layout.n);
+    fill_words<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(stream_memory.get()), bytes / 4, 5);
+    fill_scales<<<1024, 256>>>(stream_memory.get(), bytes / layout.step_bytes(), static_cast<int>(layout.step_bytes()),
+                               1, 6);
+    fill_normal<<<1024, 256>>>(x.get(), x.count(), 3, 1.0F, true);
+    Buffer<std::uint8_t> workspace(w4_workspace_bytes(layout, m));
+    AWQ_GPU(cudaMemset(workspace.get(), 0, workspace.count()));
+    const W4Problem problem{.layout = layout,
+                            .type = Half::kF16,
+                            .weight = stream_memory.get(),
+                            .x = x.get(),
+                            .y = y.get(),
+                            .m = m,
+                            .workspace = workspace.get()};
+    for (int index = 0; w4_kernel_names()[index] != nullptr; ++index) {
+      if (std::string(argv[6]) != w4_kernel_names()[index]) continue;
+      for (int i = 0; i < 3; ++i) awq::gpu_test::check(w4_linear(problem, nullptr, index), argv[6]);
+    }
+    AWQ_GPU(cudaDeviceSynchronize());
+    return 0;
+  }
   const bool quick = argc > 2 && std::string(argv[2]) == "quick";
   std::FILE* csv = std::fopen(argc > 1 ? argv[1] : "/dev/null", "w");
   cudaStream_t stream;
@@ -95,8 +129,8 @@ int main(int argc, char** argv) {
     const std::size_t bytes = std::size_t{2} << 30;
     Buffer<uint4> a(bytes / 16), b(bytes / 16);
     fill_words<<<1024, 256, 0, stream>>>(reinterpret_cast<std::uint32_t*>(a.get()), bytes / 4, 1);
-    const double kernel_us =
-        time_launches(stream, 2, [&](int) { copy_words<<<132 * 8, 512, 0, stream>>>(a.get(), b.get(), bytes / 16); });
+    const double kernel_us = time_launches(
+        stream, 2, [&](int) { copy_words<<<bytes / 16 / 2048, 512, 0, stream>>>(a.get(), b.get(), bytes / 16); });
     const double copy_us = time_launches(
         stream, 2, [&](int) { AWQ_GPU(cudaMemcpyAsync(b.get(), a.get(), bytes, cudaMemcpyDeviceToDevice, stream)); });
     const double read_us = time_launches(stream, 2, [&](int) {
@@ -111,7 +145,7 @@ int main(int argc, char** argv) {
       {"8B qkv", 6144, 4096},   {"8B o", 4096, 4096},  {"8B gate+up", 28672, 4096},  {"8B down", 4096, 14336},
       {"70B qkv", 10240, 8192}, {"70B o", 8192, 8192}, {"70B gate+up", 57344, 8192}, {"70B down", 8192, 28672},
       {"7B qkv", 4608, 3584},   {"7B o", 3584, 3584},  {"7B gate+up", 37888, 3584},  {"7B down", 3584, 18944}};
-  const std::vector<int> ms = quick ? std::vector<int>{1, 16, 64, 512}
+  const std::vector<int> ms = quick ? std::vector<int>{1, 4, 16, 64, 128, 512, 2048}
                                     : std::vector<int>{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192};
   const int group = 128;
   std::size_t most_x = 0;
@@ -120,7 +154,7 @@ int main(int argc, char** argv) {
     most_x = std::max(most_x, static_cast<std::size_t>(s.k));
     most_y = std::max(most_y, static_cast<std::size_t>(s.n));
   }
-  Buffer<std::uint16_t> x(most_x * ms.back()), y(most_y * ms.back()), y2(most_y * ms.back());
+  Buffer<std::uint16_t> x(most_x * ms.back()), y(most_y * ms.back()), y2(most_y * ms.back()), y3(most_y * ms.back());
   fill_normal<<<1024, 256, 0, stream>>>(x.get(), x.count(), 3, 1.0F, type == Half::kF16);
   const std::size_t dense_bytes = std::size_t{1400} << 20;
   Buffer<std::uint16_t> dense(dense_bytes / 2);
@@ -136,8 +170,8 @@ int main(int argc, char** argv) {
     const int copies =
         static_cast<int>(std::min<std::size_t>(20, std::max<std::size_t>(1, stream_memory.count() / bytes)));
     fill_words<<<1024, 256, 0, stream>>>(reinterpret_cast<std::uint32_t*>(stream_memory.get()), copies * bytes / 4, 5);
-    fill_scales<<<1024, 256, 0, stream>>>(stream_memory.get(), copies * bytes / layout.unit_bytes(),
-                                          static_cast<int>(layout.unit_bytes()), static_cast<int>(layout.step_groups()),
+    fill_scales<<<1024, 256, 0, stream>>>(stream_memory.get(), copies * bytes / layout.step_bytes(),
+                                          static_cast<int>(layout.step_bytes()), static_cast<int>(layout.step_groups()),
                                           6);
     AWQ_GPU(cudaStreamSynchronize(stream));
     const std::size_t dense_elements = static_cast<std::size_t>(s.n) * s.k;
@@ -185,6 +219,7 @@ int main(int argc, char** argv) {
           }
         }
         have_first = true;
+        problem.y = y3.get();  // the results that are compared stay
         const double us = time_launches(stream, launches, [&](int i) {
           problem.weight = stream_memory.get() + bytes * static_cast<std::size_t>(i % copies);
           awq::gpu_test::check(w4_linear(problem, stream, index), name.c_str());

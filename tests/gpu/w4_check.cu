@@ -100,9 +100,8 @@ int run_case(const Case& c, Half type, const std::vector<int>& ms, const std::st
 
   if (w4_objection(c.n, c.k, c.group, scales.data(), static_cast<std::int64_t>(scales.size())) != nullptr) return 1;
   std::vector<std::uint8_t> packed(static_cast<std::size_t>(layout.bytes()));
-  const std::int64_t strip_bytes = layout.bytes() / layout.strips();
   for (std::int64_t s = 0; s < layout.strips(); ++s) {
-    w4_pack_strip(layout, {codes.data(), scales.data(), zeros.data()}, s, packed.data() + s * strip_bytes);
+    w4_pack_strip(layout, {codes.data(), scales.data(), zeros.data()}, s, packed.data() + s * layout.strip_bytes());
   }
   const Buffer<std::uint8_t> d_packed(packed), d_codes(codes), d_zeros(zeros);
   const Buffer<float> d_scales(scales), d_bias(bias);

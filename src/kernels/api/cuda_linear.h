@@ -17,18 +17,19 @@ struct W4Layout {
   std::int64_t k = 0;
   std::int64_t group_size = 128;  ///< 32, 64 or a multiple of 128; a larger group repeats its scale every 128 inputs
 
-  constexpr std::int64_t strips() const { return (n + 127) / 128 * 2; }  ///< of 64 rows
-  constexpr std::int64_t steps() const { return (k + 127) / 128; }
-  /// Groups inside 128 inputs.
+  constexpr std::int64_t strips() const { return (n + 127) / 128; }  ///< of 128 rows
+  constexpr std::int64_t steps() const { return (k + 127) / 128; }   ///< of 128 inputs
+  /// Groups inside a step.
   constexpr std::int64_t step_groups() const { return group_size >= 128 ? 1 : 128 / group_size; }
-  /// A unit holds 32 rows of 128 inputs: 2048 bytes of codes, then 80 bytes of scales and zero points per group.
-  constexpr std::int64_t unit_bytes() const { return 2048 + 80 * step_groups(); }
-  constexpr std::int64_t bytes() const { return strips() * steps() * 2 * unit_bytes(); }
+  /// A step of a strip: 8192 bytes of codes, then 320 bytes of scales and zero points per group, padded to 128.
+  constexpr std::int64_t step_bytes() const { return (8192 + 320 * step_groups() + 127) / 128 * 128; }
+  constexpr std::int64_t strip_bytes() const { return steps() * step_bytes(); }
+  constexpr std::int64_t bytes() const { return strips() * strip_bytes(); }
 };
 /// Why this layout cannot be packed, or null.
 const char* w4_objection(std::int64_t n, std::int64_t k, std::int64_t group_size, const float* scales,
                          std::int64_t scale_count);
-/// Writes the strip of 64 rows `strip` (steps() * 2 * unit_bytes() bytes) of the stream. Scales have to be F16 numbers.
+/// Writes strip `strip` (strip_bytes()) of the stream. Scales have to be F16 numbers.
 void w4_pack_strip(const W4Layout& layout, const PackSource& source, std::int64_t strip, std::uint8_t* to);
 
 struct W4Problem {

@@ -119,6 +119,20 @@ __device__ __forceinline__ std::uint32_t load_acquire(const std::uint32_t* p) {
   asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(v) : "l"(p) : "memory");
   return v;
 }
+/// The same value, which the compiler keeps instead of computing it again.
+__device__ __forceinline__ std::uint32_t keep_value(std::uint32_t x) {
+  std::uint32_t r;
+  asm volatile("mov.u32 %0,%1;" : "=r"(r) : "r"(x));
+  return r;
+}
+template <int kThreads>
+__device__ __forceinline__ void barrier_sync(int barrier) {
+  asm volatile("bar.sync %0,%1;" ::"r"(barrier), "n"(kThreads) : "memory");
+}
+template <int kThreads>
+__device__ __forceinline__ void barrier_arrive_only(int barrier) {
+  asm volatile("bar.arrive %0,%1;" ::"r"(barrier), "n"(kThreads) : "memory");
+}
 template <int kBarrier, int kThreads>
 __device__ __forceinline__ void named_barrier() {
   asm volatile("bar.sync %0,%1;" ::"n"(kBarrier), "n"(kThreads) : "memory");

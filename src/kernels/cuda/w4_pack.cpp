@@ -16,12 +16,12 @@ const char* w4_objection(std::int64_t n, std::int64_t k, std::int64_t group_size
 }
 
 void w4_pack_strip(const W4Layout& layout, const PackSource& source, std::int64_t strip, std::uint8_t* to) {
-  const std::int64_t first_row = strip * 64;
-  const std::int64_t origin = w4_unit_offset(layout, first_row, 0);
-  std::memset(to, 0, static_cast<std::size_t>(layout.steps() * 2 * layout.unit_bytes()));
+  const std::int64_t first_row = strip * 128;
+  const std::int64_t origin = strip * layout.strip_bytes();
+  std::memset(to, 0, static_cast<std::size_t>(layout.strip_bytes()));
   const std::int64_t groups = (layout.k + layout.group_size - 1) / layout.group_size;
   const std::int64_t span = layout.group_size < 128 ? layout.group_size : 128;  // inputs that one record serves
-  const std::int64_t last_row = first_row + 64 < layout.n ? first_row + 64 : layout.n;
+  const std::int64_t last_row = first_row + 128 < layout.n ? first_row + 128 : layout.n;
   for (std::int64_t row = first_row; row < last_row; ++row) {
     const std::uint8_t* codes = source.codes + row * layout.k;
     for (std::int64_t input = 0; input < layout.k; ++input) {

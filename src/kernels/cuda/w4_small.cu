@@ -6,26 +6,32 @@
 namespace awq::kernels::cuda {
 namespace {
 
-constexpr int kDepth = 6;
+/// Steps of a ring: deep where two blocks still fit on a multiprocessor.
+constexpr int kDeep = 10;
+constexpr int kShallow = 6;
 
 int token_rows(std::int64_t m) { return m <= 1 ? 1 : m <= 2 ? 2 : m <= 4 ? 4 : 8; }
 
-template <int kGroup>
+template <int kGroup, int kDepth>
 int shared_bytes(const W4Problem& problem) {
   return small_shared_bytes<kGroup, kDepth>(static_cast<int>(problem.layout.steps()), token_rows(problem.m));
 }
-int shared_bytes_of(const W4Problem& problem) {
+int least_shared_bytes(const W4Problem& problem) {
   switch (problem.layout.step_groups()) {
     case 4:
-      return shared_bytes<32>(problem);
+      return shared_bytes<32, kShallow>(problem);
     case 2:
-      return shared_bytes<64>(problem);
+      return shared_bytes<64, kShallow>(problem);
     default:
-      return shared_bytes<128>(problem);
+      return shared_bytes<128, kShallow>(problem);
   }
 }
+/// Blocks of so many bytes that a multiprocessor holds, at most two; the system keeps 1 KB of each.
+int blocks_together(int bytes, const DeviceLimits& limits) {
+  return 2 * (bytes + 1024) <= limits.shared_bytes + 1024 ? 2 : 1;
+}
 
-template <Half kType, int kGroup>
+template <Half kType, int kGroup, int kDepth>
 int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
   const auto kernel = w4_small_kernel<kType, kGroup, kDepth>;
   static const cudaError_t allowed =
@@ -43,8 +49,8 @@ int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream) 
                  .rows = token_rows(problem.m)};
   const int tile_rows = 16 * kSmallWarps / args.leaves;
   args.tiles = (args.n + tile_rows - 1) / tile_rows;
-  const int bytes = shared_bytes<kGroup>(problem);
-  const int resident = limits.multiprocessors * (2 * (bytes + 1024) <= limits.shared_bytes + 1024 ? 2 : 1);
+  const int bytes = shared_bytes<kGroup, kDepth>(problem);
+  const int resident = limits.multiprocessors * blocks_together(bytes, limits);
   cudaLaunchAttribute overlap{};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
@@ -58,15 +64,24 @@ int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream) 
   return cudaLaunchKernelEx(&config, kernel, args);
 }
 
+template <Half kType, int kGroup>
+int launch_depth(const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
+  const int deep = shared_bytes<kGroup, kDeep>(problem);
+  const int shallow = shared_bytes<kGroup, kShallow>(problem);
+  const bool fits = deep <= limits.shared_bytes && blocks_together(deep, limits) == blocks_together(shallow, limits);
+  return fits ? launch<kType, kGroup, kDeep>(problem, limits, stream)
+              : launch<kType, kGroup, kShallow>(problem, limits, stream);
+}
+
 template <Half kType>
 int launch_group(const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
   switch (problem.layout.step_groups()) {
     case 4:
-      return launch<kType, 32>(problem, limits, stream);
+      return launch_depth<kType, 32>(problem, limits, stream);
     case 2:
-      return launch<kType, 64>(problem, limits, stream);
+      return launch_depth<kType, 64>(problem, limits, stream);
     default:
-      return launch<kType, 128>(problem, limits, stream);
+      return launch_depth<kType, 128>(problem, limits, stream);
   }
 }
 
@@ -75,7 +90,7 @@ int launch_group(const W4Problem& problem, const DeviceLimits& limits, Stream st
 const char* small_objection(const W4Problem& problem, const DeviceLimits& limits) {
   if (limits.capability < 80) return "needs compute capability 8.0";
   if (problem.m > 8) return "takes up to 8 tokens";
-  if (shared_bytes_of(problem) > limits.shared_bytes) return "the tokens do not fit in shared memory";
+  if (least_shared_bytes(problem) > limits.shared_bytes) return "the tokens do not fit in shared memory";
   return nullptr;
 }
 

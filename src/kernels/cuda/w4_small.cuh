@@ -34,7 +34,8 @@ template <Half kType, int kGroup, int kDepth>
 __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __grid_constant__ SmallArgs args) {
   extern __shared__ __align__(128) std::uint8_t shared[];
   constexpr int kGroups = 128 / kGroup;
-  constexpr int kUnit = 2048 + 80 * kGroups;
+  constexpr int kStreamStep = (8192 + 320 * kGroups + 127) / 128 * 128;  // of a strip of 128 rows
+  constexpr int kPair = kGroups == 1 ? 2 : 1;  // steps at a time: two chains of products hide each other's latency
   constexpr int kStep = small_step_bytes<kGroup>();
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const int warp = static_cast<int>(threadIdx.x) >> 5;
@@ -54,26 +55,26 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
   int next_tile = static_cast<int>(blockIdx.x);
   int next_step = 0;
   const std::uint8_t* from = nullptr;
-  int half_unit = 0;
+  int rows16 = 0;  // which 16 of the 128 rows of a strip
   const auto seek = [&] {
-    const int rows16 = next_tile * row_tiles + row_tile;
-    half_unit = rows16 & 1;
-    const int unit = rows16 >> 1;
-    from = args.weight + ((static_cast<std::int64_t>(unit >> 1) * args.steps + first_step) * 2 + (unit & 1)) * kUnit;
+    const int all16 = next_tile * row_tiles + row_tile;
+    rows16 = all16 & 7;
+    from = args.weight + (static_cast<std::int64_t>(all16 >> 3) * args.steps + first_step) * kStreamStep;
   };
   seek();
   const auto fetch = [&](int slot) {
     if (next_tile < args.tiles) {
       const std::uint32_t to = ring + slot * kStep;
-      const std::uint8_t* codes = from + half_unit * 512 + lane * 16;
+      const std::uint8_t* codes = from + rows16 * 1024 + lane * 16;
       ptx::copy_async(to + lane * 16, codes);
-      ptx::copy_async(to + 512 + lane * 16, codes + 1024);
+      ptx::copy_async(to + 512 + lane * 16, codes + 512);
       if (lane < 3 * kGroups) {
         const int q = lane / 3;
         const int c = lane % 3;
-        ptx::copy_async(to + 1024 + q * 48 + c * 16, from + 2048 + q * 80 + (c < 2 ? half_unit * 32 + c * 16 : 64));
+        const int record = c < 2 ? q * 256 + rows16 * 32 + c * 16 : kGroups * 256 + q * 64 + (rows16 >> 1) * 16;
+        ptx::copy_async(to + 1024 + q * 48 + c * 16, from + 8192 + record);
       }
-      from += 2 * kUnit;
+      from += kStreamStep;
       if (++next_step == leaf_steps) {
         next_step = 0;
         next_tile += static_cast<int>(gridDim.x);
@@ -83,7 +84,7 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
     ptx::copy_commit();
   };
 #pragma unroll
-  for (int i = 0; i < kDepth - 1; ++i) fetch(i);
+  for (int i = 0; i < kDepth - kPair; ++i) fetch(i);
 
   ptx::wait_for_earlier_kernel();
   // Tokens in rows of 128 bytes per 64 inputs, 16-byte pieces swizzled by the row; rows that do not exist read zeros.
@@ -115,55 +116,74 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
   const std::uint32_t pieces_high = ((4 + (lane >> 3)) ^ r8) << 4;
 
   int slot = 0;
-  int fill = kDepth - 1;
+  int fill = kDepth - kPair;
   int buffer = 0;
-  for (int tile = static_cast<int>(blockIdx.x); tile < args.tiles; tile += static_cast<int>(gridDim.x)) {
-    const int own_half = (tile * row_tiles + row_tile) & 1;
-    float acc[4] = {0.0F, 0.0F, 0.0F, 0.0F};
-    std::uint32_t x_at = token_base;
-#pragma unroll 1
-    for (int s = 0; s < leaf_steps; ++s) {
-      ptx::copy_wait<kDepth - 2>();
-      __syncwarp();
+  float acc[4];
+  std::uint32_t x_at = token_base;
+  int own_half = 0;  // which half of 16 zero points is ours
+
+  /// The next `kCount` steps.
+  const auto run = [&]<int kCount>() {
+    ptx::copy_wait<kDepth - kPair - kCount>();
+    __syncwarp();
+    std::uint32_t at[kCount];
+#pragma unroll
+    for (int u = 0; u < kCount; ++u) {
       fetch(fill);
       if (++fill == kDepth) fill = 0;
-      const std::uint32_t codes_at = ring + slot * kStep + lane * 16;
-      const std::uint32_t records_at = ring + slot * kStep + 1024;
+      at[u] = ring + slot * kStep;
       if (++slot == kDepth) slot = 0;
-      float product[4];
-      ZeroConstants zero{};
-      float2 scale{};
+    }
+    float product[kCount][4];
+    ZeroConstants zero[kCount]{};
+    float2 scale[kCount]{};
 #pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        std::uint32_t x[2][4];
-        ptx::load_matrices(x_at + pieces_low, x[0]);
-        ptx::load_matrices(x_at + pieces_high, x[1]);
-        x_at += stride;
-        const uint4 codes = ptx::load_shared_16(codes_at + h * 512);
+    for (int h = 0; h < 2; ++h) {
+      std::uint32_t x[kCount][2][4];
+      uint4 codes[kCount];
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          const int k = h * 64 + j * 16;
+      for (int u = 0; u < kCount; ++u) {
+        ptx::load_matrices(x_at + (2 * u + h) * stride + pieces_low, x[u][0]);
+        ptx::load_matrices(x_at + (2 * u + h) * stride + pieces_high, x[u][1]);
+        codes[u] = ptx::load_shared_16(at[u] + lane * 16 + h * 512);
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const int k = h * 64 + j * 16;
+#pragma unroll
+        for (int u = 0; u < kCount; ++u) {
           if (k % kGroup == 0) {
-            const std::uint32_t record = records_at + k / kGroup * 48;
-            zero = zero_constants<kType>(ptx::load_shared_1(record + 32 + own_half * 8 + g));
-            scale = ptx::widen_f16(ptx::load_shared_4(record + 4 * g));
+            const std::uint32_t record = at[u] + 1024 + k / kGroup * 48;
+            zero[u] = zero_constants<kType>(ptx::load_shared_1(record + 32 + own_half * 8 + g));
+            scale[u] = ptx::widen_f16(ptx::load_shared_4(record + 4 * g));
           }
           std::uint32_t a[4];
-          expand_codes<kType>(word_of(codes, j), zero, a);
-          const std::uint32_t b0 = x[j >> 1][2 * (j & 1)];
-          const std::uint32_t b1 = x[j >> 1][2 * (j & 1) + 1];
+          expand_codes<kType>(word_of(codes[u], j), zero[u], a);
+          const std::uint32_t b0 = x[u][j >> 1][2 * (j & 1)];
+          const std::uint32_t b1 = x[u][j >> 1][2 * (j & 1) + 1];
           if (k % kGroup == 0) {
-            ptx::mma<kType, true>(product, a, b0, b1);
+            ptx::mma<kType, true>(product[u], a, b0, b1);
           } else {
-            ptx::mma<kType, false>(product, a, b0, b1);
+            ptx::mma<kType, false>(product[u], a, b0, b1);
           }
           if ((k + 16) % kGroup == 0) {
 #pragma unroll
-            for (int c = 0; c < 4; ++c) acc[c] = __fmaf_rn(c < 2 ? scale.x : scale.y, product[c], acc[c]);
+            for (int c = 0; c < 4; ++c) acc[c] = __fmaf_rn(c < 2 ? scale[u].x : scale[u].y, product[u][c], acc[c]);
           }
         }
       }
     }
+    x_at += 2 * kCount * stride;
+  };
+
+  for (int tile = static_cast<int>(blockIdx.x); tile < args.tiles; tile += static_cast<int>(gridDim.x)) {
+    own_half = (tile * row_tiles + row_tile) & 1;
+    acc[0] = acc[1] = acc[2] = acc[3] = 0.0F;
+    x_at = token_base;
+    int s = 0;
+#pragma unroll 1
+    for (; s + kPair <= leaf_steps; s += kPair) run.template operator()<kPair>();
+    if (s < leaf_steps) run.template operator()<1>();
     float* own = sums + buffer * (kSmallWarps * 128) + warp * 128;
     *reinterpret_cast<float2*>(own + g * 8 + 2 * (lane & 3)) = make_float2(acc[0], acc[1]);
     *reinterpret_cast<float2*>(own + (g + 8) * 8 + 2 * (lane & 3)) = make_float2(acc[2], acc[3]);

@@ -54,8 +54,7 @@ const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits
   const int leaves = w4_leaves(problem.layout.k);
   if (static_cast<WgmmaSharing>(sharing) == WgmmaSharing::kCluster) {
     if (cluster > leaves) return "K has fewer leaves than the cluster has blocks";
-    const int slots = leaves / cluster;
-    if (WgmmaMemory{tokens, group_of(problem.layout), 2, slots}.bytes() > limits.shared_bytes) {
+    if (leaves / cluster > WgmmaMemory{tokens, group_of(problem.layout)}.sum_slots()) {
       return "the leaves do not fit in shared memory";
     }
   } else if (problem.workspace == nullptr) {
@@ -66,7 +65,8 @@ const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits
 
 std::uint64_t wgmma_workspace(const W4Layout& /*layout*/, std::int64_t /*m*/, const DeviceLimits& limits) {
   if (limits.capability != 90) return 0;
-  return kFlagBytes + static_cast<std::uint64_t>(limits.multiprocessors) * 128 * 128 * 4;
+  return kFlagBytes +
+         static_cast<std::uint64_t>(limits.multiprocessors) * 128 * 128 * 4;  // two small tiles are no larger
 }
 
 int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens, int sharing_index,
@@ -75,12 +75,12 @@ int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream strea
   CUtensorMap map;
   if (!map_tokens(problem, tokens, map)) return cudaErrorInvalidValue;
   WgmmaLaunch launch;
-  launch.sharing = sharing;
   launch.type = problem.type;
   launch.tokens = tokens;
   launch.group_size = group_of(problem.layout);
   launch.overlap = problem.overlap;
   WgmmaArgs& args = launch.args;
+  args.sharing = sharing;
   args.weight = static_cast<const std::uint8_t*>(problem.weight);
   args.y = problem.y;
   args.bias = problem.bias;
@@ -96,17 +96,15 @@ int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream strea
   args.columns = sharing == WgmmaSharing::kStripesPairs ? (row_tiles + 1) / 2 : row_tiles;
   const int tiles = args.columns * args.token_tiles;
   if (sharing == WgmmaSharing::kCluster) {
-    launch.sum_slots = args.leaves / cluster;
     launch.blocks = tiles * cluster;
   } else {
     // Whole tiles one by one in an order that suits the cache, and the last one to two rounds of them in stripes.
-    int workers = limits.multiprocessors / cluster;
+    int workers = limits.multiprocessors * (wgmma_small(tokens) ? 2 : 1) / cluster;
     if (workers > tiles * args.leaves) workers = tiles * args.leaves;
     const int rounds = tiles / workers;
     args.striped_tiles = tiles % workers == 0 ? 0 : rounds <= 1 ? tiles : tiles - (rounds - 1) * workers;
     launch.blocks = workers * cluster;
   }
-  launch.stages = wgmma_stages(tokens, launch.group_size, launch.sum_slots);
   return problem.type == Half::kF16 ? launch_wgmma_f16(launch, map, stream) : launch_wgmma_bf16(launch, map, stream);
 }
 

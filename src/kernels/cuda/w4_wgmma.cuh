@@ -8,8 +8,11 @@
 /// activations and four units of the stream.
 namespace awq::kernels::cuda {
 
-inline constexpr int kWgmmaThreads = 384;
-inline constexpr int kProducer = 2;  ///< warpgroup
+inline constexpr int kProducerThread = 256;
+inline constexpr int kTurnBarrier = 3;  ///< and 4: named barriers; 1 and 2 are the warpgroups' own
+/// The large form gives the producer a warpgroup, so that it can hand its registers to the consumers.
+template <int kTokens>
+inline constexpr int kWgmmaThreads = wgmma_small(kTokens) ? 288 : 384;
 
 /// Codes of 128 inputs as this thread's A fragments, and the scales of its two rows.
 template <Half kType, int kGroup>
@@ -18,17 +21,14 @@ struct WgmmaFragments {
   std::uint32_t a[8][4];
   float2 scale[kGroups];
 
-  /// `unit` is the address of the unit that holds the 16 rows of this warp.
-  __device__ __forceinline__ void load(std::uint32_t unit, int half_unit, int lane) {
-    uint4 codes[2];
-    codes[0] = ptx::load_shared_16(unit + half_unit * 512 + lane * 16);
-    codes[1] = ptx::load_shared_16(unit + 1024 + half_unit * 512 + lane * 16);
-    const int g = lane >> 2;
+  /// From this thread's places in a stage: two vectors of codes 512 bytes apart, the scales of its two rows, their
+  /// zero points.
+  __device__ __forceinline__ void load(std::uint32_t codes_at, std::uint32_t scales_at, std::uint32_t zeros_at) {
+    const uint4 codes[2] = {ptx::load_shared_16(codes_at), ptx::load_shared_16(codes_at + 512)};
 #pragma unroll
     for (int q = 0; q < kGroups; ++q) {
-      const std::uint32_t record = unit + 2048 + q * 80;
-      scale[q] = ptx::widen_f16(ptx::load_shared_4(record + (half_unit * 8 + g) * 4));
-      const ZeroConstants zero = zero_constants<kType>(ptx::load_shared_1(record + 64 + half_unit * 8 + g));
+      scale[q] = ptx::widen_f16(ptx::load_shared_4(scales_at + q * 256));
+      const ZeroConstants zero = zero_constants<kType>(ptx::load_shared_1(zeros_at + q * 64));
 #pragma unroll
       for (int j = q * (kGroup / 16); j < (q + 1) * (kGroup / 16); ++j) {
         expand_codes<kType>(word_of(codes[j >> 2], j & 3), zero, a[j]);
@@ -47,8 +47,9 @@ struct WgmmaFragments {
 struct WgmmaRing {
   int stage = 0;
   std::uint32_t parity = 0;
-  __device__ __forceinline__ void advance(int stages) {
-    if (++stage == stages) {
+  template <int kStages>
+  __device__ __forceinline__ void advance() {
+    if (++stage == kStages) {
       stage = 0;
       parity ^= 1;
     }
@@ -63,12 +64,12 @@ __device__ __forceinline__ void warpgroup_barrier(int warpgroup) {
   }
 }
 
-template <int kTokens>
-__device__ __forceinline__ void wgmma_produce(const WgmmaArgs& args, const CUtensorMap& x, WgmmaSharing sharing,
-                                              const WgmmaMemory& memory, std::uint32_t base) {
-  const bool pairs = sharing == WgmmaSharing::kStripesPairs;
+template <int kTokens, int kGroup>
+__device__ __forceinline__ void wgmma_produce(const WgmmaArgs& args, const CUtensorMap& x, std::uint32_t base) {
+  constexpr WgmmaMemory memory{kTokens, kGroup};
+  constexpr int kStages = memory.stages();
+  const bool pairs = args.sharing == WgmmaSharing::kStripesPairs;
   const int rank = args.cluster > 1 ? static_cast<int>(ptx::cluster_rank()) : 0;
-  const std::uint32_t strip_bytes = 2 * memory.unit_bytes();
   const std::uint64_t policy = ptx::evict_first();
   const std::uint8_t* from = nullptr;  // of the next codes
   int column = 0;                      // of the next activations
@@ -77,11 +78,9 @@ __device__ __forceinline__ void wgmma_produce(const WgmmaArgs& args, const CUten
   const auto copy_weights = [&](int stage) {
     const std::uint32_t full = base + memory.barriers_at() + 16 * stage;
     const std::uint32_t to = base + memory.weights_at() + stage * memory.weight_bytes();
-    ptx::barrier_expect(full, kTokens * 256 + 2 * strip_bytes);
-    ptx::copy_bulk(to, from, strip_bytes, full, policy);
-    ptx::copy_bulk(to + strip_bytes, from + static_cast<std::uint32_t>(args.steps) * strip_bytes, strip_bytes, full,
-                   policy);
-    from += strip_bytes;
+    ptx::barrier_expect(full, kTokens * 256 + memory.weight_bytes());
+    ptx::copy_bulk(to, from, memory.weight_bytes(), full, policy);
+    from += memory.weight_bytes();
   };
   const auto copy_tokens = [&](int stage) {
     const std::uint32_t to = base + stage * memory.x_bytes();
@@ -95,8 +94,7 @@ __device__ __forceinline__ void wgmma_produce(const WgmmaArgs& args, const CUten
     column += 128;
   };
 
-  WgmmaWalk walk(args, sharing, static_cast<int>(blockIdx.x) / args.cluster,
-                 static_cast<int>(gridDim.x) / args.cluster);
+  WgmmaWalk walk(args, static_cast<int>(blockIdx.x) / args.cluster, static_cast<int>(gridDim.x) / args.cluster);
   WgmmaPart part;
   WgmmaRing ring{0, 1};
   bool first = true;
@@ -104,25 +102,25 @@ __device__ __forceinline__ void wgmma_produce(const WgmmaArgs& args, const CUten
   while (walk.next(rank, part)) {
     int step = w4_leaf_begin(part.leaf_begin, args.steps, args.leaves);
     const int end = w4_leaf_begin(part.leaf_end, args.steps, args.leaves);
-    int strip = 2 * (pairs ? part.column * 2 + rank : part.column);
-    const int last_strip = (args.n + 127) / 128 * 2 - 2;
+    int strip = pairs ? part.column * 2 + rank : part.column;
+    const int last_strip = (args.n + 127) / 128 - 1;
     if (strip > last_strip) strip = last_strip;  // the second of an odd number of tiles: computed, not stored
-    from = args.weight + (static_cast<std::int64_t>(strip) * args.steps + step) * strip_bytes;
+    from = args.weight + (static_cast<std::int64_t>(strip) * args.steps + step) * memory.weight_bytes();
     column = step * 128;
     row = part.token_tile * kTokens;
     if (first) {
       // The codes of the first stages do not depend on earlier kernels: they are under way before the activations
       // exist.
       first = false;
-      const int early = end - step < memory.stages ? end - step : memory.stages;
+      const int early = end - step < kStages ? end - step : kStages;
 #pragma unroll 1
       for (int i = 0; i < early; ++i) copy_weights(i);
       ptx::wait_for_earlier_kernel();
 #pragma unroll 1
       for (int i = 0; i < early; ++i) copy_tokens(i);
       step += early;
-      ring.stage = early == memory.stages ? 0 : early;
-      ring.parity = early == memory.stages ? 0 : 1;
+      ring.stage = early == kStages ? 0 : early;
+      ring.parity = early == kStages ? 0 : 1;
     }
 #pragma unroll 1
     for (; step < end; ++step) {
@@ -134,7 +132,7 @@ __device__ __forceinline__ void wgmma_produce(const WgmmaArgs& args, const CUten
       }
       copy_weights(ring.stage);
       copy_tokens(ring.stage);
-      ring.advance(memory.stages);
+      ring.advance<kStages>();
     }
   }
   ptx::let_next_kernel_start();
@@ -202,23 +200,41 @@ struct WgmmaConsumer {
   static constexpr int kGroups = 128 / kGroup;
   using Fragments = WgmmaFragments<kType, kGroup>;
 
+  static constexpr WgmmaMemory kMemory{kTokens, kGroup};
+  static constexpr int kStages = kMemory.stages();
+
   const WgmmaArgs& args;
-  const WgmmaMemory& memory;
-  WgmmaSharing sharing;
-  std::uint32_t base;
+  std::uint32_t base;  ///< of shared memory
   int warpgroup, thread, warp, lane;
   std::uint32_t rank;
-  float4* sums;  ///< this thread's slot of tokens 8 i ..: sums[i * 128]
+  float4* sums;                                 ///< this thread's slot of tokens 8 i ..: sums[i * 128]
+  std::uint32_t codes_at, scales_at, zeros_at;  ///< this thread's places in stage 0
   WgmmaRing ring;
   float product[kValues];  ///< of the group under way
   float leaf_sum[kValues];
 
-  __device__ __forceinline__ std::uint32_t full(int stage) const { return base + memory.barriers_at() + 16 * stage; }
+  __device__ __forceinline__ WgmmaConsumer(const WgmmaArgs& arguments, std::uint8_t* shared, std::uint32_t address)
+      : args(arguments), base(address) {
+    thread = static_cast<int>(threadIdx.x) & 127;
+    warpgroup = __shfl_sync(0xffffffffU, static_cast<int>(threadIdx.x) >> 7, 0);
+    warp = thread >> 5;
+    lane = static_cast<int>(ptx::keep_value(thread & 31));
+    rank = args.cluster > 1 ? ptx::cluster_rank() : 0;
+    sums = reinterpret_cast<float4*>(shared + kMemory.sums_at()) + warpgroup * (kTokens / 8 * 128) + thread;
+    const int rows16 = warpgroup * 4 + warp;
+    const std::uint32_t weights = base + kMemory.weights_at();
+    codes_at = ptx::keep_value(weights + rows16 * 1024 + lane * 16);
+    scales_at = ptx::keep_value(weights + 8192 + rows16 * 32 + (lane >> 2) * 4);
+    zeros_at = ptx::keep_value(weights + 8192 + kGroups * 256 + rows16 * 8 + (lane >> 2));
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) leaf_sum[i] = 0.0F;
+  }
+
+  __device__ __forceinline__ std::uint32_t full(int stage) const { return base + kMemory.barriers_at() + 16 * stage; }
   __device__ __forceinline__ void fetch(Fragments& to, int stage, std::uint32_t parity) {
     ptx::barrier_wait(full(stage), parity);
-    const std::uint32_t unit = base + memory.weights_at() + stage * memory.weight_bytes() +
-                               (warpgroup * 2 + (warp >> 1)) * memory.unit_bytes();
-    to.load(unit, warp & 1, lane);
+    const std::uint32_t at = stage * kMemory.weight_bytes();
+    to.load(codes_at + at, scales_at + at, zeros_at + at);
   }
   __device__ __forceinline__ void keep_product() {
 #pragma unroll
@@ -227,13 +243,16 @@ struct WgmmaConsumer {
 
   /// One stage from `now`; the codes of the next one are expanded into `next` while the tensor cores work.
   __device__ __forceinline__ void step(Fragments& now, Fragments& next, bool more) {
+    constexpr bool kAhead = !wgmma_small(kTokens);
+    constexpr bool kTurns = wgmma_turns(kTokens, kGroup);
     const int stage = ring.stage;
-    ring.advance(memory.stages);
-    const std::uint64_t x = ptx::wgmma_descriptor(base + stage * memory.x_bytes());
+    ring.template advance<kStages>();
+    const std::uint32_t x = ptx::wgmma_descriptor(base + stage * kMemory.x_bytes());
 #pragma unroll
     for (int q = 0; q < kGroups; ++q) {
       now.keep();
       keep_product();
+      if constexpr (kTurns) ptx::barrier_sync<256>(kTurnBarrier + warpgroup);
       ptx::wgmma_fence();
 #pragma unroll
       for (int j = 0; j < kGroup / 16; ++j) {
@@ -241,12 +260,13 @@ struct WgmmaConsumer {
         ptx::Wgmma<kTokens, kType>::run(product, now.a[s], x + (s >> 2) * (kTokens * 128 / 16) + (s & 3) * 2, j > 0);
       }
       ptx::wgmma_commit();
-      if (q == kGroups - 1 && more) fetch(next, ring.stage, ring.parity);
+      if constexpr (kTurns) ptx::barrier_arrive_only<256>(kTurnBarrier + (warpgroup ^ 1));
+      if (kAhead && q == kGroups - 1 && more) fetch(next, ring.stage, ring.parity);
       ptx::wgmma_wait<0>();
       keep_product();
       now.keep();
       if (q == kGroups - 1 && lane == 0) {
-        if (sharing == WgmmaSharing::kStripesPairs) {
+        if (args.sharing == WgmmaSharing::kStripesPairs) {
           ptx::barrier_arrive_remote(full(stage) + 8, 0);
           ptx::barrier_arrive_remote(full(stage) + 8, 1);
         } else {
@@ -286,8 +306,8 @@ struct WgmmaConsumer {
 
   /// Ends leaf `leaf` of `part`.
   __device__ __forceinline__ void end_leaf(const WgmmaPart& part, int leaf) {
-    if (sharing == WgmmaSharing::kCluster) {
-      put(sums + (leaf - part.leaf_begin) * (memory.sum_bytes() / 16));
+    if (args.sharing == WgmmaSharing::kCluster) {
+      put(sums + (leaf - part.leaf_begin) * (kMemory.sum_bytes() / 16));
     } else {
       if (leaf > part.leaf_begin) {
         add_earlier(sums);
@@ -304,8 +324,8 @@ struct WgmmaConsumer {
       }
       if (leaf + 1 == args.leaves) {
         const int column =
-            sharing == WgmmaSharing::kStripesPairs ? 2 * part.column + static_cast<int>(rank) : part.column;
-        const std::uint32_t scratch = base + memory.sums_at() + warpgroup * (memory.sum_bytes() / 2);
+            args.sharing == WgmmaSharing::kStripesPairs ? 2 * part.column + static_cast<int>(rank) : part.column;
+        const std::uint32_t scratch = base + kMemory.sums_at() + warpgroup * (kMemory.sum_bytes() / 2);
         wgmma_store<kTokens, kType>(args, leaf_sum, column * 128 + warpgroup * 64, part.token_tile * kTokens, scratch,
                                     warpgroup);
       } else if (leaf + 1 == part.leaf_end) {
@@ -326,22 +346,31 @@ struct WgmmaConsumer {
     const int end = w4_leaf_begin(part.leaf_end, args.steps, args.leaves);
     int leaf = part.leaf_begin;
     int leaf_end = w4_leaf_begin(leaf + 1, args.steps, args.leaves);
-    Fragments even, odd;
-    fetch(even, ring.stage, ring.parity);
-#pragma unroll 1
-    for (int k = begin; k < end; k += 2) {
-      step(even, odd, k + 1 < end);
+    const auto after = [&](int k) {
       if (k + 1 == leaf_end) {
         end_leaf(part, leaf);
         ++leaf;
         leaf_end = w4_leaf_begin(leaf + 1, args.steps, args.leaves);
       }
-      if (k + 1 < end) {
-        step(odd, even, k + 2 < end);
-        if (k + 2 == leaf_end) {
-          end_leaf(part, leaf);
-          ++leaf;
-          leaf_end = w4_leaf_begin(leaf + 1, args.steps, args.leaves);
+    };
+    Fragments even;
+    if constexpr (wgmma_small(kTokens)) {  // another block's warps work while these expand codes
+#pragma unroll 1
+      for (int k = begin; k < end; ++k) {
+        fetch(even, ring.stage, ring.parity);
+        step(even, even, false);
+        after(k);
+      }
+    } else {
+      Fragments odd;
+      fetch(even, ring.stage, ring.parity);
+#pragma unroll 1
+      for (int k = begin; k < end; k += 2) {
+        step(even, odd, k + 1 < end);
+        after(k);
+        if (k + 1 < end) {
+          step(odd, even, k + 2 < end);
+          after(k + 1);
         }
       }
     }
@@ -350,7 +379,7 @@ struct WgmmaConsumer {
   /// Adds the leaves of all blocks of the cluster, in their order, and stores: 16 rows and 8 tokens per warp and turn.
   __device__ __forceinline__ void reduce_cluster(const WgmmaPart& part) const {
     auto* y = static_cast<std::uint16_t*>(args.y);
-    const std::uint32_t own = base + memory.sums_at();
+    const std::uint32_t own = base + kMemory.sums_at();
     for (int item = static_cast<int>(rank) + args.cluster * (warpgroup * 4 + warp); item < kTokens;
          item += 8 * args.cluster) {
       const int i = item >> 3;  // tokens 8 i ..
@@ -360,7 +389,7 @@ struct WgmmaConsumer {
       for (int leaf = 0, block = 0; block < args.cluster; ++block) {
         const int end = (block + 1) * args.leaves / args.cluster;
         for (int local = 0; leaf < end; ++leaf, ++local) {
-          const float4 v = ptx::load_remote(slot + local * memory.sum_bytes(), block);
+          const float4 v = ptx::load_remote(slot + local * kMemory.sum_bytes(), block);
           t = leaf == 0
                   ? v
                   : make_float4(__fadd_rn(t.x, v.x), __fadd_rn(t.y, v.y), __fadd_rn(t.z, v.z), __fadd_rn(t.w, v.w));
@@ -381,19 +410,18 @@ struct WgmmaConsumer {
 };
 
 template <int kTokens, Half kType, int kGroup>
-__global__ void __launch_bounds__(kWgmmaThreads, 1)
-    w4_wgmma_kernel(const __grid_constant__ CUtensorMap x, const __grid_constant__ WgmmaArgs args,
-                    const WgmmaSharing sharing, const int stages, const int sum_slots) {
+__global__ void __launch_bounds__(kWgmmaThreads<kTokens>, wgmma_small(kTokens) ? 2 : 1)
+    w4_wgmma_kernel(const __grid_constant__ CUtensorMap x, const __grid_constant__ WgmmaArgs args) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // other targets hold an empty kernel that the table never starts
   extern __shared__ __align__(1024) std::uint8_t shared[];
-  const std::uint32_t base = ptx::shared_address(shared);
-  const WgmmaMemory memory{kTokens, kGroup, stages, sum_slots};
+  constexpr WgmmaMemory kMemory{kTokens, kGroup};
+  const std::uint32_t base = ptx::keep_value(ptx::shared_address(shared));
   const int warpgroup = __shfl_sync(0xffffffffU, static_cast<int>(threadIdx.x) >> 7, 0);
   if (threadIdx.x == 0) {
-    const std::uint32_t arrivals = sharing == WgmmaSharing::kStripesPairs ? 16 : 8;
-    for (int i = 0; i < stages; ++i) {
-      ptx::barrier_init(base + memory.barriers_at() + 16 * i, 1);
-      ptx::barrier_init(base + memory.barriers_at() + 16 * i + 8, arrivals);
+    const std::uint32_t arrivals = args.sharing == WgmmaSharing::kStripesPairs ? 16 : 8;
+    for (int i = 0; i < kMemory.stages(); ++i) {
+      ptx::barrier_init(base + kMemory.barriers_at() + 16 * i, 1);
+      ptx::barrier_init(base + kMemory.barriers_at() + 16 * i + 8, arrivals);
     }
     ptx::barrier_init_fence();
   }
@@ -402,31 +430,20 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
   } else {
     __syncthreads();
   }
-  if (warpgroup == kProducer) {
-    ptx::give_registers<40>();
-    if (threadIdx.x == kProducer * 128) wgmma_produce<kTokens>(args, x, sharing, memory, base);
+  if (warpgroup == kProducerThread / 128) {
+    if constexpr (!wgmma_small(kTokens)) ptx::give_registers<40>();
+    if (threadIdx.x == kProducerThread) wgmma_produce<kTokens, kGroup>(args, x, base);
   } else {
-    ptx::take_registers<232>();
-    const int thread = static_cast<int>(threadIdx.x) & 127;
-    WgmmaConsumer<kTokens, kType, kGroup> consumer{
-        .args = args,
-        .memory = memory,
-        .sharing = sharing,
-        .base = base,
-        .warpgroup = warpgroup,
-        .thread = thread,
-        .warp = thread >> 5,
-        .lane = thread & 31,
-        .rank = args.cluster > 1 ? ptx::cluster_rank() : 0,
-        .sums = reinterpret_cast<float4*>(shared + memory.sums_at()) + warpgroup * (kTokens / 8 * 128) + thread};
-#pragma unroll
-    for (int i = 0; i < kTokens / 2; ++i) consumer.leaf_sum[i] = 0.0F;
-    WgmmaWalk walk(args, sharing, static_cast<int>(blockIdx.x) / args.cluster,
-                   static_cast<int>(gridDim.x) / args.cluster);
+    if constexpr (!wgmma_small(kTokens)) ptx::take_registers<232>();
+    WgmmaConsumer<kTokens, kType, kGroup> consumer(args, shared, base);
+    WgmmaWalk walk(args, static_cast<int>(blockIdx.x) / args.cluster, static_cast<int>(gridDim.x) / args.cluster);
     WgmmaPart part;
+    constexpr bool kTurns = wgmma_turns(kTokens, kGroup);
+    if (kTurns && warpgroup == 1) ptx::barrier_arrive_only<256>(kTurnBarrier);  // the first turn is the other's
 #pragma unroll 1
     while (walk.next(static_cast<int>(consumer.rank), part)) consumer.run_part(part);
-    if (sharing == WgmmaSharing::kCluster) {
+    if (kTurns && warpgroup == 0) ptx::barrier_sync<256>(kTurnBarrier);
+    if (args.sharing == WgmmaSharing::kCluster) {
       __syncwarp();
       ptx::cluster_barrier();
       consumer.reduce_cluster(part);
@@ -436,7 +453,7 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
   if (args.cluster > 1) {
     __syncwarp();
     ptx::cluster_barrier();
-    if (warpgroup == kProducer && sharing == WgmmaSharing::kCluster) ptx::cluster_barrier();
+    if (warpgroup == kProducerThread / 128 && args.sharing == WgmmaSharing::kCluster) ptx::cluster_barrier();
   }
 #endif
 }
@@ -444,9 +461,9 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
 template <int kTokens, Half kType, int kGroup>
 int launch_wgmma_kernel(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream) {
   const auto kernel = w4_wgmma_kernel<kTokens, kType, kGroup>;
-  const WgmmaMemory memory{kTokens, kGroup, launch.stages, launch.sum_slots};
+  constexpr WgmmaMemory kMemory{kTokens, kGroup};
   static const cudaError_t allowed =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kWgmmaMaxMemory);
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMemory.bytes());
   if (allowed != cudaSuccess) return allowed;
   cudaLaunchAttribute attributes[2]{};
   unsigned count = 0;
@@ -462,12 +479,12 @@ int launch_wgmma_kernel(const WgmmaLaunch& launch, const CUtensorMap& x, Stream 
   }
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(launch.blocks));
-  config.blockDim = dim3(kWgmmaThreads);
-  config.dynamicSmemBytes = static_cast<std::size_t>(memory.bytes());
+  config.blockDim = dim3(kWgmmaThreads<kTokens>);
+  config.dynamicSmemBytes = static_cast<std::size_t>(kMemory.bytes());
   config.stream = stream;
   config.attrs = attributes;
   config.numAttrs = count;
-  return cudaLaunchKernelEx(&config, kernel, x, launch.args, launch.sharing, launch.stages, launch.sum_slots);
+  return cudaLaunchKernelEx(&config, kernel, x, launch.args);
 }
 
 template <Half kType, int kGroup>

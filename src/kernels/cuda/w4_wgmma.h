@@ -18,6 +18,7 @@ enum class WgmmaSharing : std::uint8_t {
 };
 
 struct WgmmaArgs {
+  WgmmaSharing sharing = WgmmaSharing::kStripes;
   const std::uint8_t* weight = nullptr;
   void* y = nullptr;
   const float* bias = nullptr;
@@ -46,8 +47,8 @@ inline constexpr std::int32_t kWgmmaColumnsTogether = 16;
 /// early and what it waits for (the end of a tile) comes last; worker p - 1 holds what comes before.
 class WgmmaWalk {
  public:
-  AWQ_HOST_DEVICE WgmmaWalk(const WgmmaArgs& args, WgmmaSharing sharing, std::int32_t p, std::int32_t workers)
-      : args_(args), sharing_(sharing), p_(p), workers_(workers) {
+  AWQ_HOST_DEVICE WgmmaWalk(const WgmmaArgs& args, std::int32_t p, std::int32_t workers)
+      : args_(args), p_(p), workers_(workers) {
     const std::int64_t units = static_cast<std::int64_t>(args.striped_tiles) * args.leaves;
     begin_ = static_cast<std::int32_t>(units * p / workers);
     end_ = static_cast<std::int32_t>(units * (p + 1) / workers);
@@ -55,7 +56,7 @@ class WgmmaWalk {
   }
   /// `rank` of the block in its cluster (kCluster). False when there is nothing left.
   AWQ_HOST_DEVICE bool next(std::int32_t rank, WgmmaPart& part) {
-    if (sharing_ == WgmmaSharing::kCluster) {
+    if (args_.sharing == WgmmaSharing::kCluster) {
       if (whole_ < 0) return false;
       place(p_, part);
       part.leaf_begin = rank * args_.leaves / args_.cluster;
@@ -83,7 +84,7 @@ class WgmmaWalk {
  private:
   AWQ_HOST_DEVICE void place(std::int32_t tile, WgmmaPart& part) const {
     const std::int32_t together =
-        sharing_ == WgmmaSharing::kStripesPairs ? kWgmmaColumnsTogether / 2 : kWgmmaColumnsTogether;
+        args_.sharing == WgmmaSharing::kStripesPairs ? kWgmmaColumnsTogether / 2 : kWgmmaColumnsTogether;
     const std::int32_t group = tile / (together * args_.token_tiles);
     const std::int32_t inside = tile - group * together * args_.token_tiles;
     const std::int32_t rest = args_.columns - group * together;
@@ -93,43 +94,54 @@ class WgmmaWalk {
   }
 
   const WgmmaArgs& args_;
-  WgmmaSharing sharing_;
   std::int32_t p_, workers_;
   std::int32_t begin_ = 0, end_ = 0;  ///< units of the stripe that are left
   std::int32_t whole_ = 0;            ///< next tile that is all ours
 };
 
-/// Shared memory of a block.
-struct WgmmaMemory {
-  std::int32_t tokens = 0, group_size = 0, stages = 0, sum_slots = 1;
-  AWQ_HOST_DEVICE constexpr std::int32_t unit_bytes() const { return 2048 + 80 * (128 / group_size); }
-  AWQ_HOST_DEVICE constexpr std::int32_t x_bytes() const { return tokens * 256; }
-  AWQ_HOST_DEVICE constexpr std::int32_t weight_bytes() const { return (4 * unit_bytes() + 127) / 128 * 128; }
-  AWQ_HOST_DEVICE constexpr std::int32_t sum_bytes() const { return tokens * 512; }
-  AWQ_HOST_DEVICE constexpr std::int32_t weights_at() const { return stages * x_bytes(); }
-  AWQ_HOST_DEVICE constexpr std::int32_t sums_at() const { return weights_at() + stages * weight_bytes(); }
-  AWQ_HOST_DEVICE constexpr std::int32_t barriers_at() const { return sums_at() + sum_slots * sum_bytes(); }
-  AWQ_HOST_DEVICE constexpr std::int32_t bytes() const { return barriers_at() + 16 * stages; }
-};
-inline constexpr std::int32_t kWgmmaMaxMemory = 232448;
-/// Stages that fit, at most 16.
-constexpr std::int32_t wgmma_stages(std::int32_t tokens, std::int32_t group_size, std::int32_t sum_slots) {
-  std::int32_t stages = 2;
-  while (stages < 16 && WgmmaMemory{tokens, group_size, stages + 1, sum_slots}.bytes() <= kWgmmaMaxMemory) ++stages;
-  return stages;
+/// Two blocks share a multiprocessor where the sums of a tile leave the registers for it.
+AWQ_HOST_DEVICE constexpr bool wgmma_small(std::int32_t tokens) { return tokens <= 32; }
+/// The two warpgroups take turns on the tensor cores, so that one expands codes while the other multiplies.
+AWQ_HOST_DEVICE constexpr bool wgmma_turns(std::int32_t tokens, std::int32_t group_size) {
+  return tokens >= 64 && group_size == 128;
 }
 
-/// One launch. `stages` and `sum_slots` shape the shared memory; returns a cudaError_t.
+/// Shared memory of a block: activations of all stages, codes of all stages, sums of leaves, barriers.
+struct WgmmaMemory {
+  std::int32_t tokens = 0, group_size = 0;
+  AWQ_HOST_DEVICE constexpr std::int32_t x_bytes() const { return tokens * 256; }
+  AWQ_HOST_DEVICE constexpr std::int32_t weight_bytes() const {
+    return (8192 + 320 * (128 / group_size) + 127) / 128 * 128;
+  }
+  /// Leaves of a tile whose sums a block of a cluster can hold.
+  AWQ_HOST_DEVICE constexpr std::int32_t sum_slots() const {
+    return tokens == 8 ? 4 : tokens == 16 || tokens == 64 ? 2 : 1;
+  }
+  AWQ_HOST_DEVICE constexpr std::int32_t sum_bytes() const { return tokens * 512; }
+  AWQ_HOST_DEVICE constexpr std::int32_t most_bytes() const {
+    return wgmma_small(tokens) ? (233472 / 2 - 1024) / 128 * 128 : 232448;
+  }
+  /// As many as fit, at most 16.
+  AWQ_HOST_DEVICE constexpr std::int32_t stages() const {
+    const std::int32_t fit = (most_bytes() - sum_slots() * sum_bytes()) / (x_bytes() + weight_bytes() + 16);
+    return fit < 16 ? fit : 16;
+  }
+  AWQ_HOST_DEVICE constexpr std::int32_t weights_at() const { return stages() * x_bytes(); }
+  AWQ_HOST_DEVICE constexpr std::int32_t sums_at() const { return weights_at() + stages() * weight_bytes(); }
+  AWQ_HOST_DEVICE constexpr std::int32_t barriers_at() const { return sums_at() + sum_slots() * sum_bytes(); }
+  AWQ_HOST_DEVICE constexpr std::int32_t bytes() const { return barriers_at() + 16 * stages(); }
+};
+
+/// One launch.
 struct WgmmaLaunch {
   WgmmaArgs args;
-  WgmmaSharing sharing = WgmmaSharing::kStripes;
   Half type = Half::kBf16;
   std::int32_t tokens = 0;  ///< of a tile: 8, 16, 32, 64, 128
   std::int32_t group_size = 128;
-  std::int32_t stages = 0, sum_slots = 1;
   std::int32_t blocks = 0;
   bool overlap = false;
 };
+/// Return a cudaError_t as a number.
 int launch_wgmma_f16(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream);
 int launch_wgmma_bf16(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream);
 
