@@ -26,10 +26,9 @@ int least_shared_bytes(const W4Problem& problem) {
       return shared_bytes<128, kShallow>(problem);
   }
 }
-/// Blocks of so many bytes that a multiprocessor holds, at most two; the system keeps 1 KB of each.
-int blocks_together(int bytes, const DeviceLimits& limits) {
-  return 2 * (bytes + 1024) <= limits.shared_bytes + 1024 ? 2 : 1;
-}
+/// True when a multiprocessor holds two blocks of so many bytes: one of this launch and one of the next, whose ring
+/// then fills while this one ends. The system keeps 1 KB of each.
+bool fits_twice(int bytes, const DeviceLimits& limits) { return 2 * (bytes + 1024) <= limits.shared_bytes + 1024; }
 
 template <Half kType, int kGroup, int kDepth>
 int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
@@ -50,7 +49,7 @@ int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream) 
   const int tile_rows = 16 * kSmallWarps / args.leaves;
   args.tiles = (args.n + tile_rows - 1) / tile_rows;
   const int bytes = shared_bytes<kGroup, kDepth>(problem);
-  const int resident = limits.multiprocessors * blocks_together(bytes, limits);
+  const int resident = limits.multiprocessors;
   cudaLaunchAttribute overlap{};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
@@ -68,7 +67,7 @@ template <Half kType, int kGroup>
 int launch_depth(const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
   const int deep = shared_bytes<kGroup, kDeep>(problem);
   const int shallow = shared_bytes<kGroup, kShallow>(problem);
-  const bool fits = deep <= limits.shared_bytes && blocks_together(deep, limits) == blocks_together(shallow, limits);
+  const bool fits = deep <= limits.shared_bytes && fits_twice(deep, limits) == fits_twice(shallow, limits);
   return fits ? launch<kType, kGroup, kDeep>(problem, limits, stream)
               : launch<kType, kGroup, kShallow>(problem, limits, stream);
 }
