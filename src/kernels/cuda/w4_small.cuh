@@ -80,37 +80,36 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
 #pragma unroll
   for (int i = 0; i < kDepth - kPair; ++i) fetch(i);
 
-  // While an earlier kernel ends, the memory need not rest: the weights of our next tile on their way to the L2 cache.
-  if (warp == 0) {
-    const int second = static_cast<int>(blockIdx.x) + static_cast<int>(gridDim.x);
-    const int rows16 = second * row_tiles;
-    const int bytes = kStep * (row_tiles < 8 ? row_tiles : 8);
-    for (int s = lane; second < args.tiles && s < args.steps; s += 32) {
-      ptx::prefetch_l2(
-          args.weight + (static_cast<std::int64_t>(rows16 >> 3) * args.steps + s) * kStreamStep + (rows16 & 7) * kStep,
-          bytes);
-    }
-  }
   ptx::let_next_kernel_start();
   ptx::wait_for_earlier_kernel();
   // Tokens in rows of 128 bytes per 64 inputs, 16-byte pieces swizzled by the row; rows that do not exist read zeros.
+  // Several loads at a time: their latency is all that this kernel cannot hide.
   const int pieces = args.steps * 2 * args.rows * 8;
-  const std::uint32_t tokens_at = ptx::shared_address(tokens);
-  for (int i = static_cast<int>(threadIdx.x); i < pieces; i += kSmallWarps * 32) {
-    const int c = i & 7;
-    const int r = (i >> 3) & (args.rows - 1);
-    const int block = (i >> 3) / args.rows;
-    const int k = block * 64 + c * 8;
-    const bool real = r < args.m && k < args.k;
-    ptx::copy_async(tokens_at + (block * args.rows + r) * 128 + ((c ^ r) << 4),
-                    args.x + (real ? static_cast<std::int64_t>(r) * args.k + k : 0), real ? 16 : 0);
+  for (int first = static_cast<int>(threadIdx.x); first < pieces; first += 4 * kSmallWarps * 32) {
+    uint4 v[4];
+#pragma unroll
+    for (int u = 0; u < 4; ++u) {
+      const int i = first + u * kSmallWarps * 32;
+      const int r = (i >> 3) & (args.rows - 1);
+      const int k = (i >> 3) / args.rows * 64 + (i & 7) * 8;
+      v[u] = make_uint4(0, 0, 0, 0);
+      if (i < pieces && r < args.m && k < args.k) {
+        v[u] = *reinterpret_cast<const uint4*>(args.x + static_cast<std::int64_t>(r) * args.k + k);
+      }
+    }
+#pragma unroll
+    for (int u = 0; u < 4; ++u) {
+      const int i = first + u * kSmallWarps * 32;
+      const int row = i >> 3;  // block of 64 inputs, then token
+      if (i < pieces) {
+        *reinterpret_cast<uint4*>(tokens + row * 128 + (((i & 7) ^ (row & (args.rows - 1))) << 4)) = v[u];
+      }
+    }
   }
   if (threadIdx.x < 8) {
     *reinterpret_cast<uint4*>(tokens + static_cast<std::size_t>(args.steps) * 2 * args.rows * 128 + threadIdx.x * 16) =
         make_uint4(0, 0, 0, 0);
   }
-  ptx::copy_commit();
-  ptx::copy_wait<0>();
   __syncthreads();
 
   const int r8 = lane & 7;
