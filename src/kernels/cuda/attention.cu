@@ -44,8 +44,7 @@ std::uint64_t attention_workspace_bytes(std::int32_t num_heads, std::int32_t hea
                                         std::int32_t max_tokens, std::int32_t max_length) {
   if (max_sequences <= 0 || max_length <= kChunkKeys) return 0;
   const std::int64_t chunks = divide_up(max_length, kChunkKeys);
-  const std::int64_t sequences = max_tokens < max_sequences ? max_tokens : max_sequences;
-  const auto heads = static_cast<std::uint64_t>(num_heads) * static_cast<std::uint64_t>(sequences);
+  const auto heads = static_cast<std::uint64_t>(num_heads) * static_cast<std::uint64_t>(max_sequences);
   const std::uint64_t one = partial_bytes(heads, chunks, head_dim);
   const std::uint64_t most = partial_bytes(heads * kMostSplitQueries, chunks, head_dim);
   return most <= kPartialBudget ? most : one > kPartialBudget ? one : kPartialBudget;

@@ -45,37 +45,55 @@ __device__ __forceinline__ Tile find_tile(const AttentionArguments& a, int index
   return {-1, 0, 0, 0};
 }
 
+/// Units first .. last.
+struct Units {
+  int first;
+  int last;
+
+  __device__ __forceinline__ bool has(int unit) const { return unit >= first && unit <= last; }
+};
+
 /// What a thread copies of every unit: pieces of one page, keys and values.
 template <int kDim, int kWarps>
 struct Loader {
   static constexpr int kThreadsPerPage = kWarps * 32 / kUnitPages;
   static constexpr int kPieces = 2 * kPageBytes<kDim> / 16;  ///< of a page's keys and values, one after the other
-  static_assert(kPieces % kThreadsPerPage == 0);
+  static constexpr int kPiecesPerToken = kDim / 8;
+  static_assert(kPieces % kThreadsPerPage == 0 && kThreadsPerPage % kPiecesPerToken == 0);
+  static_assert(kBlockTokens % (kThreadsPerPage / kPiecesPerToken) == 0);
 
-  const std::int32_t* blocks;
-  const std::uint16_t* cache;
-  int num_kv_heads;
-  int kv_head;
+  const std::int32_t* blocks;   ///< of this thread's page in unit 0
+  const std::uint16_t* source;  ///< this thread's first piece in block 0
+  int slot;                     ///< the token of that piece in unit 0
   int first_key;
   int last_key;
-  int page;
-  int part;
-  std::int32_t block = 0;
+  std::int32_t block;
 
+  __device__ __forceinline__ Loader(const AttentionArguments& a, int sequence, int kv_head, RowSpan span)
+      : first_key(span.first_key), last_key(span.last_key), block(0) {
+    const int page = static_cast<int>(threadIdx.x) / kThreadsPerPage;
+    const int part = static_cast<int>(threadIdx.x) % kThreadsPerPage;
+    blocks = a.blocks + static_cast<std::int64_t>(sequence) * a.block_stride + page;
+    source = a.cache + kv_page(0, a.num_kv_heads, kv_head, kDim) + part * 8;
+    slot = page * kBlockTokens + part / kPiecesPerToken;
+  }
+  static __device__ __forceinline__ std::uint32_t shared_offset() {
+    return threadIdx.x / kThreadsPerPage * (2 * kPageBytes<kDim>)+threadIdx.x % kThreadsPerPage * 16;
+  }
   /// Reads the table for `unit`, ahead of copy().
   __device__ __forceinline__ void look_up(int unit) {
-    const int token = unit * kUnitKeys + page * kBlockTokens;
+    const int token = unit * kUnitKeys + slot / kBlockTokens * kBlockTokens;
     // Blocks that nobody looks at may be gone from the table.
-    if (token <= last_key && token + kBlockTokens > first_key) block = blocks[token / kBlockTokens];
+    if (token <= last_key && token + kBlockTokens > first_key) block = blocks[unit * kUnitPages];
   }
-  __device__ __forceinline__ void copy(int unit, std::uint32_t stage) const {
-    const std::uint16_t* from = cache + kv_page(block, num_kv_heads, kv_head, kDim);
-    const std::uint32_t to = stage + page * 2 * kPageBytes<kDim>;
-    const int first_token = unit * kUnitKeys + page * kBlockTokens;
+  /// `to` is the stage plus shared_offset().
+  __device__ __forceinline__ void copy(const AttentionArguments& a, int unit, std::uint32_t to) const {
+    const std::uint16_t* from = source + kv_page(block, a.num_kv_heads, 0, kDim);
+    const int first_token = unit * kUnitKeys + slot;
 #pragma unroll
     for (int i = 0; i < kPieces / kThreadsPerPage; ++i) {
-      const int piece = i * kThreadsPerPage + part;
-      const int token = first_token + piece / (kDim / 8) % kBlockTokens;
+      const int token = first_token + i * (kThreadsPerPage / kPiecesPerToken) % kBlockTokens;
+      const int piece = i * kThreadsPerPage;
       copy_async(to + piece * 16, from + piece * 8, token >= first_key && token <= last_key);
     }
   }
@@ -116,7 +134,7 @@ struct Sums {
 /// Folds one unit, which lies at `stage`, into the chunk.
 template <Half kType, int kDim>
 __device__ __forceinline__ void run_unit(const std::uint32_t (&q)[kDim / 16][4], std::uint32_t stage, int unit,
-                                         bool masked, const int (&position)[2], int window, float scale, int lane,
+                                         bool masked, const int* positions, int window, float scale, int lane,
                                          Sums<kDim>& chunk) {
   constexpr int kPage = 2 * kPageBytes<kDim>;
   std::uint32_t p[kUnitPages][4];
@@ -128,7 +146,10 @@ __device__ __forceinline__ void run_unit(const std::uint32_t (&q)[kDim / 16][4],
     for (int page = 0; page < kUnitPages; ++page) {
       score_page<kType, kDim>(q, keys + page * kPage, s[2 * page], s[2 * page + 1]);
     }
-    if (masked) mask_unit(s, unit, lane, position, window);
+    if (masked) {
+      const int position[2] = {positions[lane / 4], positions[lane / 4 + 8]};
+      mask_unit(s, unit, lane, position, window);
+    }
     float largest[2];
     float sum[2];
     weigh_unit<kType>(s, scale, largest, sum, p);
@@ -160,52 +181,72 @@ __device__ __forceinline__ void run_unit(const std::uint32_t (&q)[kDim / 16][4],
   }
 }
 
+template <Half kType, int kDim>
+__device__ __forceinline__ void store_rows(const AttentionArguments& a, const Tile& tile, int kv_head, int warp,
+                                           int lane, const Sums<kDim>& sums) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = tile.first_row + warp * kTileRows + lane / 4 + half * 8;
+    if (row >= tile.queries * a.group) continue;
+    const std::int64_t token = tile.query_begin + row / a.group;
+    const int head = kv_head * a.group + row % a.group;
+    const float inverse = inverse_sum(sums.sum[half]);
+    std::uint16_t* to = a.out + (token * a.num_heads + head) * kDim + lane % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+      *reinterpret_cast<std::uint32_t*>(to + n * 8) = pack_halves<kType>(
+          __fmul_rn(sums.values[n][half * 2], inverse), __fmul_rn(sums.values[n][half * 2 + 1], inverse));
+    }
+  }
+}
+
 template <Half kType, int kDim, int kWarps>
 __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(AttentionArguments a) {
   extern __shared__ __align__(1024) unsigned char stages[];
+  __shared__ Tile kept;
+  __shared__ int positions[kWarps * kTileRows];
   constexpr int kStageBytes = 2 * kUnitPages * kPageBytes<kDim>;
   constexpr int kTile = kWarps * kTileRows;
   wait_for_inputs();
   release_dependents();
-  const int warp = static_cast<int>(threadIdx.x / 32);
+  // The same for all lanes, and the compiler shall know.
+  const int warp = __shfl_sync(0xffffffffU, static_cast<int>(threadIdx.x / 32), 0);
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int kv_head = static_cast<int>(blockIdx.x) % a.num_kv_heads;
   const Tile tile = find_tile(a, static_cast<int>(blockIdx.x) / a.num_kv_heads, kTile, lane);
   if (tile.sequence < 0) return;
+  if (threadIdx.x == 0) kept = tile;
   const int past = a.past[tile.sequence];
   const RowSpan block_span = row_span(tile.first_row, kTile, tile.queries, past, a.group, a.window);
   const int first_unit = block_span.first_key / kUnitKeys;
   const int end_unit = block_span.last_key / kUnitKeys + 1;
 
   using Load = Loader<kDim, kWarps>;
-  Load load = {a.blocks + static_cast<std::int64_t>(tile.sequence) * a.block_stride,
-               a.cache,
-               a.num_kv_heads,
-               kv_head,
-               block_span.first_key,
-               block_span.last_key,
-               static_cast<int>(threadIdx.x) / Load::kThreadsPerPage,
-               static_cast<int>(threadIdx.x) % Load::kThreadsPerPage};
+  Load load(a, tile.sequence, kv_head, block_span);
   const std::uint32_t shared = shared_address(stages);
   // One group of copies per stage, empty behind the last unit, so that the count of groups under way is always known.
   for (int s = 0; s < kStages - 1; ++s) {
     if (first_unit + s < end_unit) {
       load.look_up(first_unit + s);
-      load.copy(first_unit + s, shared + s * kStageBytes);
+      load.copy(a, first_unit + s, shared + s * kStageBytes + Load::shared_offset());
     }
     commit_copies();
   }
   load.look_up(first_unit + kStages - 1);
 
   const int first_row = tile.first_row + warp * kTileRows;
-  const bool has_rows = first_row < tile.queries * a.group;
-  const RowSpan span = row_span(first_row, kTileRows, tile.queries, past, a.group, a.window);
-  int position[2];
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = first_row + lane / 4 + half * 8;
-    position[half] = past + (row < span.last_row ? row : span.last_row) / a.group;
+  const int last_row = tile.queries * a.group - 1;
+  // Registers are scarce in the loop: what only the masks need waits in shared memory.
+  if (threadIdx.x < kTile) {
+    const int row = tile.first_row + static_cast<int>(threadIdx.x);
+    positions[threadIdx.x] = past + (row < last_row ? row : last_row) / a.group;
   }
+  const RowSpan span = row_span(first_row, kTileRows, tile.queries, past, a.group, a.window);
+  const int first_position = past + first_row / a.group;
+  const bool has_rows = first_row <= last_row;
+  const Units seen = has_rows ? Units{span.first_key / kUnitKeys, span.last_key / kUnitKeys} : Units{0, -1};
+  const Units whole = {(first_key(span.last_key, a.window) + kUnitKeys - 1) / kUnitKeys,
+                       (first_position + 1) / kUnitKeys - 1};
   std::uint32_t q[kDim / 16][4];
   load_queries<kDim>(a, tile.query_begin, tile.queries, kv_head, first_row, lane, q);
 
@@ -219,13 +260,13 @@ __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(Attent
     __syncthreads();  // the unit is there for all, and all are done with the stage that the next copies overwrite
     const int ahead = unit + kStages - 1;
     if (ahead < end_unit) {
-      load.copy(ahead, shared + (stage == 0 ? kStages - 1 : stage - 1) * kStageBytes);
+      load.copy(a, ahead, shared + (stage == 0 ? kStages - 1 : stage - 1) * kStageBytes + Load::shared_offset());
       load.look_up(ahead + 1);
     }
     commit_copies();
-    if (has_rows && span.sees_unit(unit)) {
-      const bool masked = !span.all_see_unit(unit, past + first_row / a.group, a.window);
-      run_unit<kType, kDim>(q, shared + stage * kStageBytes, unit, masked, position, a.window, a.scale, lane, chunk);
+    if (seen.has(unit)) {
+      run_unit<kType, kDim>(q, shared + stage * kStageBytes, unit, !whole.has(unit), positions + warp * kTileRows,
+                            a.window, a.scale, lane, chunk);
     }
     if (unit % kChunkUnits == kChunkUnits - 1 || unit + 1 == end_unit) {
       row.fold(chunk);
@@ -234,20 +275,8 @@ __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(Attent
     stage = stage == kStages - 1 ? 0 : stage + 1;
   }
 
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int r = first_row + lane / 4 + half * 8;
-    if (!has_rows || r > span.last_row) continue;
-    const std::int64_t token = tile.query_begin + r / a.group;
-    const int head = kv_head * a.group + r % a.group;
-    const float inverse = inverse_sum(row.sum[half]);
-    std::uint16_t* to = a.out + (token * a.num_heads + head) * kDim + lane % 4 * 2;
-#pragma unroll
-    for (int n = 0; n < kDim / 8; ++n) {
-      *reinterpret_cast<std::uint32_t*>(to + n * 8) = pack_halves<kType>(
-          __fmul_rn(row.values[n][half * 2], inverse), __fmul_rn(row.values[n][half * 2 + 1], inverse));
-    }
-  }
+  __syncthreads();
+  store_rows<kType, kDim>(a, kept, kv_head, warp, lane, row);
 }
 
 template <Half kType, int kDim, int kWarps>
