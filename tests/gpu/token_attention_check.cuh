@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cstring>
-#include <limits>
 #include <numeric>
 
 #include "kernels/cuda/kv_layout.cuh"

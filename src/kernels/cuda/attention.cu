@@ -4,9 +4,9 @@
 namespace awq::kernels::cuda {
 namespace {
 
-/// New tokens of a sequence up to which its keys are split over blocks: guesses of speculative decoding fit, and the
-/// tiles of 16 rows read the keys from the level-2 cache.
-constexpr std::int64_t kMostSplitQueries = 8;
+/// New tokens of a sequence up to which its keys are split over blocks. Every 16 rows read the keys again, from the
+/// level-2 cache; but a few hundred rows are too few for the blocks of prefill, which do not split keys.
+constexpr std::int64_t kMostSplitQueries = 32;
 /// Partial results may take so much; more only where one new token per sequence needs it.
 constexpr std::uint64_t kPartialBudget = 256ULL << 20;
 constexpr std::uint64_t kAlignment = 256;
@@ -83,9 +83,9 @@ int attention(const AttentionProblem& problem, const SequenceBatch& batch, const
   const std::int64_t most = batch.max_queries < batch.tokens ? batch.max_queries : batch.tokens;
   std::int64_t split = split_queries(problem.num_heads, kv.head_dim, batch.sequences, chunks);
   if (split > most) split = most;
-  // A lone sequence has all the tokens: one kernel is enough.
-  const bool all_prefill = batch.sequences == 1 && batch.tokens > split;
-  if (all_prefill) split = 0;
+  // Where all sequences have the most new tokens, one kernel is enough.
+  const bool all_alike = static_cast<std::int64_t>(batch.sequences) * most == batch.tokens;
+  if (all_alike && most > split) split = 0;
   a.split_queries = static_cast<std::int32_t>(split);
   a.partial = static_cast<float*>(workspace);
   const auto rows = static_cast<std::uint64_t>(batch.sequences * split * problem.num_heads);

@@ -33,19 +33,14 @@ __device__ __forceinline__ void copy_page(std::uint32_t to, const std::uint16_t*
 template <Half kType, int kDim>
 __device__ __forceinline__ void run_unit(const AttentionArguments& a, int sequence, int query_begin, int queries,
                                          int past, int kv_head, int first_row, RowSpan span, int unit,
-                                         std::uint32_t slots, float (&largest)[2], float (&sum)[2],
+                                         std::int32_t block, std::uint32_t slots, float (&largest)[2], float (&sum)[2],
                                          float (&o)[kDim / 8][4]) {
   constexpr int kPage = kPageBytes<kDim>;
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int first_token = unit * kUnitKeys;
-  std::int32_t block = 0;
-  if (lane < kUnitPages) {
-    const int token = first_token + lane * kBlockTokens;
-    // Blocks that nobody looks at may be gone from the table.
-    if (token <= span.last_key && token + kBlockTokens > span.first_key) {
-      block = a.blocks[static_cast<std::int64_t>(sequence) * a.block_stride + token / kBlockTokens];
-    }
-  }
+  // Blocks that nobody looks at may be gone from the table.
+  const int page_token = first_token + lane % kUnitPages * kBlockTokens;
+  if (page_token > span.last_key || page_token + kBlockTokens <= span.first_key) block = 0;
   const std::uint16_t* pages[kUnitPages];
 #pragma unroll
   for (int page = 0; page < kUnitPages; ++page) {
@@ -124,22 +119,26 @@ __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments 
   const int kv_head = static_cast<int>(blockIdx.y) % a.num_kv_heads;
   const int first_row = static_cast<int>(blockIdx.y) / a.num_kv_heads * kTileRows;
   const int chunk = static_cast<int>(blockIdx.x);
-  const int query_begin = a.query_begin[sequence];
-  const int queries = a.query_begin[sequence + 1] - query_begin;
-  if (queries > a.split_queries || first_row >= queries * a.group) return;
-  const int past = a.past[sequence];
-  const RowSpan span = row_span(first_row, kTileRows, queries, past, a.group, a.window);
-  if (chunk < span.first_chunk() || chunk > span.last_chunk()) return;
-
   const int warp = static_cast<int>(threadIdx.x / 32);
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int unit = chunk * kChunkUnits + warp;
+  // The table's entry is fetched together with what decides whether it is needed.
+  const int entry = unit * kUnitPages + lane % kUnitPages;
+  const std::int32_t block =
+      entry < a.block_stride ? a.blocks[static_cast<std::int64_t>(sequence) * a.block_stride + entry] : 0;
+  const int past = a.past[sequence];
+  const int query_begin = a.query_begin[sequence];
+  const int queries = a.query_begin[sequence + 1] - query_begin;
+  if (queries > a.split_queries || first_row >= queries * a.group) return;
+  const RowSpan span = row_span(first_row, kTileRows, queries, past, a.group, a.window);
+  if (chunk < span.first_chunk() || chunk > span.last_chunk()) return;
+
   unsigned char* slots = pages + warp * kWarpBytes<kDim>;
   if (span.sees_unit(unit)) {
     float largest[2];
     float sum[2];
     float o[kDim / 8][4];
-    run_unit<kType, kDim>(a, sequence, query_begin, queries, past, kv_head, first_row, span, unit,
+    run_unit<kType, kDim>(a, sequence, query_begin, queries, past, kv_head, first_row, span, unit, block,
                           shared_address(slots), largest, sum, o);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -194,63 +193,60 @@ __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments 
   }
 }
 
-constexpr int kCombineWarps = 4;
+/// Chunks whose partial results are on their way at once: a row should wait for memory once, not once per chunk.
+constexpr int kCombineBatch = 16;
 
-/// One warp joins the chunks of a row.
+/// One block joins the chunks of a row, one thread per column.
 template <Half kType, int kDim>
-__global__ void __launch_bounds__(kCombineWarps * 32) combine_kernel(AttentionArguments a) {
-  constexpr int kPairs = kDim / 64;  // two columns of every 64 per lane
+__global__ void __launch_bounds__(kDim) combine_kernel(AttentionArguments a) {
   wait_for_inputs();
   release_dependents();
   const int sequence = static_cast<int>(blockIdx.z);
   const int query = static_cast<int>(blockIdx.y);
-  const int head = static_cast<int>(blockIdx.x * kCombineWarps + threadIdx.x / 32);
+  const int head = static_cast<int>(blockIdx.x);
   const int query_begin = a.query_begin[sequence];
   const int queries = a.query_begin[sequence + 1] - query_begin;
-  if (queries > a.split_queries || query >= queries || head >= a.num_heads) return;
+  if (queries > a.split_queries || query >= queries) return;
   const int first_row = (query * a.group + head % a.group) / kTileRows * kTileRows;
   const RowSpan span = row_span(first_row, kTileRows, queries, a.past[sequence], a.group, a.window);
-  if (span.first_chunk() == span.last_chunk()) return;
-  const int column = static_cast<int>(threadIdx.x % 32) * 2;
+  const int last = span.last_chunk();
+  if (span.first_chunk() == last) return;
+  const int column = static_cast<int>(threadIdx.x);
+  const std::int64_t slot = partial_slot(a, sequence, query, head, 0);
   float largest = -INFINITY;
   float sum = 0;
-  float2 value[kPairs] = {};
-#pragma unroll 4
-  for (int chunk = span.first_chunk(); chunk <= span.last_chunk(); ++chunk) {
-    const std::int64_t slot = partial_slot(a, sequence, query, head, chunk);
-    const float2 weight = a.partial_weights[slot];
-    float2 added[kPairs];
+  float value = 0;
+  for (int first = span.first_chunk(); first <= last; first += kCombineBatch) {
+    float2 weights[kCombineBatch];
+    float added[kCombineBatch];
 #pragma unroll
-    for (int i = 0; i < kPairs; ++i) {
-      added[i] = *reinterpret_cast<const float2*>(a.partial + slot * kDim + i * 64 + column);
+    for (int i = 0; i < kCombineBatch; ++i) {
+      const std::int64_t chunk = slot + (first + i < last ? first + i : last);
+      weights[i] = a.partial_weights[chunk];
+      added[i] = a.partial[chunk * kDim + column];
     }
-    const Fold fold = fold_weights(largest, sum, weight.x, weight.y);
 #pragma unroll
-    for (int i = 0; i < kPairs; ++i) {
-      value[i].x = fold_value(fold, value[i].x, added[i].x);
-      value[i].y = fold_value(fold, value[i].y, added[i].y);
+    for (int i = 0; i < kCombineBatch; ++i) {
+      if (first + i > last) continue;
+      const Fold fold = fold_weights(largest, sum, weights[i].x, weights[i].y);
+      value = fold_value(fold, value, added[i]);
     }
   }
-#pragma unroll
-  for (int i = 0; i < kPairs; ++i) {
-    store_result<kType>(a, query_begin + query, head, i * 64 + column, value[i], sum);
-  }
+  a.out[((query_begin + static_cast<std::int64_t>(query)) * a.num_heads + head) * kDim + column] =
+      narrow_half<kType>(__fmul_rn(value, inverse_sum(sum)));
 }
 
 template <Half kType, int kDim>
 int launch_both(const AttentionArguments& a, Stream stream) {
   constexpr int kBytes = kWarps * kWarpBytes<kDim>;
-  const auto kernel = decode_kernel<kType, kDim>;
-  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  if (error != cudaSuccess) return static_cast<int>(error);
+  if (const int status = allow_shared_bytes<decode_kernel<kType, kDim>>(kBytes); status != 0) return status;
   const int row_tiles = (a.split_queries * a.group + kTileRows - 1) / kTileRows;
   const auto sequences = static_cast<unsigned>(a.sequences);
   const dim3 grid(static_cast<unsigned>(a.chunks), static_cast<unsigned>(a.num_kv_heads * row_tiles), sequences);
-  const int status = launch(kernel, grid, kThreads, kBytes, stream, 1, a);
+  const int status = launch(decode_kernel<kType, kDim>, grid, kThreads, kBytes, stream, 1, a);
   if (status != 0 || a.chunks == 1) return status;
-  const dim3 rows(static_cast<unsigned>((a.num_heads + kCombineWarps - 1) / kCombineWarps),
-                  static_cast<unsigned>(a.split_queries), sequences);
-  return launch(combine_kernel<kType, kDim>, rows, kCombineWarps * 32, 0, stream, 1, a);
+  const dim3 rows(static_cast<unsigned>(a.num_heads), static_cast<unsigned>(a.split_queries), sequences);
+  return launch(combine_kernel<kType, kDim>, rows, kDim, 0, stream, 1, a);
 }
 
 }  // namespace

@@ -279,26 +279,35 @@ __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(Attent
   store_rows<kType, kDim>(a, kept, kv_head, warp, lane, row);
 }
 
+/// Blocks of which some have nothing to do: every sequence of this kernel has at least split_queries + 1 tokens and
+/// rounds up once.
+std::int64_t count_blocks(const AttentionArguments& a, std::int32_t tokens, int tile_rows) {
+  const int most = tokens / (a.split_queries + 1);
+  const std::int64_t sequences = most < a.sequences ? most : a.sequences;
+  return (static_cast<std::int64_t>(tokens) * a.group / tile_rows + sequences) * a.num_kv_heads;
+}
+
 template <Half kType, int kDim, int kWarps>
 int launch_tiles(const AttentionArguments& a, std::int32_t tokens, Stream stream) {
   constexpr int kBytes = kStages * 2 * kUnitPages * kPageBytes<kDim>;
-  constexpr int kTile = kWarps * kTileRows;
-  const auto kernel = prefill_kernel<kType, kDim, kWarps>;
-  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  if (error != cudaSuccess) return static_cast<int>(error);
-  // Every sequence of this kernel has at least split_queries + 1 tokens and rounds up once.
-  const int most = tokens / (a.split_queries + 1);
-  const std::int64_t sequences = most < a.sequences ? most : a.sequences;
-  const std::int64_t tiles = static_cast<std::int64_t>(tokens) * a.group / kTile + sequences;
-  return launch(kernel, dim3(static_cast<unsigned>(tiles * a.num_kv_heads)), kWarps * 32, kBytes, stream, 1, a);
+  if (const int status = allow_shared_bytes<prefill_kernel<kType, kDim, kWarps>>(kBytes); status != 0) return status;
+  const dim3 grid(static_cast<unsigned>(count_blocks(a, tokens, kWarps * kTileRows)));
+  return launch(prefill_kernel<kType, kDim, kWarps>, grid, kWarps * 32, kBytes, stream, 1, a);
+}
+
+/// Large tiles read keys less often; small ones keep more multiprocessors busy. The bits are the same.
+template <Half kType, int kDim>
+int launch_some(const AttentionArguments& a, std::int32_t tokens, Stream stream) {
+  constexpr std::int64_t kBusy = 256;
+  if (count_blocks(a, tokens, 8 * kTileRows) >= kBusy) return launch_tiles<kType, kDim, 8>(a, tokens, stream);
+  return launch_tiles<kType, kDim, 4>(a, tokens, stream);
 }
 
 }  // namespace
 
 int launch_attention_prefill(Half type, const AttentionArguments& a, std::int32_t tokens, Stream stream) {
   return for_half(type, [&]<Half kType>() {
-    return a.head_dim == 128 ? launch_tiles<kType, 128, 8>(a, tokens, stream)
-                             : launch_tiles<kType, 64, 8>(a, tokens, stream);
+    return a.head_dim == 128 ? launch_some<kType, 128>(a, tokens, stream) : launch_some<kType, 64>(a, tokens, stream);
   });
 }
 

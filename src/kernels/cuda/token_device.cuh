@@ -4,6 +4,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <cstdint>
 
 #include "kernels/api/cuda_types.h"
@@ -82,6 +83,19 @@ int launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, std::size
   config.attrs = attributes;
   config.numAttrs = count;
   return static_cast<int>(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
+}
+
+/// Lets a kernel have `bytes` of shared memory on the current device; asks the driver once.
+template <auto kKernel>
+int allow_shared_bytes(int bytes) {
+  static std::atomic<std::uint64_t> devices = 0;
+  int device = 0;
+  if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return static_cast<int>(error);
+  const std::uint64_t bit = device < 64 ? std::uint64_t{1} << device : 0;
+  if ((devices.load() & bit) != 0) return 0;
+  const cudaError_t error = cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  if (error == cudaSuccess) devices.fetch_or(bit);
+  return static_cast<int>(error);
 }
 
 /// Major compute capability of the current device; 0 when there is none.
