@@ -53,16 +53,24 @@ __device__ __forceinline__ void run_unit(const AttentionArguments& a, int sequen
 
   float s[kUnitKeys / 8][4];
   const std::uint32_t keys = slots + key_lane_offset<kDim>(lane);
-#pragma unroll
-  for (int page = 0; page < kUnitPages; ++page) {
-    wait_for_copies<kUnitPages - 1>();
-    __syncwarp();  // the other lanes' copies have arrived, too
-    score_page<kType, kDim>(q, keys + page * kPage, s[2 * page], s[2 * page + 1]);
-    __syncwarp();  // nobody reads the keys any more
+  const auto copy_values = [&](int page) {
     copy_page<kDim>(slots + page * kPage, pages[page] + kBlockTokens * kDim, first_token + page * kBlockTokens, span,
                     lane);
     commit_copies();
-  }
+  };
+  static_assert(kUnitPages == 4);
+  wait_for_copies<2>();
+  __syncwarp();  // the other lanes' copies have arrived, too
+  score_pages<kType, kDim, 2>(q, keys, kPage, 0, s);
+  __syncwarp();  // nobody reads these keys any more
+  copy_values(0);
+  copy_values(1);
+  wait_for_copies<2>();
+  __syncwarp();
+  score_pages<kType, kDim, 2>(q, keys, kPage, 2, s);
+  __syncwarp();
+  copy_values(2);
+  copy_values(3);
 
   const int last_row = queries * a.group - 1;
   int position[2];
@@ -86,7 +94,6 @@ __device__ __forceinline__ void run_unit(const AttentionArguments& a, int sequen
 #pragma unroll
     for (int i = 0; i < kDim / 16; ++i) add_values<kType>(p[page], values + page * kPage, i, o[2 * i], o[2 * i + 1]);
   };
-  static_assert(kUnitPages == 4);
   wait_for_copies<3>();
   add_page(0);
   wait_for_copies<2>();

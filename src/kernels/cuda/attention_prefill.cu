@@ -142,10 +142,7 @@ __device__ __forceinline__ void run_unit(const std::uint32_t (&q)[kDim / 16][4],
   {
     float s[kUnitKeys / 8][4];
     const std::uint32_t keys = stage + key_lane_offset<kDim>(lane);
-#pragma unroll
-    for (int page = 0; page < kUnitPages; ++page) {
-      score_page<kType, kDim>(q, keys + page * kPage, s[2 * page], s[2 * page + 1]);
-    }
+    score_pages<kType, kDim, kUnitPages>(q, keys, kPage, 0, s);
     if (masked) {
       const int position[2] = {positions[lane / 4], positions[lane / 4 + 8]};
       mask_unit(s, unit, lane, position, window);

@@ -44,18 +44,23 @@ __host__ __device__ constexpr std::uint32_t value_lane_offset(int lane) {
   return static_cast<std::uint32_t>(2 * kv_element(kDim, token, lane / 16 * 8));
 }
 
-/// Scores of 16 keys; `keys` is the page's shared address plus key_lane_offset().
-template <Half kType, int kDim>
-__device__ __forceinline__ void score_page(const std::uint32_t (&q)[kDim / 16][4], std::uint32_t keys, float (&low)[4],
-                                           float (&high)[4]) {
+/// Scores of kPages pages from page `first` of the unit; `keys` is the shared address of the unit's first page, plus
+/// key_lane_offset(), `stride` the bytes from one page to the next. The products of different keys take turns: those of
+/// one wait for each other.
+template <Half kType, int kDim, int kPages>
+__device__ __forceinline__ void score_pages(const std::uint32_t (&q)[kDim / 16][4], std::uint32_t keys, int stride,
+                                            int first, float (&s)[kUnitKeys / 8][4]) {
 #pragma unroll
-  for (int c = 0; c < 4; ++c) low[c] = high[c] = 0;
+  for (int n = 2 * first; n < 2 * (first + kPages); ++n) s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0;
 #pragma unroll
   for (int step = 0; step < kDim / 16; ++step) {
-    std::uint32_t b[4];
-    load_matrices(b, keys ^ (step * 32));
-    multiply_add<kType>(low, q[step], b[0], b[1]);
-    multiply_add<kType>(high, q[step], b[2], b[3]);
+#pragma unroll
+    for (int page = first; page < first + kPages; ++page) {
+      std::uint32_t b[4];
+      load_matrices(b, (keys + page * stride) ^ (step * 32));
+      multiply_add<kType>(s[2 * page], q[step], b[0], b[1]);
+      multiply_add<kType>(s[2 * page + 1], q[step], b[2], b[3]);
+    }
   }
 }
 
