@@ -207,7 +207,7 @@ constexpr unsigned kArgmaxCluster = 8;
 __global__ void __launch_bounds__(kArgmaxThreads)
     argmax_kernel(const float* logits, std::int64_t vocab, bool vector, std::int32_t* ids) {
   __shared__ Best of_warps[kArgmaxThreads / kWarp];
-  __shared__ Best of_blocks[kArgmaxCluster];
+  [[maybe_unused]] __shared__ Best of_blocks[kArgmaxCluster];
   wait_for_inputs();
   release_dependents();
   const float* row = logits + blockIdx.y * vocab;
