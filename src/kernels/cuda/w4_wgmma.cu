@@ -54,7 +54,7 @@ const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits
   const int leaves = w4_leaves(problem.layout.k);
   if (static_cast<WgmmaSharing>(sharing) == WgmmaSharing::kCluster) {
     if (cluster > leaves) return "K has fewer leaves than the cluster has blocks";
-    if (leaves / cluster > WgmmaMemory{tokens, group_of(problem.layout)}.sum_slots()) {
+    if (leaves / cluster > WgmmaMemory{tokens, group_of(problem.layout), true}.sum_slots()) {
       return "the leaves do not fit in shared memory";
     }
   } else if (problem.workspace == nullptr) {

@@ -78,9 +78,9 @@ __device__ __forceinline__ void warpgroup_barrier(int warpgroup) {
   }
 }
 
-template <int kTokens, int kGroup>
+template <int kTokens, int kGroup, bool kCluster>
 __device__ __forceinline__ void wgmma_produce(const WgmmaArgs& args, const CUtensorMap& x, std::uint32_t base) {
-  constexpr WgmmaMemory memory{kTokens, kGroup};
+  constexpr WgmmaMemory memory{kTokens, kGroup, kCluster};
   constexpr int kStages = memory.stages();
   const bool pairs = args.sharing == WgmmaSharing::kStripesPairs;
   const int rank = args.cluster > 1 ? static_cast<int>(ptx::cluster_rank()) : 0;
@@ -208,14 +208,14 @@ __device__ __forceinline__ void wgmma_store(const WgmmaArgs& args, const float (
   warpgroup_barrier(warpgroup);  // before the scratch holds sums again
 }
 
-template <int kTokens, Half kType, int kGroup>
+template <int kTokens, Half kType, int kGroup, bool kCluster>
 struct WgmmaConsumer {
   static constexpr int kValues = kTokens / 2;  ///< sums of a thread
   static constexpr int kGroups = 128 / kGroup;
   using Codes = WgmmaCodes<kType, kGroup>;
   using Fragments = WgmmaFragments<kType, kGroup>;
 
-  static constexpr WgmmaMemory kMemory{kTokens, kGroup};
+  static constexpr WgmmaMemory kMemory{kTokens, kGroup, kCluster};
   static constexpr int kStages = kMemory.stages();
 
   const WgmmaArgs& args;
@@ -295,7 +295,7 @@ struct WgmmaConsumer {
       keep_product();
       now.keep(q);
       if (q == kGroups - 1 && lane == 0) {
-        if (args.sharing == WgmmaSharing::kStripesPairs) {
+        if (!kCluster && args.sharing == WgmmaSharing::kStripesPairs) {
           ptx::barrier_arrive_remote(full(stage) + 8, 0);
           ptx::barrier_arrive_remote(full(stage) + 8, 1);
         } else {
@@ -335,7 +335,7 @@ struct WgmmaConsumer {
 
   /// Ends leaf `leaf` of `part`.
   __device__ __forceinline__ void end_leaf(const WgmmaPart& part, int leaf) {
-    if (args.sharing == WgmmaSharing::kCluster) {
+    if constexpr (kCluster) {
       put(sums + (leaf - part.leaf_begin) * (kMemory.sum_bytes() / 16));
     } else {
       if (leaf > part.leaf_begin) {
@@ -444,12 +444,12 @@ struct WgmmaConsumer {
   }
 };
 
-template <int kTokens, Half kType, int kGroup>
+template <int kTokens, Half kType, int kGroup, bool kCluster>
 __global__ void __launch_bounds__(kWgmmaThreads<kTokens>, wgmma_blocks_together(kTokens))
     w4_wgmma_kernel(const __grid_constant__ CUtensorMap x, const __grid_constant__ WgmmaArgs args) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // other targets hold an empty kernel that the table never starts
   extern __shared__ __align__(1024) std::uint8_t shared[];
-  constexpr WgmmaMemory kMemory{kTokens, kGroup};
+  constexpr WgmmaMemory kMemory{kTokens, kGroup, kCluster};
   const std::uint32_t base = ptx::keep_value(ptx::shared_address(shared));
   const int warpgroup = __shfl_sync(0xffffffffU, static_cast<int>(threadIdx.x) >> 7, 0);
   if (threadIdx.x == 0) {
@@ -467,10 +467,10 @@ __global__ void __launch_bounds__(kWgmmaThreads<kTokens>, wgmma_blocks_together(
   }
   if (warpgroup == kProducerThread / 128) {
     if constexpr (!wgmma_small(kTokens)) ptx::give_registers<40>();
-    if (threadIdx.x == kProducerThread) wgmma_produce<kTokens, kGroup>(args, x, base);
+    if (threadIdx.x == kProducerThread) wgmma_produce<kTokens, kGroup, kCluster>(args, x, base);
   } else {
     if constexpr (!wgmma_small(kTokens)) ptx::take_registers<232>();
-    WgmmaConsumer<kTokens, kType, kGroup> consumer(args, shared, base);
+    WgmmaConsumer<kTokens, kType, kGroup, kCluster> consumer(args, shared, base);
     WgmmaWalk walk(args, static_cast<int>(blockIdx.x) / args.cluster, static_cast<int>(gridDim.x) / args.cluster);
     WgmmaPart part;
     constexpr bool kTurns = wgmma_turns(kTokens, kGroup);
@@ -478,7 +478,7 @@ __global__ void __launch_bounds__(kWgmmaThreads<kTokens>, wgmma_blocks_together(
 #pragma unroll 1
     while (walk.next(static_cast<int>(consumer.rank), part)) consumer.run_part(part);
     if (kTurns && warpgroup == 0) ptx::barrier_sync<256>(kTurnBarrier);
-    if (args.sharing == WgmmaSharing::kCluster) {
+    if constexpr (kCluster) {
       __syncwarp();
       ptx::cluster_barrier();
       consumer.reduce_cluster(part);
@@ -488,15 +488,15 @@ __global__ void __launch_bounds__(kWgmmaThreads<kTokens>, wgmma_blocks_together(
   if (args.cluster > 1) {
     __syncwarp();
     ptx::cluster_barrier();
-    if (warpgroup == kProducerThread / 128 && args.sharing == WgmmaSharing::kCluster) ptx::cluster_barrier();
+    if (kCluster && warpgroup == kProducerThread / 128) ptx::cluster_barrier();
   }
 #endif
 }
 
-template <int kTokens, Half kType, int kGroup>
+template <int kTokens, Half kType, int kGroup, bool kCluster>
 int launch_wgmma_kernel(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream) {
-  const auto kernel = w4_wgmma_kernel<kTokens, kType, kGroup>;
-  constexpr WgmmaMemory kMemory{kTokens, kGroup};
+  const auto kernel = w4_wgmma_kernel<kTokens, kType, kGroup, kCluster>;
+  constexpr WgmmaMemory kMemory{kTokens, kGroup, kCluster};
   static const cudaError_t allowed =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMemory.bytes());
   if (allowed != cudaSuccess) return allowed;
@@ -522,21 +522,26 @@ int launch_wgmma_kernel(const WgmmaLaunch& launch, const CUtensorMap& x, Stream 
   return cudaLaunchKernelEx(&config, kernel, x, launch.args);
 }
 
+template <int kTokens, Half kType, int kGroup>
+int launch_wgmma_sharing(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream) {
+  return launch.args.sharing == WgmmaSharing::kCluster
+             ? launch_wgmma_kernel<kTokens, kType, kGroup, true>(launch, x, stream)
+             : launch_wgmma_kernel<kTokens, kType, kGroup, false>(launch, x, stream);
+}
+
 template <Half kType, int kGroup>
 int launch_wgmma_tokens(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream) {
   switch (launch.tokens) {
     case 8:
-      return launch_wgmma_kernel<8, kType, kGroup>(launch, x, stream);
+      return launch_wgmma_sharing<8, kType, kGroup>(launch, x, stream);
     case 16:
-      return launch_wgmma_kernel<16, kType, kGroup>(launch, x, stream);
+      return launch_wgmma_sharing<16, kType, kGroup>(launch, x, stream);
     case 32:
-      return launch_wgmma_kernel<32, kType, kGroup>(launch, x, stream);
+      return launch_wgmma_sharing<32, kType, kGroup>(launch, x, stream);
     case 64:
-      return launch_wgmma_kernel<64, kType, kGroup>(launch, x, stream);
-    case 128:
-      return launch_wgmma_kernel<128, kType, kGroup>(launch, x, stream);
+      return launch_wgmma_sharing<64, kType, kGroup>(launch, x, stream);
     default:
-      return cudaErrorInvalidValue;
+      return launch_wgmma_kernel<128, kType, kGroup, false>(launch, x, stream);
   }
 }
 

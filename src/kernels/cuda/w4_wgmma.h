@@ -112,13 +112,11 @@ AWQ_HOST_DEVICE constexpr bool wgmma_turns(std::int32_t tokens, std::int32_t gro
 /// Shared memory of a block: activations of all stages, codes of all stages, sums of leaves, barriers.
 struct WgmmaMemory {
   std::int32_t tokens = 0, group_size = 0;
+  bool cluster = false;  ///< holds the sums of several leaves
   AWQ_HOST_DEVICE constexpr std::int32_t x_bytes() const { return tokens * 256; }
   AWQ_HOST_DEVICE constexpr std::int32_t slab_bytes() const { return (1024 + 40 * (128 / group_size) + 15) / 16 * 16; }
   AWQ_HOST_DEVICE constexpr std::int32_t weight_bytes() const { return 8 * slab_bytes(); }
-  /// Leaves of a tile whose sums a block of a cluster can hold.
-  AWQ_HOST_DEVICE constexpr std::int32_t sum_slots() const {
-    return tokens == 8 ? 4 : tokens == 16 || tokens == 64 ? 2 : 1;
-  }
+  AWQ_HOST_DEVICE constexpr std::int32_t sum_slots() const { return !cluster ? 1 : tokens == 32 ? 2 : 4; }
   AWQ_HOST_DEVICE constexpr std::int32_t sum_bytes() const { return tokens * 512; }
   AWQ_HOST_DEVICE constexpr std::int32_t most_bytes() const {
     return wgmma_small(tokens) ? (233472 / 2 - 1024) / 128 * 128 : 232448;
