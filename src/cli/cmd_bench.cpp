@@ -94,6 +94,7 @@ void print_table(const BenchSummary& s, const BenchOptions& options) {
 
 int run(BenchOptions& options, const CommonFlags& common) {
   options.threads = common.threads;
+  options.device = common.device;
   options.on_stage = [](const std::string& text) { print_note(text); };
   const BenchSummary s = bench_model(options);
   if (common.json) {
