@@ -11,24 +11,25 @@
 /// the kernel or the number of multiprocessors.
 namespace awq::kernels::cuda {
 
-/// Shape of a packed weight. N is padded to 64 rows, K to 128 inputs.
+/// Shape of a packed weight. N is padded to 128 rows, K to 128 inputs.
 struct W4Layout {
   std::int64_t n = 0;
   std::int64_t k = 0;
   std::int64_t group_size = 128;  ///< 32, 64 or a multiple of 128; a larger group repeats its scale every 128 inputs
 
-  constexpr std::int64_t strips() const { return (n + 63) / 64; }
-  constexpr std::int64_t steps() const { return (k + 127) / 128; }
-  /// Groups inside 128 inputs.
+  constexpr std::int64_t strips() const { return (n + 127) / 128; }  ///< of 128 rows
+  constexpr std::int64_t steps() const { return (k + 127) / 128; }   ///< of 128 inputs
+  /// Groups inside a step.
   constexpr std::int64_t step_groups() const { return group_size >= 128 ? 1 : 128 / group_size; }
-  /// A unit holds 32 rows of 128 inputs: 2048 bytes of codes, then 80 bytes of scales and zero points per group.
-  constexpr std::int64_t unit_bytes() const { return 2048 + 80 * step_groups(); }
-  constexpr std::int64_t bytes() const { return strips() * steps() * 2 * unit_bytes(); }
+  /// A step of a strip: 8192 bytes of codes, then 320 bytes of scales and zero points per group, padded to 128.
+  constexpr std::int64_t step_bytes() const { return (8192 + 320 * step_groups() + 127) / 128 * 128; }
+  constexpr std::int64_t strip_bytes() const { return steps() * step_bytes(); }
+  constexpr std::int64_t bytes() const { return strips() * strip_bytes(); }
 };
 /// Why this layout cannot be packed, or null.
 const char* w4_objection(std::int64_t n, std::int64_t k, std::int64_t group_size, const float* scales,
                          std::int64_t scale_count);
-/// Writes the strip of 64 rows `strip` (steps() * 2 * unit_bytes() bytes) of the stream. Scales have to be F16 numbers.
+/// Writes strip `strip` (strip_bytes()) of the stream. Scales have to be F16 numbers.
 void w4_pack_strip(const W4Layout& layout, const PackSource& source, std::int64_t strip, std::uint8_t* to);
 
 struct W4Problem {
@@ -39,7 +40,7 @@ struct W4Problem {
   const void* x = nullptr;       ///< [m, k] half, aligned to 16 bytes, rows contiguous (k a multiple of 8)
   void* y = nullptr;             ///< [m, n] half
   std::int64_t m = 0;
-  void* workspace = nullptr;     ///< w4_workspace_bytes(), or null where that is 0
+  void* workspace = nullptr;  ///< w4_workspace_bytes(), or null where that is 0
   /// Lets the next kernel of the stream start while this one ends (programmatic dependent launch).
   bool overlap = false;
 };
@@ -56,7 +57,7 @@ const char* w4_kernel_objection(const W4Problem& problem, int index);
 int w4_choice(const W4Problem& problem);
 
 /// y = x W^T (+ bias) for a 16-bit weight [n, k] row-major, in one order of sums that depends on K alone, so that a row
-/// does not depend on the batch; y in binary32 [m, n]. For the output matrix. k a multiple of 64.
+/// does not depend on the batch; y in binary32 [m, n]. For the output matrix. k a multiple of 8.
 struct DenseProblem {
   Half type = Half::kBf16;
   const void* weight = nullptr;

@@ -35,12 +35,12 @@ struct KvBlocks {
 /// The sequences of a flat batch: tokens of all of them one after the other.
 struct SequenceBatch {
   std::int32_t sequences = 0;
-  std::int32_t tokens = 0;                     ///< of all sequences
-  std::int32_t max_queries = 0;                ///< no sequence has more new tokens
-  std::int32_t max_length = 0;                 ///< no sequence has more past and new tokens (a bound: graphs round it up)
-  const std::int32_t* query_begin = nullptr;   ///< [sequences + 1] first token of each in the batch
-  const std::int32_t* past = nullptr;          ///< [sequences] tokens whose keys and values lie in the cache already
-  const std::int32_t* blocks = nullptr;        ///< [sequences, block_stride] block tables
+  std::int32_t tokens = 0;       ///< of all sequences
+  std::int32_t max_queries = 0;  ///< no sequence has more new tokens
+  std::int32_t max_length = 0;   ///< no sequence has more past and new tokens (a bound: graphs round it up)
+  const std::int32_t* query_begin = nullptr;  ///< [sequences + 1] first token of each in the batch
+  const std::int32_t* past = nullptr;         ///< [sequences] tokens whose keys and values lie in the cache already
+  const std::int32_t* blocks = nullptr;       ///< [sequences, block_stride] block tables
   std::int32_t block_stride = 0;
   const std::int32_t* token_sequence = nullptr;  ///< [tokens] whose token it is
 };
@@ -55,11 +55,11 @@ int rope_and_store(Half type, void* qkv, std::int32_t num_heads, const SequenceB
 struct AttentionProblem {
   Half type = Half::kBf16;
   std::int32_t num_heads = 0;
-  float scale = 0;           ///< of the scores
-  std::int64_t window = 0;   ///< keys that a query sees, itself included; 0: all
-  const void* q = nullptr;   ///< token t, head h at q + (t * q_stride + h * head_dim) halves
+  float scale = 0;          ///< of the scores
+  std::int64_t window = 0;  ///< keys that a query sees, itself included; 0: all
+  const void* q = nullptr;  ///< token t, head h at q + (t * q_stride + h * head_dim) halves
   std::int64_t q_stride = 0;
-  void* out = nullptr;       ///< [tokens, num_heads * head_dim] half
+  void* out = nullptr;  ///< [tokens, num_heads * head_dim] half
 };
 /// Bytes of scratch that attention() needs for batches within these bounds.
 std::uint64_t attention_workspace_bytes(std::int32_t num_heads, std::int32_t head_dim, std::int32_t max_sequences,

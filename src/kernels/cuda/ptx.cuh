@@ -1,0 +1,141 @@
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/api/cuda_types.h"
+
+/// Instructions that CUDA C++ has no name for. Addresses of shared memory are 32-bit offsets (shared_address()).
+namespace awq::kernels::cuda::ptx {
+
+__device__ __forceinline__ std::uint32_t shared_address(const void* p) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
+}
+
+// --- shared memory ---
+__device__ __forceinline__ uint4 load_shared_16(std::uint32_t address) {
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3},[%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(address));
+  return v;
+}
+__device__ __forceinline__ std::uint32_t load_shared_4(std::uint32_t address) {
+  std::uint32_t v;
+  asm volatile("ld.shared.u32 %0,[%1];" : "=r"(v) : "r"(address));
+  return v;
+}
+__device__ __forceinline__ std::uint32_t load_shared_1(std::uint32_t address) {
+  std::uint32_t v;
+  asm volatile("{.reg .u16 t; ld.shared.u8 t,[%1]; cvt.u32.u16 %0,t;}" : "=r"(v) : "r"(address));
+  return v;
+}
+/// Four 8x8 matrices of halves; lane l names the row l & 7 of matrix l >> 3.
+__device__ __forceinline__ void load_matrices(std::uint32_t address, std::uint32_t (&r)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3},[%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address));
+}
+
+// --- asynchronous copies, sm_80 ---
+/// 16 bytes, or zeros where `bytes` is 0.
+__device__ __forceinline__ void copy_async(std::uint32_t to, const void* from, int bytes = 16) {
+  asm volatile("cp.async.cg.shared.global [%0],[%1],16,%2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int kPending>
+__device__ __forceinline__ void copy_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+// --- tensor cores, sm_80 ---
+/// d = a b + c for a 16 x 16 and b 16 x 8; with `kFirst`, c is 0.
+template <Half kType, bool kFirst>
+__device__ __forceinline__ void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  if constexpr (kFirst) d[0] = d[1] = d[2] = d[3] = 0.0F;
+  if constexpr (kType == Half::kF16) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  } else {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
+}
+
+// --- dependent launches, sm_90: no effect where the launch has no such attribute ---
+__device__ __forceinline__ void wait_for_earlier_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void let_next_kernel_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// --- numbers ---
+template <Half kType>
+__device__ __forceinline__ std::uint32_t pack_halves(float low, float high) {
+  std::uint32_t r;
+  if constexpr (kType == Half::kF16) {
+    const __half2 v = __floats2half2_rn(low, high);
+    memcpy(&r, &v, 4);
+  } else {
+    const __nv_bfloat162 v = __floats2bfloat162_rn(low, high);
+    memcpy(&r, &v, 4);
+  }
+  return r;
+}
+template <Half kType>
+__device__ __forceinline__ std::uint16_t to_half(float x) {
+  std::uint16_t r;
+  if constexpr (kType == Half::kF16) {
+    const __half v = __float2half_rn(x);
+    memcpy(&r, &v, 2);
+  } else {
+    const __nv_bfloat16 v = __float2bfloat16_rn(x);
+    memcpy(&r, &v, 2);
+  }
+  return r;
+}
+/// The two F16 numbers of a word.
+__device__ __forceinline__ float2 widen_f16(std::uint32_t word) {
+  __half2 h;
+  memcpy(&h, &word, 4);
+  return __half22float2(h);
+}
+
+// --- flags in global memory ---
+__device__ __forceinline__ void store_release(std::uint32_t* p, std::uint32_t value) {
+  asm volatile("st.release.gpu.global.u32 [%0],%1;" ::"l"(p), "r"(value) : "memory");
+}
+__device__ __forceinline__ std::uint32_t load_acquire(const std::uint32_t* p) {
+  std::uint32_t v;
+  asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
+/// The same value, which the compiler keeps instead of computing it again.
+__device__ __forceinline__ std::uint32_t keep_value(std::uint32_t x) {
+  std::uint32_t r;
+  asm volatile("mov.u32 %0,%1;" : "=r"(r) : "r"(x));
+  return r;
+}
+template <int kThreads>
+__device__ __forceinline__ void barrier_sync(int barrier) {
+  asm volatile("bar.sync %0,%1;" ::"r"(barrier), "n"(kThreads) : "memory");
+}
+template <int kThreads>
+__device__ __forceinline__ void barrier_arrive_only(int barrier) {
+  asm volatile("bar.arrive %0,%1;" ::"r"(barrier), "n"(kThreads) : "memory");
+}
+template <int kBarrier, int kThreads>
+__device__ __forceinline__ void named_barrier() {
+  asm volatile("bar.sync %0,%1;" ::"n"(kBarrier), "n"(kThreads) : "memory");
+}
+
+}  // namespace awq::kernels::cuda::ptx

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/api/cuda_linear.h"
+
+/// The table of 4-bit kernels for NVIDIA devices. All rows that run on a device give the same bits.
+namespace awq::kernels::cuda {
+
+struct DeviceLimits {
+  int capability = 0;  ///< 90: compute capability 9.0
+  int multiprocessors = 0;
+  int shared_bytes = 0;  ///< most dynamic shared memory of a block
+};
+
+struct W4Kernel {
+  const char* name;
+  /// Null when the kernel can run the problem, else the reason in words.
+  const char* (*objection)(const W4Problem& problem, const DeviceLimits& limits);
+  /// Scratch for products of up to `m` rows.
+  std::uint64_t (*workspace)(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits);
+  int (*run)(const W4Problem& problem, const DeviceLimits& limits, Stream stream);
+};
+
+/// Ended by a row with a null name; the last one runs everywhere.
+const W4Kernel* w4_kernels();
+/// The row that is fastest for (n, k, m) on the device: a pure function of those, from the sweep in
+/// docs/benchmarks.md.
+int w4_choose(const W4Problem& problem, const DeviceLimits& limits);
+
+// Rows, by file.
+const char* small_objection(const W4Problem& problem, const DeviceLimits& limits);
+int small_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream);
+
+const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens, int sharing, int cluster);
+std::uint64_t wgmma_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits);
+int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens, int sharing,
+              int cluster);
+
+}  // namespace awq::kernels::cuda

@@ -1,0 +1,210 @@
+#pragma once
+
+#include "kernels/cuda/w4_dequant.cuh"
+#include "kernels/cuda/w4_stream.h"
+
+/// Up to eight tokens: every warp streams 16 rows of one leaf through a ring of its own, without a barrier in the loop.
+namespace awq::kernels::cuda {
+
+inline constexpr int kSmallWarps = 8;
+
+struct SmallArgs {
+  const std::uint8_t* weight = nullptr;
+  const std::uint16_t* x = nullptr;  ///< [m, k]
+  std::uint16_t* y = nullptr;        ///< [m, n]
+  const float* bias = nullptr;
+  std::int32_t n = 0, k = 0, m = 0;
+  std::int32_t steps = 0, leaves = 0;
+  std::int32_t rows = 1;   ///< of x that shared memory holds: 1, 2, 4 or 8
+  std::int32_t tiles = 0;  ///< of 16 * kSmallWarps / leaves rows of the weight
+};
+
+/// Bytes of a step of 16 rows: codes, then scales (32) and zero points of both halves of the unit (16) per group.
+template <int kGroup>
+AWQ_HOST_DEVICE constexpr int small_step_bytes() {
+  return 1024 + 48 * (128 / kGroup);
+}
+template <int kGroup, int kDepth>
+AWQ_HOST_DEVICE constexpr int small_shared_bytes(int steps, int rows) {
+  return kSmallWarps * kDepth * small_step_bytes<kGroup>() + steps * 2 * rows * 128 + 128 +
+         2 * kSmallWarps * 16 * 8 * 4;
+}
+
+template <Half kType, int kGroup, int kDepth>
+__global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __grid_constant__ SmallArgs args) {
+  extern __shared__ __align__(128) std::uint8_t shared[];
+  constexpr int kGroups = 128 / kGroup;
+  constexpr int kStreamStep = (8192 + 320 * kGroups + 127) / 128 * 128;  // of a strip of 128 rows
+  constexpr int kPair = kGroups == 1 ? 2 : 1;  // steps at a time: two chains of products hide each other's latency
+  constexpr int kStep = small_step_bytes<kGroup>();
+  const int lane = static_cast<int>(threadIdx.x) & 31;
+  const int warp = static_cast<int>(threadIdx.x) >> 5;
+  const int g = lane >> 2;
+  const int leaf = warp % args.leaves;
+  const int row_tile = warp / args.leaves;  // of 16 rows inside the block's tile
+  const int row_tiles = kSmallWarps / args.leaves;
+  const int first_step = w4_leaf_begin(leaf, args.steps, args.leaves);
+  const int leaf_steps = w4_leaf_begin(leaf + 1, args.steps, args.leaves) - first_step;
+
+  const std::uint32_t ring = ptx::shared_address(shared) + warp * kDepth * kStep;
+  std::uint8_t* const tokens = shared + kSmallWarps * kDepth * kStep;
+  auto* const sums =
+      reinterpret_cast<float*>(tokens + static_cast<std::size_t>(args.steps) * 2 * args.rows * 128 + 128);
+
+  // What is fetched next: runs ahead of what is computed, across tiles.
+  int next_tile = static_cast<int>(blockIdx.x);
+  int next_step = 0;
+  const std::uint8_t* from = nullptr;
+  int rows16 = 0;  // which 16 of the 128 rows of a strip
+  const auto seek = [&] {
+    const int all16 = next_tile * row_tiles + row_tile;
+    rows16 = all16 & 7;
+    from = args.weight + (static_cast<std::int64_t>(all16 >> 3) * args.steps + first_step) * kStreamStep;
+  };
+  seek();
+  const auto fetch = [&](int slot) {
+    if (next_tile < args.tiles) {
+      const std::uint32_t to = ring + slot * kStep;
+      const std::uint8_t* codes = from + rows16 * 1024 + lane * 16;
+      ptx::copy_async(to + lane * 16, codes);
+      ptx::copy_async(to + 512 + lane * 16, codes + 512);
+      if (lane < 3 * kGroups) {
+        const int q = lane / 3;
+        const int c = lane % 3;
+        const int record = c < 2 ? q * 256 + rows16 * 32 + c * 16 : kGroups * 256 + q * 64 + (rows16 >> 1) * 16;
+        ptx::copy_async(to + 1024 + q * 48 + c * 16, from + 8192 + record);
+      }
+      from += kStreamStep;
+      if (++next_step == leaf_steps) {
+        next_step = 0;
+        next_tile += static_cast<int>(gridDim.x);
+        seek();
+      }
+    }
+    ptx::copy_commit();
+  };
+#pragma unroll
+  for (int i = 0; i < kDepth - kPair; ++i) fetch(i);
+
+  ptx::wait_for_earlier_kernel();
+  // Tokens in rows of 128 bytes per 64 inputs, 16-byte pieces swizzled by the row; rows that do not exist read zeros.
+  const int pieces = args.steps * 2 * args.rows * 8;
+  for (int i = static_cast<int>(threadIdx.x); i < pieces; i += kSmallWarps * 32) {
+    const int c = i & 7;
+    const int r = (i >> 3) % args.rows;
+    const int block = i / (args.rows * 8);
+    uint4 v = make_uint4(0, 0, 0, 0);
+    const int k = block * 64 + c * 8;
+    if (r < args.m && k < args.k)
+      v = *reinterpret_cast<const uint4*>(args.x + static_cast<std::int64_t>(r) * args.k + k);
+    *reinterpret_cast<uint4*>(tokens + (block * args.rows + r) * 128 + ((c ^ r) << 4)) = v;
+  }
+  if (threadIdx.x < 8) {
+    *reinterpret_cast<uint4*>(tokens + static_cast<std::size_t>(args.steps) * 2 * args.rows * 128 + threadIdx.x * 16) =
+        make_uint4(0, 0, 0, 0);
+  }
+  __syncthreads();
+  ptx::let_next_kernel_start();
+
+  const int r8 = lane & 7;
+  const bool real = r8 < args.rows;
+  const std::uint32_t stride = real ? args.rows * 128 : 0;  // from 64 inputs to the next
+  const std::uint32_t token_base =
+      real ? ptx::shared_address(tokens) + r8 * 128 + 2 * first_step * args.rows * 128
+           : ptx::shared_address(tokens) + static_cast<std::uint32_t>(args.steps) * 2 * args.rows * 128;
+  const std::uint32_t pieces_low = ((lane >> 3) ^ r8) << 4;
+  const std::uint32_t pieces_high = ((4 + (lane >> 3)) ^ r8) << 4;
+
+  int slot = 0;
+  int fill = kDepth - kPair;
+  int buffer = 0;
+  float acc[4];
+  std::uint32_t x_at = token_base;
+  int own_half = 0;  // which half of 16 zero points is ours
+
+  /// The next `kCount` steps.
+  const auto run = [&]<int kCount>() {
+    ptx::copy_wait<kDepth - kPair - kCount>();
+    __syncwarp();
+    std::uint32_t at[kCount];
+#pragma unroll
+    for (int u = 0; u < kCount; ++u) {
+      fetch(fill);
+      if (++fill == kDepth) fill = 0;
+      at[u] = ring + slot * kStep;
+      if (++slot == kDepth) slot = 0;
+    }
+    float product[kCount][4];
+    ZeroConstants zero[kCount]{};
+    float2 scale[kCount]{};
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      std::uint32_t x[kCount][2][4];
+      uint4 codes[kCount];
+#pragma unroll
+      for (int u = 0; u < kCount; ++u) {
+        ptx::load_matrices(x_at + (2 * u + h) * stride + pieces_low, x[u][0]);
+        ptx::load_matrices(x_at + (2 * u + h) * stride + pieces_high, x[u][1]);
+        codes[u] = ptx::load_shared_16(at[u] + lane * 16 + h * 512);
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const int k = h * 64 + j * 16;
+#pragma unroll
+        for (int u = 0; u < kCount; ++u) {
+          if (k % kGroup == 0) {
+            const std::uint32_t record = at[u] + 1024 + k / kGroup * 48;
+            zero[u] = zero_constants<kType>(ptx::load_shared_1(record + 32 + own_half * 8 + g));
+            scale[u] = ptx::widen_f16(ptx::load_shared_4(record + 4 * g));
+          }
+          std::uint32_t a[4];
+          expand_codes<kType>(word_of(codes[u], j), zero[u], a);
+          const std::uint32_t b0 = x[u][j >> 1][2 * (j & 1)];
+          const std::uint32_t b1 = x[u][j >> 1][2 * (j & 1) + 1];
+          if (k % kGroup == 0) {
+            ptx::mma<kType, true>(product[u], a, b0, b1);
+          } else {
+            ptx::mma<kType, false>(product[u], a, b0, b1);
+          }
+          if ((k + 16) % kGroup == 0) {
+#pragma unroll
+            for (int c = 0; c < 4; ++c) acc[c] = __fmaf_rn(c < 2 ? scale[u].x : scale[u].y, product[u][c], acc[c]);
+          }
+        }
+      }
+    }
+    x_at += 2 * kCount * stride;
+  };
+
+  for (int tile = static_cast<int>(blockIdx.x); tile < args.tiles; tile += static_cast<int>(gridDim.x)) {
+    own_half = (tile * row_tiles + row_tile) & 1;
+    acc[0] = acc[1] = acc[2] = acc[3] = 0.0F;
+    x_at = token_base;
+    int s = 0;
+#pragma unroll 1
+    for (; s + kPair <= leaf_steps; s += kPair) run.template operator()<kPair>();
+    if (s < leaf_steps) run.template operator()<1>();
+    float* own = sums + buffer * (kSmallWarps * 128) + warp * 128;
+    *reinterpret_cast<float2*>(own + g * 8 + 2 * (lane & 3)) = make_float2(acc[0], acc[1]);
+    *reinterpret_cast<float2*>(own + (g + 8) * 8 + 2 * (lane & 3)) = make_float2(acc[2], acc[3]);
+    __syncthreads();
+    // Leaves in their order.
+    const int outputs = 16 * row_tiles * args.m;
+    for (int o = static_cast<int>(threadIdx.x); o < outputs; o += kSmallWarps * 32) {
+      const int row = o % (16 * row_tiles);
+      const int token = o / (16 * row_tiles);
+      const float* from_leaf =
+          sums + buffer * (kSmallWarps * 128) + (row >> 4) * args.leaves * 128 + (row & 15) * 8 + token;
+      float t = from_leaf[0];
+      for (int i = 1; i < args.leaves; ++i) t = __fadd_rn(t, from_leaf[i * 128]);
+      const int n = tile * 16 * row_tiles + row;
+      if (n < args.n) {
+        t = __fadd_rn(t, args.bias != nullptr ? args.bias[n] : 0.0F);
+        args.y[static_cast<std::int64_t>(token) * args.n + n] = ptx::to_half<kType>(t);
+      }
+    }
+    buffer ^= 1;
+  }
+}
+
+}  // namespace awq::kernels::cuda

@@ -1,0 +1,111 @@
+#include "kernels/cuda/w4_wgmma.h"
+
+#include <cuda_runtime.h>
+
+#include "kernels/cuda/w4_kernels.h"
+
+/// Host side of the Hopper kernel: the map of the activations, the shape of the launch.
+namespace awq::kernels::cuda {
+namespace {
+
+using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
+                                 const cuuint64_t*, const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave,
+                                 CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+
+/// From the driver at run time, so that the program links without one.
+EncodeTiled encode_tiled() {
+  static const EncodeTiled function = [] {
+    void* entry = nullptr;
+    cudaDriverEntryPointQueryResult found{};
+#if CUDART_VERSION >= 12050
+    cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000, cudaEnableDefault, &found);
+#else
+    cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &entry, cudaEnableDefault, &found);
+#endif
+    return found == cudaDriverEntryPointSuccess ? reinterpret_cast<EncodeTiled>(entry) : nullptr;
+  }();
+  return function;
+}
+
+/// Boxes of 64 inputs x `tokens` rows of x [m, k]; outside of x they are filled with zeros.
+bool map_tokens(const W4Problem& problem, int tokens, CUtensorMap& map) {
+  const EncodeTiled encode = encode_tiled();
+  if (encode == nullptr) return false;
+  const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(problem.layout.k), static_cast<cuuint64_t>(problem.m)};
+  const cuuint64_t pitch[1] = {static_cast<cuuint64_t>(problem.layout.k) * 2};
+  const cuuint32_t box[2] = {64, static_cast<cuuint32_t>(tokens)};
+  const cuuint32_t steps[2] = {1, 1};
+  return encode(&map, problem.type == Half::kF16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                2, const_cast<void*>(problem.x), sizes, pitch, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+int group_of(const W4Layout& layout) { return layout.group_size >= 128 ? 128 : static_cast<int>(layout.group_size); }
+
+constexpr std::uint64_t kFlagBytes = 4096;  ///< two flags per block, up to 512 blocks
+
+}  // namespace
+
+const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens, int sharing,
+                            int cluster) {
+  if (limits.capability != 90) return "needs compute capability 9.0";
+  if (encode_tiled() == nullptr) return "the driver has no tensor maps";
+  const int leaves = w4_leaves(problem.layout.k);
+  if (static_cast<WgmmaSharing>(sharing) == WgmmaSharing::kCluster) {
+    if (cluster > leaves) return "K has fewer leaves than the cluster has blocks";
+    if (leaves / cluster > WgmmaMemory{tokens, group_of(problem.layout)}.sum_slots()) {
+      return "the leaves do not fit in shared memory";
+    }
+  } else if (problem.workspace == nullptr) {
+    return "needs a workspace";
+  }
+  return nullptr;
+}
+
+std::uint64_t wgmma_workspace(const W4Layout& /*layout*/, std::int64_t /*m*/, const DeviceLimits& limits) {
+  if (limits.capability != 90) return 0;
+  return kFlagBytes +
+         static_cast<std::uint64_t>(limits.multiprocessors) * 128 * 128 * 4;  // two small tiles are no larger
+}
+
+int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens, int sharing_index,
+              int cluster) {
+  const auto sharing = static_cast<WgmmaSharing>(sharing_index);
+  CUtensorMap map;
+  if (!map_tokens(problem, tokens, map)) return cudaErrorInvalidValue;
+  WgmmaLaunch launch;
+  launch.type = problem.type;
+  launch.tokens = tokens;
+  launch.group_size = group_of(problem.layout);
+  launch.overlap = problem.overlap;
+  WgmmaArgs& args = launch.args;
+  args.sharing = sharing;
+  args.weight = static_cast<const std::uint8_t*>(problem.weight);
+  args.y = problem.y;
+  args.bias = problem.bias;
+  args.ready = static_cast<std::uint32_t*>(problem.workspace);
+  args.partial = reinterpret_cast<float4*>(static_cast<std::uint8_t*>(problem.workspace) + kFlagBytes);
+  args.n = static_cast<std::int32_t>(problem.layout.n);
+  args.m = static_cast<std::int32_t>(problem.m);
+  args.steps = static_cast<std::int32_t>(problem.layout.steps());
+  args.leaves = w4_leaves(problem.layout.k);
+  args.cluster = cluster;
+  args.token_tiles = (args.m + tokens - 1) / tokens;
+  const int row_tiles = (args.n + 127) / 128;
+  args.columns = sharing == WgmmaSharing::kStripesPairs ? (row_tiles + 1) / 2 : row_tiles;
+  const int tiles = args.columns * args.token_tiles;
+  if (sharing == WgmmaSharing::kCluster) {
+    launch.blocks = tiles * cluster;
+  } else {
+    // Whole tiles one by one in an order that suits the cache, and the last one to two rounds of them in stripes.
+    int workers = limits.multiprocessors * (wgmma_small(tokens) ? 2 : 1) / cluster;
+    if (workers > tiles * args.leaves) workers = tiles * args.leaves;
+    const int rounds = tiles / workers;
+    args.striped_tiles = tiles % workers == 0 ? 0 : rounds <= 1 ? tiles : tiles - (rounds - 1) * workers;
+    launch.blocks = workers * cluster;
+  }
+  return problem.type == Half::kF16 ? launch_wgmma_f16(launch, map, stream) : launch_wgmma_bf16(launch, map, stream);
+}
+
+}  // namespace awq::kernels::cuda

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Builds the programs that check and time kernels on a device, for one target, without the rest of the project.
+#   tests/gpu/build_lab.sh OUT_FOLDER [ARCHITECTURE]
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/../.."
+out=$1
+arch=${2:-90a}
+mkdir -p "$out/objects"
+flags=(-std=c++20 -O3 "-gencode=arch=compute_$arch,code=sm_$arch" -I src -I include -I tests/gpu)
+jobs=()
+objects=()
+for source in src/kernels/cuda/w4_*.cu src/kernels/cuda/dense*.cu; do
+  [ -e "$source" ] || continue
+  object=$out/objects/$(basename "$source" .cu).o
+  objects+=("$object")
+  [ "$object" -nt "$source" ] && [ -z "$(find src/kernels tests/gpu -newer "$object" \( -name '*.cuh' -o -name '*.h' \) -print -quit)" ] && continue
+  nvcc "${flags[@]}" -c "$source" -o "$object" &
+  jobs+=($!)
+  while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+done
+for job in "${jobs[@]}"; do wait "$job"; done
+for source in src/kernels/cuda/w4_pack.cpp src/kernels/pack.cpp; do
+  object=$out/objects/$(basename "$source" .cpp)_host.o
+  g++ -std=c++20 -O2 -I src -I include -c "$source" -o "$object"
+  objects+=("$object")
+done
+for program in w4_check w4_bench; do
+  nvcc "${flags[@]}" "tests/gpu/$program.cu" "${objects[@]}" -ldl -o "$out/$program"
+done
