@@ -59,14 +59,13 @@ AlignedBuffer<std::byte> pack(const FusedWeight& weight, const kernels::cuda::W4
   AlignedBuffer<std::byte> out(static_cast<std::size_t>(layout.bytes()));
   const kernels::PackSource source{
       .codes = weight.codes.data(), .scales = weight.scales.data(), .zero_points = weight.zero_points.data()};
-  const std::int64_t strip_bytes = layout.steps() * 2 * layout.unit_bytes();
   const std::int64_t strips = layout.strips();
   ParallelError error;
 #pragma omp parallel for schedule(dynamic)
   for (std::int64_t strip = 0; strip < strips; ++strip) {
     error.guard([&] {
       kernels::cuda::w4_pack_strip(layout, source, strip,
-                                   reinterpret_cast<std::uint8_t*>(out.data()) + strip * strip_bytes);
+                                   reinterpret_cast<std::uint8_t*>(out.data()) + strip * layout.strip_bytes());
     });
   }
   error.rethrow();

@@ -87,7 +87,6 @@ class Model {
              const device::Stream& stream);
   void attend(const Layer& layer, std::int64_t index, const Activations& work,
               const kernels::cuda::SequenceBatch& batch, const KvPool& kv, const device::Stream& stream);
-  bool head_is_invariant() const;
 
   model::ModelConfig config_;
   Half type_ = Half::kBf16;

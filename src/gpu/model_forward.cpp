@@ -14,8 +14,6 @@ namespace {
 using device::check;
 
 constexpr std::int64_t kHalfBytes = 2;
-// dense_linear() takes rows of whole pieces of this.
-constexpr std::int64_t kInvariantUnit = 64;
 
 /// Rows that a product of cublasLt is asked for: few different numbers, so that few algorithms are chosen. What lies in
 /// the rows beyond m is never read.
@@ -25,8 +23,6 @@ constexpr std::int64_t dense_rows(std::int64_t m) {
 }
 
 }  // namespace
-
-bool Model::head_is_invariant() const { return quantized_ && head_.in_features() % kInvariantUnit == 0; }
 
 std::uint64_t Model::kv_block_bytes() const {
   return static_cast<std::uint64_t>(config_.num_key_value_heads * 2 * kernels::kKvBlockTokens * config_.head_dim *
@@ -147,7 +143,7 @@ void Model::head(const Activations& work, const std::int32_t* row_ids, std::int6
                                 stream.get()),
         "the final norm");
   const auto* bias = reinterpret_cast<const float*>(head_bias_.data());
-  if (head_is_invariant()) {
+  if (quantized_) {
     const kernels::cuda::DenseProblem problem{.type = type_,
                                               .weight = head_.weight(),
                                               .bias = bias,

@@ -115,8 +115,7 @@ Model::Layer Model::copy_layer(const Layer& from, const device::Stream& stream) 
 }
 
 void Model::prepare(std::int64_t positions) {
-  const bool uses_dense = !quantized_ || !head_is_invariant();
-  if (uses_dense && dense_ == nullptr) {
+  if (!quantized_ && dense_ == nullptr) {
     dense_workspace_ = device::Buffer(device::DenseProduct::kWorkspaceBytes);
     dense_ = std::make_unique<device::DenseProduct>(dense_workspace_.data());
   }

@@ -13,8 +13,6 @@ constexpr const char* kNoNames[] = {nullptr};
 
 }  // namespace
 
-const char* w4_objection(std::int64_t, std::int64_t, std::int64_t, const float*, std::int64_t) { return kReason; }
-void w4_pack_strip(const W4Layout&, const PackSource&, std::int64_t, std::uint8_t*) {}
 std::uint64_t w4_workspace_bytes(const W4Layout&, std::int64_t) { return 0; }
 int w4_linear(const W4Problem&, Stream, int) { return kNotSupported; }
 const char* const* w4_kernel_names() { return kNoNames; }

@@ -6,8 +6,8 @@
 namespace awq::device {
 namespace {
 
-// What the kernels are built for at least: Turing, the first with the matrix instructions that they use.
-constexpr int kLeastMajor = 7, kLeastMinor = 5;
+// What the kernels are built for at least: the first with BF16 matrix products and copies that run beside them.
+constexpr int kLeastMajor = 8, kLeastMinor = 0;
 
 /// Why there is no device to use, or null.
 const char* no_device_reason(cudaError_t status) {
