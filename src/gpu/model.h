@@ -9,11 +9,16 @@
 
 namespace awq::gpu {
 
+/// True where the environment says AWQ_CUDA_OVERLAP=1.
+bool overlap_by_environment();
+
 struct ModelOptions {
   /// What activations are computed in where the checkpoint is F32; else it is the type of the embedding.
   Half f32_as = Half::kBf16;
   /// All layers are copies of the first one: for measurements with random weights.
   bool repeat_first_layer = false;
+  /// 4-bit linears may start while the kernel before them ends (W4Problem::overlap).
+  bool overlap = overlap_by_environment();
 };
 
 /// Bounds of the batches that scratch memory is laid out for.
@@ -91,6 +96,7 @@ class Model {
   model::ModelConfig config_;
   Half type_ = Half::kBf16;
   bool quantized_ = true;
+  bool overlap_ = false;
   std::vector<Layer> layers_;
   device::Buffer embedding_;  ///< empty when the head serves as the embedding
   Linear head_;

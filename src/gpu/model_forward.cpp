@@ -70,7 +70,8 @@ void Model::apply(const Linear& linear, const Activations& work, const std::byte
                                            .x = x,
                                            .y = y,
                                            .m = m,
-                                           .workspace = work.linear_workspace};
+                                           .workspace = work.linear_workspace,
+                                           .overlap = overlap_};
     return check(kernels::cuda::w4_linear(problem, stream.get()), "a 4-bit linear");
   }
   const device::DenseShape shape{.type = type_,

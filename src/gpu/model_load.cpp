@@ -1,6 +1,8 @@
 // Loading: what a model reads once.
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/stop.h"
@@ -44,7 +46,13 @@ void check_widths(const model::ModelConfig& c) {
 
 }  // namespace
 
-Model::Model(const model::WeightSource& source, const ModelOptions& options) : config_(source.config()) {
+bool overlap_by_environment() {
+  const char* value = std::getenv("AWQ_CUDA_OVERLAP");
+  return value != nullptr && std::strcmp(value, "1") == 0;
+}
+
+Model::Model(const model::WeightSource& source, const ModelOptions& options)
+    : config_(source.config()), overlap_(options.overlap) {
   check_widths(config_);
   model::LinearWeights head = source.load_head();
   model::LinearWeights embedding = source.load_embedding();
