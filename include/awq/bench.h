@@ -23,7 +23,7 @@ struct BenchOptions {
   int repetitions = 3;                                           ///< medians are reported
   std::uint64_t read_bytes = 0;  ///< buffer of the bandwidth loop; 0: 1 GiB or four times the last cache
   int threads = 0;
-  std::string device = "cpu";  ///< "cpu", "cuda", "cuda:N" or "auto"
+  std::string device = "cpu";                        ///< "cpu", "cuda", "cuda:N" or "auto"
   std::function<void(const std::string&)> on_stage;  ///< what is measured next
 };
 
