@@ -48,12 +48,12 @@ __global__ void fill_normal(std::uint16_t* to, std::size_t count, std::uint32_t 
     to[i] = r;
   }
 }
-/// Scales of all steps: F16 numbers near 0.004.
-__global__ void fill_scales(std::uint8_t* stream, std::size_t steps, int step_bytes, int groups, std::uint32_t seed) {
-  for (std::size_t i = blockIdx.x * 256ULL + threadIdx.x; i < steps * groups * 128; i += gridDim.x * 256ULL) {
+/// Scales of all slabs: F16 numbers near 0.004.
+__global__ void fill_scales(std::uint8_t* stream, std::size_t slabs, int slab_bytes, int groups, std::uint32_t seed) {
+  for (std::size_t i = blockIdx.x * 256ULL + threadIdx.x; i < slabs * groups * 16; i += gridDim.x * 256ULL) {
     const __half h =
         __float2half_rn(0.002F + 4e-6F * static_cast<float>(mix(static_cast<std::uint32_t>(i) + seed) % 1000));
-    memcpy(stream + i / (groups * 128) * step_bytes + 8192 + i % (groups * 128) * 2, &h, 2);
+    memcpy(stream + i / (groups * 16) * slab_bytes + 1024 + i % (groups * 16) * 2, &h, 2);
   }
 }
 /// Each block copies a part of its own, four lines at a time.
@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
     Buffer<std::uint8_t> stream_memory(bytes);
     Buffer<std::uint16_t> x(static_cast<std::size_t>(m) * layout.k), y(static_cast<std::size_t>(m) * layout.n);
     fill_words<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(stream_memory.get()), bytes / 4, 5);
-    fill_scales<<<1024, 256>>>(stream_memory.get(), bytes / layout.step_bytes(), static_cast<int>(layout.step_bytes()),
+    fill_scales<<<1024, 256>>>(stream_memory.get(), bytes / layout.slab_bytes(), static_cast<int>(layout.slab_bytes()),
                                1, 6);
     fill_normal<<<1024, 256>>>(x.get(), x.count(), 3, 1.0F, true);
     Buffer<std::uint8_t> workspace(w4_workspace_bytes(layout, m));
@@ -170,8 +170,8 @@ int main(int argc, char** argv) {
     const int copies =
         static_cast<int>(std::min<std::size_t>(20, std::max<std::size_t>(1, stream_memory.count() / bytes)));
     fill_words<<<1024, 256, 0, stream>>>(reinterpret_cast<std::uint32_t*>(stream_memory.get()), copies * bytes / 4, 5);
-    fill_scales<<<1024, 256, 0, stream>>>(stream_memory.get(), copies * bytes / layout.step_bytes(),
-                                          static_cast<int>(layout.step_bytes()), static_cast<int>(layout.step_groups()),
+    fill_scales<<<1024, 256, 0, stream>>>(stream_memory.get(), copies * bytes / layout.slab_bytes(),
+                                          static_cast<int>(layout.slab_bytes()), static_cast<int>(layout.step_groups()),
                                           6);
     AWQ_GPU(cudaStreamSynchronize(stream));
     const std::size_t dense_elements = static_cast<std::size_t>(s.n) * s.k;
@@ -202,8 +202,7 @@ int main(int argc, char** argv) {
                           .overlap = true};
         if (w4_kernel_objection(problem, index) != nullptr) continue;
         // Tiles of tokens far from M are never the best: skip them.
-        const auto dash = name.find('-');
-        const int tokens = dash == std::string::npos ? 0 : std::atoi(name.c_str() + dash + 1);
+        const int tokens = name.compare(0, 5, "small") == 0 ? 0 : std::atoi(name.c_str() + name.find('-') + 1);
         if (tokens != 0 && (tokens > 2 * std::max(m, 8) || (tokens < 128 && tokens * 4 < m))) continue;
         if (name.find("cluster") != std::string::npos && m > 128) continue;
         AWQ_GPU(cudaMemsetAsync(problem.y, 0xff, static_cast<std::size_t>(m) * s.n * 2, stream));

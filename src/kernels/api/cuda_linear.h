@@ -21,8 +21,9 @@ struct W4Layout {
   constexpr std::int64_t steps() const { return (k + 127) / 128; }   ///< of 128 inputs
   /// Groups inside a step.
   constexpr std::int64_t step_groups() const { return group_size >= 128 ? 1 : 128 / group_size; }
-  /// A step of a strip: 8192 bytes of codes, then 320 bytes of scales and zero points per group, padded to 128.
-  constexpr std::int64_t step_bytes() const { return (8192 + 320 * step_groups() + 127) / 128 * 128; }
+  /// 16 rows of a step: 1024 bytes of codes, 32 of scales per group, 8 of zero points per group, padded to 16.
+  constexpr std::int64_t slab_bytes() const { return (1024 + 40 * step_groups() + 15) / 16 * 16; }
+  constexpr std::int64_t step_bytes() const { return 8 * slab_bytes(); }
   constexpr std::int64_t strip_bytes() const { return steps() * step_bytes(); }
   constexpr std::int64_t bytes() const { return strips() * strip_bytes(); }
 };

@@ -26,13 +26,12 @@ int least_shared_bytes(const W4Problem& problem) {
       return shared_bytes<128, kShallow>(problem);
   }
 }
-/// Blocks of so many bytes that a multiprocessor holds, at most two; the system keeps 1 KB of each.
-int blocks_together(int bytes, const DeviceLimits& limits) {
-  return 2 * (bytes + 1024) <= limits.shared_bytes + 1024 ? 2 : 1;
-}
+/// True when a multiprocessor holds two blocks of so many bytes: one of this launch and one of the next, whose ring
+/// then fills while this one ends. The system keeps 1 KB of each.
+bool fits_twice(int bytes, const DeviceLimits& limits) { return 2 * (bytes + 1024) <= limits.shared_bytes + 1024; }
 
 template <Half kType, int kGroup, int kDepth>
-int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
+int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int together) {
   const auto kernel = w4_small_kernel<kType, kGroup, kDepth>;
   static const cudaError_t allowed =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, limits.shared_bytes);
@@ -50,7 +49,7 @@ int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream) 
   const int tile_rows = 16 * kSmallWarps / args.leaves;
   args.tiles = (args.n + tile_rows - 1) / tile_rows;
   const int bytes = shared_bytes<kGroup, kDepth>(problem);
-  const int resident = limits.multiprocessors * blocks_together(bytes, limits);
+  const int resident = limits.multiprocessors * together;
   cudaLaunchAttribute overlap{};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
@@ -65,38 +64,41 @@ int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream) 
 }
 
 template <Half kType, int kGroup>
-int launch_depth(const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
+int launch_depth(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int together) {
   const int deep = shared_bytes<kGroup, kDeep>(problem);
   const int shallow = shared_bytes<kGroup, kShallow>(problem);
-  const bool fits = deep <= limits.shared_bytes && blocks_together(deep, limits) == blocks_together(shallow, limits);
-  return fits ? launch<kType, kGroup, kDeep>(problem, limits, stream)
-              : launch<kType, kGroup, kShallow>(problem, limits, stream);
+  const bool fits = deep <= limits.shared_bytes && fits_twice(deep, limits) == fits_twice(shallow, limits);
+  return fits ? launch<kType, kGroup, kDeep>(problem, limits, stream, together)
+              : launch<kType, kGroup, kShallow>(problem, limits, stream, together);
 }
 
 template <Half kType>
-int launch_group(const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
+int launch_group(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int together) {
   switch (problem.layout.step_groups()) {
     case 4:
-      return launch_depth<kType, 32>(problem, limits, stream);
+      return launch_depth<kType, 32>(problem, limits, stream, together);
     case 2:
-      return launch_depth<kType, 64>(problem, limits, stream);
+      return launch_depth<kType, 64>(problem, limits, stream, together);
     default:
-      return launch_depth<kType, 128>(problem, limits, stream);
+      return launch_depth<kType, 128>(problem, limits, stream, together);
   }
 }
 
 }  // namespace
 
-const char* small_objection(const W4Problem& problem, const DeviceLimits& limits) {
+const char* small_objection(const W4Problem& problem, const DeviceLimits& limits, int together) {
   if (limits.capability < 80) return "needs compute capability 8.0";
   if (problem.m > 8) return "takes up to 8 tokens";
   if (least_shared_bytes(problem) > limits.shared_bytes) return "the tokens do not fit in shared memory";
+  if (together == 2 && !fits_twice(least_shared_bytes(problem), limits)) {
+    return "two blocks do not fit on a multiprocessor";
+  }
   return nullptr;
 }
 
-int small_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
-  return problem.type == Half::kF16 ? launch_group<Half::kF16>(problem, limits, stream)
-                                    : launch_group<Half::kBf16>(problem, limits, stream);
+int small_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int together) {
+  return problem.type == Half::kF16 ? launch_group<Half::kF16>(problem, limits, stream, together)
+                                    : launch_group<Half::kBf16>(problem, limits, stream, together);
 }
 
 }  // namespace awq::kernels::cuda

@@ -19,10 +19,10 @@ struct SmallArgs {
   std::int32_t tiles = 0;  ///< of 16 * kSmallWarps / leaves rows of the weight
 };
 
-/// Bytes of a step of 16 rows: codes, then scales (32) and zero points of both halves of the unit (16) per group.
+/// Bytes of a slab: 16 rows of a step.
 template <int kGroup>
 AWQ_HOST_DEVICE constexpr int small_step_bytes() {
-  return 1024 + 48 * (128 / kGroup);
+  return (1024 + 40 * (128 / kGroup) + 15) / 16 * 16;
 }
 template <int kGroup, int kDepth>
 AWQ_HOST_DEVICE constexpr int small_shared_bytes(int steps, int rows) {
@@ -34,9 +34,9 @@ template <Half kType, int kGroup, int kDepth>
 __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __grid_constant__ SmallArgs args) {
   extern __shared__ __align__(128) std::uint8_t shared[];
   constexpr int kGroups = 128 / kGroup;
-  constexpr int kStreamStep = (8192 + 320 * kGroups + 127) / 128 * 128;  // of a strip of 128 rows
   constexpr int kPair = kGroups == 1 ? 2 : 1;  // steps at a time: two chains of products hide each other's latency
   constexpr int kStep = small_step_bytes<kGroup>();
+  constexpr int kStreamStep = 8 * kStep;  // of a strip of 128 rows
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const int warp = static_cast<int>(threadIdx.x) >> 5;
   const int g = lane >> 2;
@@ -46,7 +46,8 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
   const int first_step = w4_leaf_begin(leaf, args.steps, args.leaves);
   const int leaf_steps = w4_leaf_begin(leaf + 1, args.steps, args.leaves) - first_step;
 
-  const std::uint32_t ring = ptx::shared_address(shared) + warp * kDepth * kStep;
+  const std::uint32_t ring = ptx::keep_value(ptx::shared_address(shared) + warp * kDepth * kStep);
+  const std::uint32_t ring_lane = ptx::keep_value(ring + lane * 16);
   std::uint8_t* const tokens = shared + kSmallWarps * kDepth * kStep;
   auto* const sums =
       reinterpret_cast<float*>(tokens + static_cast<std::size_t>(args.steps) * 2 * args.rows * 128 + 128);
@@ -55,25 +56,18 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
   int next_tile = static_cast<int>(blockIdx.x);
   int next_step = 0;
   const std::uint8_t* from = nullptr;
-  int rows16 = 0;  // which 16 of the 128 rows of a strip
   const auto seek = [&] {
-    const int all16 = next_tile * row_tiles + row_tile;
-    rows16 = all16 & 7;
-    from = args.weight + (static_cast<std::int64_t>(all16 >> 3) * args.steps + first_step) * kStreamStep;
+    const int rows16 = next_tile * row_tiles + row_tile;
+    from = args.weight + (static_cast<std::int64_t>(rows16 >> 3) * args.steps + first_step) * kStreamStep +
+           (rows16 & 7) * kStep + lane * 16;
   };
   seek();
   const auto fetch = [&](int slot) {
     if (next_tile < args.tiles) {
-      const std::uint32_t to = ring + slot * kStep;
-      const std::uint8_t* codes = from + rows16 * 1024 + lane * 16;
-      ptx::copy_async(to + lane * 16, codes);
-      ptx::copy_async(to + 512 + lane * 16, codes + 512);
-      if (lane < 3 * kGroups) {
-        const int q = lane / 3;
-        const int c = lane % 3;
-        const int record = c < 2 ? q * 256 + rows16 * 32 + c * 16 : kGroups * 256 + q * 64 + (rows16 >> 1) * 16;
-        ptx::copy_async(to + 1024 + q * 48 + c * 16, from + 8192 + record);
-      }
+      const std::uint32_t to = ring_lane + slot * kStep;
+      ptx::copy_async(to, from);
+      ptx::copy_async(to + 512, from + 512);
+      if (lane < (kStep - 1024) / 16) ptx::copy_async(to + 1024, from + 1024);
       from += kStreamStep;
       if (++next_step == leaf_steps) {
         next_step = 0;
@@ -86,25 +80,37 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
 #pragma unroll
   for (int i = 0; i < kDepth - kPair; ++i) fetch(i);
 
+  ptx::let_next_kernel_start();
   ptx::wait_for_earlier_kernel();
   // Tokens in rows of 128 bytes per 64 inputs, 16-byte pieces swizzled by the row; rows that do not exist read zeros.
+  // Several loads at a time: their latency is all that this kernel cannot hide.
   const int pieces = args.steps * 2 * args.rows * 8;
-  for (int i = static_cast<int>(threadIdx.x); i < pieces; i += kSmallWarps * 32) {
-    const int c = i & 7;
-    const int r = (i >> 3) % args.rows;
-    const int block = i / (args.rows * 8);
-    uint4 v = make_uint4(0, 0, 0, 0);
-    const int k = block * 64 + c * 8;
-    if (r < args.m && k < args.k)
-      v = *reinterpret_cast<const uint4*>(args.x + static_cast<std::int64_t>(r) * args.k + k);
-    *reinterpret_cast<uint4*>(tokens + (block * args.rows + r) * 128 + ((c ^ r) << 4)) = v;
+  for (int first = static_cast<int>(threadIdx.x); first < pieces; first += 4 * kSmallWarps * 32) {
+    uint4 v[4];
+#pragma unroll
+    for (int u = 0; u < 4; ++u) {
+      const int i = first + u * kSmallWarps * 32;
+      const int r = (i >> 3) & (args.rows - 1);
+      const int k = (i >> 3) / args.rows * 64 + (i & 7) * 8;
+      v[u] = make_uint4(0, 0, 0, 0);
+      if (i < pieces && r < args.m && k < args.k) {
+        v[u] = *reinterpret_cast<const uint4*>(args.x + static_cast<std::int64_t>(r) * args.k + k);
+      }
+    }
+#pragma unroll
+    for (int u = 0; u < 4; ++u) {
+      const int i = first + u * kSmallWarps * 32;
+      const int row = i >> 3;  // block of 64 inputs, then token
+      if (i < pieces) {
+        *reinterpret_cast<uint4*>(tokens + row * 128 + (((i & 7) ^ (row & (args.rows - 1))) << 4)) = v[u];
+      }
+    }
   }
   if (threadIdx.x < 8) {
     *reinterpret_cast<uint4*>(tokens + static_cast<std::size_t>(args.steps) * 2 * args.rows * 128 + threadIdx.x * 16) =
         make_uint4(0, 0, 0, 0);
   }
   __syncthreads();
-  ptx::let_next_kernel_start();
 
   const int r8 = lane & 7;
   const bool real = r8 < args.rows;
@@ -120,7 +126,6 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
   int buffer = 0;
   float acc[4];
   std::uint32_t x_at = token_base;
-  int own_half = 0;  // which half of 16 zero points is ours
 
   /// The next `kCount` steps.
   const auto run = [&]<int kCount>() {
@@ -153,9 +158,8 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
 #pragma unroll
         for (int u = 0; u < kCount; ++u) {
           if (k % kGroup == 0) {
-            const std::uint32_t record = at[u] + 1024 + k / kGroup * 48;
-            zero[u] = zero_constants<kType>(ptx::load_shared_1(record + 32 + own_half * 8 + g));
-            scale[u] = ptx::widen_f16(ptx::load_shared_4(record + 4 * g));
+            zero[u] = zero_constants<kType>(ptx::load_shared_1(at[u] + 1024 + kGroups * 32 + k / kGroup * 8 + g));
+            scale[u] = ptx::widen_f16(ptx::load_shared_4(at[u] + 1024 + k / kGroup * 32 + 4 * g));
           }
           std::uint32_t a[4];
           expand_codes<kType>(word_of(codes[u], j), zero[u], a);
@@ -177,7 +181,6 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
   };
 
   for (int tile = static_cast<int>(blockIdx.x); tile < args.tiles; tile += static_cast<int>(gridDim.x)) {
-    own_half = (tile * row_tiles + row_tile) & 1;
     acc[0] = acc[1] = acc[2] = acc[3] = 0.0F;
     x_at = token_base;
     int s = 0;

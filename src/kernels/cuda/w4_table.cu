@@ -6,6 +6,17 @@ namespace {
 
 std::uint64_t no_workspace(const W4Layout& /*layout*/, std::int64_t /*m*/, const DeviceLimits& /*limits*/) { return 0; }
 
+template <int kTogether>
+constexpr W4Kernel small_row(const char* name) {
+  return {
+      name,
+      [](const W4Problem& problem, const DeviceLimits& limits) { return small_objection(problem, limits, kTogether); },
+      no_workspace,
+      [](const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
+        return small_run(problem, limits, stream, kTogether);
+      }};
+}
+
 template <int kTokens, WgmmaSharing kSharing, int kCluster>
 const char* wgmma_row_objection(const W4Problem& problem, const DeviceLimits& limits) {
   return wgmma_objection(problem, limits, kTokens, static_cast<int>(kSharing), kCluster);
@@ -26,7 +37,8 @@ constexpr auto kPairs = WgmmaSharing::kStripesPairs;
 constexpr auto kCluster = WgmmaSharing::kCluster;
 
 constexpr W4Kernel kTable[] = {
-    {"small", small_objection, no_workspace, small_run},
+    small_row<1>("small"),
+    small_row<2>("small-twice"),
     wgmma_row<8, kStripes, 1>("wgmma-8"),
     wgmma_row<8, kCluster, 2>("wgmma-8-cluster2"),
     wgmma_row<8, kCluster, 4>("wgmma-8-cluster4"),

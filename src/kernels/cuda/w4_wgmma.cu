@@ -99,7 +99,7 @@ int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream strea
     launch.blocks = tiles * cluster;
   } else {
     // Whole tiles one by one in an order that suits the cache, and the last one to two rounds of them in stripes.
-    int workers = limits.multiprocessors * (wgmma_small(tokens) ? 2 : 1) / cluster;
+    int workers = limits.multiprocessors * wgmma_blocks_together(tokens) / cluster;
     if (workers > tiles * args.leaves) workers = tiles * args.leaves;
     const int rounds = tiles / workers;
     args.striped_tiles = tiles % workers == 0 ? 0 : rounds <= 1 ? tiles : tiles - (rounds - 1) * workers;

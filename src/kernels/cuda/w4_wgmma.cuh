@@ -14,30 +14,44 @@ inline constexpr int kTurnBarrier = 3;  ///< and 4: named barriers; 1 and 2 are 
 template <int kTokens>
 inline constexpr int kWgmmaThreads = wgmma_small(kTokens) ? 288 : 384;
 
-/// Codes of 128 inputs as this thread's A fragments, and the scales of its two rows.
+/// Codes of 128 inputs of this thread's two rows, as they are stored.
 template <Half kType, int kGroup>
-struct WgmmaFragments {
+struct WgmmaCodes {
   static constexpr int kGroups = 128 / kGroup;
-  std::uint32_t a[8][4];
-  float2 scale[kGroups];
+  uint4 codes[2];
+  std::uint32_t zero[kGroups];   ///< byte of zero points
+  std::uint32_t scale[kGroups];  ///< two F16
 
-  /// From this thread's places in a stage: two vectors of codes 512 bytes apart, the scales of its two rows, their
-  /// zero points.
-  __device__ __forceinline__ void load(std::uint32_t codes_at, std::uint32_t scales_at, std::uint32_t zeros_at) {
-    const uint4 codes[2] = {ptx::load_shared_16(codes_at), ptx::load_shared_16(codes_at + 512)};
+  /// `at` is this thread's first vector of codes, `record` the slab's scales.
+  __device__ __forceinline__ void load(std::uint32_t at, std::uint32_t record, int g) {
+    codes[0] = ptx::load_shared_16(at);
+    codes[1] = ptx::load_shared_16(at + 512);
 #pragma unroll
     for (int q = 0; q < kGroups; ++q) {
-      scale[q] = ptx::widen_f16(ptx::load_shared_4(scales_at + q * 256));
-      const ZeroConstants zero = zero_constants<kType>(ptx::load_shared_1(zeros_at + q * 64));
-#pragma unroll
-      for (int j = q * (kGroup / 16); j < (q + 1) * (kGroup / 16); ++j) {
-        expand_codes<kType>(word_of(codes[j >> 2], j & 3), zero, a[j]);
-      }
+      scale[q] = ptx::load_shared_4(record + q * 32 + g * 4);
+      zero[q] = ptx::load_shared_1(record + kGroups * 32 + q * 8 + g);
     }
   }
-  __device__ __forceinline__ void keep() {
+};
+
+/// The same as A fragments.
+template <Half kType, int kGroup>
+struct WgmmaFragments {
+  float2 scale[128 / kGroup];
+  std::uint32_t a[8][4];
+
+  /// Makes the fragments of group q.
+  __device__ __forceinline__ void expand(const WgmmaCodes<kType, kGroup>& from, int q) {
+    const ZeroConstants zero = zero_constants<kType>(from.zero[q]);
+    scale[q] = ptx::widen_f16(from.scale[q]);
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
+    for (int j = q * (kGroup / 16); j < (q + 1) * (kGroup / 16); ++j) {
+      expand_codes<kType>(word_of(from.codes[j >> 2], j & 3), zero, a[j]);
+    }
+  }
+  __device__ __forceinline__ void keep(int q) {
+#pragma unroll
+    for (int j = q * (kGroup / 16); j < (q + 1) * (kGroup / 16); ++j) {
 #pragma unroll
       for (int r = 0; r < 4; ++r) ptx::keep(a[j][r]);
     }
@@ -198,6 +212,7 @@ template <int kTokens, Half kType, int kGroup>
 struct WgmmaConsumer {
   static constexpr int kValues = kTokens / 2;  ///< sums of a thread
   static constexpr int kGroups = 128 / kGroup;
+  using Codes = WgmmaCodes<kType, kGroup>;
   using Fragments = WgmmaFragments<kType, kGroup>;
 
   static constexpr WgmmaMemory kMemory{kTokens, kGroup};
@@ -207,8 +222,9 @@ struct WgmmaConsumer {
   std::uint32_t base;  ///< of shared memory
   int warpgroup, thread, warp, lane;
   std::uint32_t rank;
-  float4* sums;                                 ///< this thread's slot of tokens 8 i ..: sums[i * 128]
-  std::uint32_t codes_at, scales_at, zeros_at;  ///< this thread's places in stage 0
+  float4* sums;                       ///< this thread's slot of tokens 8 i ..: sums[i * 128]
+  std::uint32_t codes_at, record_at;  ///< this thread's codes and its slab's scales in stage 0
+  int g;                              ///< row of the slab
   WgmmaRing ring;
   float product[kValues];  ///< of the group under way
   float leaf_sum[kValues];
@@ -223,48 +239,61 @@ struct WgmmaConsumer {
     sums = reinterpret_cast<float4*>(shared + kMemory.sums_at()) + warpgroup * (kTokens / 8 * 128) + thread;
     const int rows16 = warpgroup * 4 + warp;
     const std::uint32_t weights = base + kMemory.weights_at();
-    codes_at = ptx::keep_value(weights + rows16 * 1024 + lane * 16);
-    scales_at = ptx::keep_value(weights + 8192 + rows16 * 32 + (lane >> 2) * 4);
-    zeros_at = ptx::keep_value(weights + 8192 + kGroups * 256 + rows16 * 8 + (lane >> 2));
+    codes_at = ptx::keep_value(weights + rows16 * kMemory.slab_bytes() + lane * 16);
+    record_at = ptx::keep_value(weights + rows16 * kMemory.slab_bytes() + 1024);
+    g = static_cast<int>(ptx::keep_value(lane >> 2));
 #pragma unroll
     for (int i = 0; i < kValues; ++i) leaf_sum[i] = 0.0F;
   }
 
   __device__ __forceinline__ std::uint32_t full(int stage) const { return base + kMemory.barriers_at() + 16 * stage; }
-  __device__ __forceinline__ void fetch(Fragments& to, int stage, std::uint32_t parity) {
+  __device__ __forceinline__ void fetch(Codes& to, int stage, std::uint32_t parity) {
     ptx::barrier_wait(full(stage), parity);
     const std::uint32_t at = stage * kMemory.weight_bytes();
-    to.load(codes_at + at, scales_at + at, zeros_at + at);
+    to.load(codes_at + at, record_at + at, g);
   }
   __device__ __forceinline__ void keep_product() {
 #pragma unroll
     for (int i = 0; i < kValues; ++i) ptx::keep(product[i]);
   }
 
-  /// One stage from `now`; the codes of the next one are expanded into `next` while the tensor cores work.
-  __device__ __forceinline__ void step(Fragments& now, Fragments& next, bool more) {
+  /// Products of one stage from `now`. The large form makes the fragments of the next stage from `codes` while they
+  /// run, and then loads the codes of the stage after that, or of the last one, `ahead` stages on; the small form has
+  /// `codes` of this stage and makes its fragments just before their products.
+  __device__ __forceinline__ void step(Fragments& now, Fragments& next, Codes& codes, int ahead) {
     constexpr bool kAhead = !wgmma_small(kTokens);
     constexpr bool kTurns = wgmma_turns(kTokens, kGroup);
     const int stage = ring.stage;
+    const WgmmaRing here = ring;
     ring.template advance<kStages>();
     const std::uint32_t x = ptx::wgmma_descriptor(base + stage * kMemory.x_bytes());
 #pragma unroll
     for (int q = 0; q < kGroups; ++q) {
-      now.keep();
+      if constexpr (!kAhead) now.expand(codes, q);
       keep_product();
+      now.keep(q);
       if constexpr (kTurns) ptx::barrier_sync<256>(kTurnBarrier + warpgroup);
       ptx::wgmma_fence();
 #pragma unroll
-      for (int j = 0; j < kGroup / 16; ++j) {
-        const int s = q * (kGroup / 16) + j;
-        ptx::Wgmma<kTokens, kType>::run(product, now.a[s], x + (s >> 2) * (kTokens * 128 / 16) + (s & 3) * 2, j > 0);
+      for (int j = q * (kGroup / 16); j < (q + 1) * (kGroup / 16); ++j) {
+        ptx::Wgmma<kTokens, kType>::run(product, now.a[j], x + (j >> 2) * (kTokens * 128 / 16) + (j & 3) * 2,
+                                        j > q * (kGroup / 16));
       }
       ptx::wgmma_commit();
       if constexpr (kTurns) ptx::barrier_arrive_only<256>(kTurnBarrier + (warpgroup ^ 1));
-      if (kAhead && q == kGroups - 1 && more) fetch(next, ring.stage, ring.parity);
+      if constexpr (kAhead) {
+        next.expand(codes, q);
+        next.keep(q);
+        if (q == kGroups - 1) {
+          WgmmaRing then = here;
+          if (ahead > 0) then.template advance<kStages>();
+          if (ahead > 1) then.template advance<kStages>();
+          fetch(codes, then.stage, then.parity);
+        }
+      }
       ptx::wgmma_wait<0>();
       keep_product();
-      now.keep();
+      now.keep(q);
       if (q == kGroups - 1 && lane == 0) {
         if (args.sharing == WgmmaSharing::kStripesPairs) {
           ptx::barrier_arrive_remote(full(stage) + 8, 0);
@@ -354,22 +383,28 @@ struct WgmmaConsumer {
       }
     };
     Fragments even;
-    if constexpr (wgmma_small(kTokens)) {  // another block's warps work while these expand codes
+    Codes codes;
+    fetch(codes, ring.stage, ring.parity);
+    if constexpr (wgmma_small(kTokens)) {  // other blocks' warps work while these expand codes
 #pragma unroll 1
       for (int k = begin; k < end; ++k) {
-        fetch(even, ring.stage, ring.parity);
-        step(even, even, false);
+        if (k > begin) fetch(codes, ring.stage, ring.parity);
+        step(even, even, codes, 0);
         after(k);
       }
     } else {
       Fragments odd;
-      fetch(even, ring.stage, ring.parity);
+#pragma unroll
+      for (int q = 0; q < kGroups; ++q) even.expand(codes, q);
+      WgmmaRing second = ring;
+      if (begin + 1 < end) second.template advance<kStages>();
+      fetch(codes, second.stage, second.parity);
 #pragma unroll 1
       for (int k = begin; k < end; k += 2) {
-        step(even, odd, k + 1 < end);
+        step(even, odd, codes, end - 1 - k);
         after(k);
         if (k + 1 < end) {
-          step(odd, even, k + 2 < end);
+          step(odd, even, codes, end - 2 - k);
           after(k + 1);
         }
       }
@@ -410,7 +445,7 @@ struct WgmmaConsumer {
 };
 
 template <int kTokens, Half kType, int kGroup>
-__global__ void __launch_bounds__(kWgmmaThreads<kTokens>, wgmma_small(kTokens) ? 2 : 1)
+__global__ void __launch_bounds__(kWgmmaThreads<kTokens>, wgmma_blocks_together(kTokens))
     w4_wgmma_kernel(const __grid_constant__ CUtensorMap x, const __grid_constant__ WgmmaArgs args) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // other targets hold an empty kernel that the table never starts
   extern __shared__ __align__(1024) std::uint8_t shared[];

@@ -101,6 +101,9 @@ class WgmmaWalk {
 
 /// Two blocks share a multiprocessor where the sums of a tile leave the registers for it.
 AWQ_HOST_DEVICE constexpr bool wgmma_small(std::int32_t tokens) { return tokens <= 32; }
+AWQ_HOST_DEVICE constexpr std::int32_t wgmma_blocks_together(std::int32_t tokens) {
+  return wgmma_small(tokens) ? 2 : 1;
+}
 /// The two warpgroups take turns on the tensor cores, so that one expands codes while the other multiplies.
 AWQ_HOST_DEVICE constexpr bool wgmma_turns(std::int32_t tokens, std::int32_t group_size) {
   return tokens >= 64 && group_size == 128;
@@ -110,9 +113,8 @@ AWQ_HOST_DEVICE constexpr bool wgmma_turns(std::int32_t tokens, std::int32_t gro
 struct WgmmaMemory {
   std::int32_t tokens = 0, group_size = 0;
   AWQ_HOST_DEVICE constexpr std::int32_t x_bytes() const { return tokens * 256; }
-  AWQ_HOST_DEVICE constexpr std::int32_t weight_bytes() const {
-    return (8192 + 320 * (128 / group_size) + 127) / 128 * 128;
-  }
+  AWQ_HOST_DEVICE constexpr std::int32_t slab_bytes() const { return (1024 + 40 * (128 / group_size) + 15) / 16 * 16; }
+  AWQ_HOST_DEVICE constexpr std::int32_t weight_bytes() const { return 8 * slab_bytes(); }
   /// Leaves of a tile whose sums a block of a cluster can hold.
   AWQ_HOST_DEVICE constexpr std::int32_t sum_slots() const {
     return tokens == 8 ? 4 : tokens == 16 || tokens == 64 ? 2 : 1;

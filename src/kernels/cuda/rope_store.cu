@@ -1,0 +1,170 @@
+#include "kernels/cuda/kv_layout.cuh"
+#include "kernels/cuda/token_device.cuh"
+
+namespace awq::kernels::cuda {
+namespace {
+
+constexpr unsigned kWarpsPerBlock = 8;
+constexpr int kMaxHeadDim = 256;
+
+struct RopeArguments {
+  std::uint16_t* qkv;
+  std::int32_t num_heads;
+  std::int32_t num_kv_heads;
+  std::int32_t head_dim;
+  const std::int32_t* query_begin;
+  const std::int32_t* past;
+  const std::int32_t* blocks;
+  std::int32_t block_stride;
+  const std::int32_t* token_sequence;
+  const float* cosines;
+  const float* sines;
+  const float* q_norm;
+  const float* k_norm;
+  float eps;
+  std::uint16_t* cache;
+};
+
+/// kWidth neighbouring halves.
+template <Half kType, int kWidth>
+__device__ __forceinline__ void load_halves(const std::uint16_t* from, float* to) {
+  if constexpr (kWidth == 2) {
+    const float2 pair = unpack_halves<kType>(*reinterpret_cast<const std::uint32_t*>(from));
+    to[0] = pair.x;
+    to[1] = pair.y;
+  } else {
+    to[0] = widen_half<kType>(*from);
+  }
+}
+
+template <Half kType, int kWidth>
+__device__ __forceinline__ void store_halves(std::uint16_t* to, const float* from) {
+  if constexpr (kWidth == 2) {
+    *reinterpret_cast<std::uint32_t*>(to) = pack_halves<kType>(from[0], from[1]);
+  } else {
+    *to = narrow_half<kType>(from[0]);
+  }
+}
+
+/// One warp per head of one token. A lane holds kWidth neighbouring elements of the first half of the head and their
+/// partners, 32 * kWidth further again, kTurns times.
+template <Half kType, int kWidth, int kTurns>
+__global__ void __launch_bounds__(kWarpsPerBlock * 32) rope_kernel(RopeArguments a) {
+  wait_for_inputs();
+  release_dependents();
+  const int head = static_cast<int>(blockIdx.y * kWarpsPerBlock + threadIdx.x / 32);
+  const int total = a.num_heads + 2 * a.num_kv_heads;
+  if (head >= total) return;
+  const std::int64_t token = blockIdx.x;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int half = a.head_dim / 2;
+  const std::int32_t sequence = a.token_sequence[token];
+  const std::int32_t position = a.past[sequence] + (static_cast<std::int32_t>(token) - a.query_begin[sequence]);
+  std::uint16_t* row = a.qkv + (token * total + head) * a.head_dim;
+
+  float low[kTurns][kWidth] = {};
+  float high[kTurns][kWidth] = {};
+#pragma unroll
+  for (int turn = 0; turn < kTurns; ++turn) {
+    const int j = (turn * 32 + lane) * kWidth;
+    if (j >= half) continue;
+    load_halves<kType, kWidth>(row + j, low[turn]);
+    load_halves<kType, kWidth>(row + half + j, high[turn]);
+  }
+  const bool is_query = head < a.num_heads;
+  const bool is_value = head >= a.num_heads + a.num_kv_heads;
+  const float* norm = is_query ? a.q_norm : a.k_norm;
+  if (!is_value && norm != nullptr) {
+    float sum = 0;
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+#pragma unroll
+      for (int e = 0; e < kWidth; ++e) {
+        sum = __fmaf_rn(low[turn][e], low[turn][e], sum);
+        sum = __fmaf_rn(high[turn][e], high[turn][e], sum);
+      }
+    }
+#pragma unroll
+    for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_xor_sync(0xffffffffU, sum, distance);
+    const float factor = rsqrtf(sum / static_cast<float>(a.head_dim) + a.eps);
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int j = (turn * 32 + lane) * kWidth;
+      if (j >= half) continue;
+#pragma unroll
+      for (int e = 0; e < kWidth; ++e) {
+        low[turn][e] *= factor * norm[j + e];
+        high[turn][e] *= factor * norm[half + j + e];
+      }
+    }
+  }
+  if (!is_value) {
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int j = (turn * 32 + lane) * kWidth;
+      if (j >= half) continue;
+#pragma unroll
+      for (int e = 0; e < kWidth; ++e) {
+        const float cosine = a.cosines[static_cast<std::int64_t>(position) * half + j + e];
+        const float sine = a.sines[static_cast<std::int64_t>(position) * half + j + e];
+        const float x = low[turn][e];
+        const float y = high[turn][e];
+        low[turn][e] = x * cosine - y * sine;
+        high[turn][e] = y * cosine + x * sine;
+      }
+    }
+  }
+  // Elements that lie side by side in a head do so in the cache: chunks of eight move as a whole.
+  const int kv_head = is_value ? head - a.num_heads - a.num_kv_heads : head - a.num_heads;
+  const int slot = position % kBlockTokens;
+  std::uint16_t* page = nullptr;
+  if (!is_query) {
+    const std::int32_t block = a.blocks[static_cast<std::int64_t>(sequence) * a.block_stride + position / kBlockTokens];
+    page = a.cache + kv_page(block, a.num_kv_heads, kv_head, a.head_dim) + (is_value ? kBlockTokens * a.head_dim : 0);
+  }
+#pragma unroll
+  for (int turn = 0; turn < kTurns; ++turn) {
+    const int j = (turn * 32 + lane) * kWidth;
+    if (j >= half) continue;
+    store_halves<kType, kWidth>(is_query ? row + j : page + kv_element(a.head_dim, slot, j), low[turn]);
+    store_halves<kType, kWidth>(is_query ? row + half + j : page + kv_element(a.head_dim, slot, half + j), high[turn]);
+  }
+}
+
+}  // namespace
+
+int rope_and_store(Half type, void* qkv, std::int32_t num_heads, const SequenceBatch& batch, const float* cosines,
+                   const float* sines, const float* q_norm, const float* k_norm, float eps, const KvBlocks& kv,
+                   Stream stream) {
+  if (batch.tokens <= 0) return 0;
+  if (kv.head_dim <= 0 || kv.head_dim % 2 != 0 || kv.head_dim > kMaxHeadDim) {
+    return static_cast<int>(cudaErrorInvalidValue);
+  }
+  const RopeArguments a = {static_cast<std::uint16_t*>(qkv),
+                           num_heads,
+                           kv.num_kv_heads,
+                           kv.head_dim,
+                           batch.query_begin,
+                           batch.past,
+                           batch.blocks,
+                           batch.block_stride,
+                           batch.token_sequence,
+                           cosines,
+                           sines,
+                           q_norm,
+                           k_norm,
+                           eps,
+                           static_cast<std::uint16_t*>(kv.data)};
+  const auto heads = static_cast<unsigned>(num_heads + 2 * kv.num_kv_heads);
+  const dim3 grid(static_cast<unsigned>(batch.tokens), (heads + kWarpsPerBlock - 1) / kWarpsPerBlock);
+  const int half = kv.head_dim / 2;
+  return for_half(type, [&]<Half kType>() {
+    // The head's width alone decides.
+    const auto kernel = half % 2 != 0 ? rope_kernel<kType, 1, 4>
+                        : half <= 64  ? rope_kernel<kType, 2, 1>
+                                      : rope_kernel<kType, 2, 2>;
+    return launch(kernel, grid, kWarpsPerBlock * 32, 0, stream, 1, a);
+  });
+}
+
+}  // namespace awq::kernels::cuda
