@@ -1,11 +1,15 @@
 # awq_layer(NAME DEPENDS layer... LIBRARIES lib...) makes the static library awq_NAME from the *.cpp files of the
-# current folder, tests left out, and links only the layers it names. *_test.cpp files are collected for tests/.
+# current folder, tests and what matches the expression LEAVE_OUT left out, and links only the layers it names.
+# *_test.cpp files are collected for tests/.
 function(awq_layer name)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "LEAVE_OUT" "DEPENDS;LIBRARIES" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  if(ARG_LEAVE_OUT)
+    list(FILTER sources EXCLUDE REGEX "${ARG_LEAVE_OUT}")
+  endif()
   add_library(awq_${name} STATIC ${sources})
   target_include_directories(awq_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
   target_link_libraries(awq_${name} PRIVATE awq_warnings)

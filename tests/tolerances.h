@@ -113,4 +113,10 @@ inline constexpr double kInt8LossStories = 0.01;
 inline constexpr double kInt8LossBooks = 0.02;
 inline constexpr double kInt15Loss = 1e-4;
 
+/// Logits on a device against the processor's in binary32, relative to the largest: activations and cached keys and
+/// values are rounded to 16 bits at about eight places of a layer (half a step: 2^-9 of each for BF16, 2^-12 for F16).
+/// The errors have either sign, so that twelve layers leave about ten of them; the bound is twice that and more.
+inline constexpr double kDeviceLogitsBf16 = 0x1p-5;
+inline constexpr double kDeviceLogitsF16 = 0x1p-7;
+
 }  // namespace awq::tolerance

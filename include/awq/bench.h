@@ -23,6 +23,7 @@ struct BenchOptions {
   int repetitions = 3;                                           ///< medians are reported
   std::uint64_t read_bytes = 0;  ///< buffer of the bandwidth loop; 0: 1 GiB or four times the last cache
   int threads = 0;
+  std::string device = "cpu";                        ///< "cpu", "cuda", "cuda:N" or "auto"
   std::function<void(const std::string&)> on_stage;  ///< what is measured next
 };
 
@@ -56,11 +57,12 @@ struct BenchSummary {
   std::string weights;            ///< "4 bit, group 128, random" ..
   std::string activations, head;  ///< as in the options
   std::string instruction_set;
+  std::string device;  ///< what ran the model; empty: the processor
   int threads = 0;
   double load_seconds = 0;
   std::uint64_t peak_rss_bytes = 0;  ///< without the buffer of the bandwidth measurement
 
-  double read_bandwidth_bytes_per_s = 0;       ///< plain sequential loop, all threads
+  double read_bandwidth_bytes_per_s = 0;       ///< plain sequential loop, all threads; of a device its copy, both ways
   double best_read_bandwidth_bytes_per_s = 0;  ///< the best of several streams with prefetch
   int best_read_streams = 0;
   int best_read_prefetch_bytes = 0;

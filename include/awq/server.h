@@ -81,8 +81,10 @@ struct ServeOptions {
   std::string override_generation_config;          ///< a JSON object, or empty
   std::int64_t max_model_len = 0;                  ///< 0: the model's context, or what fits
   std::int64_t max_num_seqs = 64;
-  std::int64_t max_num_batched_tokens = 512;
-  std::uint64_t kv_cache_memory_bytes = 0;  ///< 0: within half of the free memory
+  std::int64_t max_num_batched_tokens = 0;  ///< 0: 512, on a device 2048
+  std::string device = "cpu";               ///< "cpu", "cuda", "cuda:N", or "auto": a device where there is one
+  double gpu_memory_utilization = 0.9;      ///< share of a device's memory that may be in use
+  std::uint64_t kv_cache_memory_bytes = 0;  ///< 0: within half of the free memory, or by gpu_memory_utilization
   std::string kv_dtype = "auto";
   std::string activations = "int8";  ///< inputs of quantized linears: int8 (one scale per 32), int15 or f32
   std::string head = "stored";       ///< output matrix as stored, or rounded to int8 at load

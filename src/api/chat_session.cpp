@@ -5,13 +5,13 @@
 
 #include "api/generation_options.h"
 #include "api/setup.h"
+#include "api/text_model.h"
 #include "base/check.h"
 #include "base/resources.h"
 #include "base/stop.h"
 #include "chat/output_parser.h"
 #include "chat/prompt.h"
 #include "file/json.h"
-#include "model/language_model.h"
 #include "template/chat_template.h"
 
 namespace awq {
@@ -41,7 +41,7 @@ struct ChatSession::State {
         tokenizer(text::Tokenizer::load(given.model)),
         encoder(*tokenizer),
         generation(api::generation_options(given)),
-        model(files, api::wants_int8_head(given.head)),
+        model(files, given, api::open_device(given.device, given.head)),
         load_seconds(monotonic_seconds() - begin),
         system(std::move(system_message)) {
     // Chat models end a message with a token of their own, which not all of them name in config.json.
@@ -63,7 +63,7 @@ struct ChatSession::State {
   std::unique_ptr<text::Tokenizer> tokenizer;
   chat::PromptEncoder encoder;
   generate::GenerationOptions generation;
-  model::LanguageModel model;
+  api::TextModel model;
   double load_seconds;
   std::string system;
   Json messages = Json::array();
@@ -88,8 +88,7 @@ GenerateSummary ChatSession::say(const std::string& message) {
   if (std::any_of(ids.begin(), ids.end(), [vocab](std::int32_t id) { return id < 0 || id >= vocab; })) {
     fail(ErrorCode::kCorruptFile, "the tokenizer gives an id beyond the {} tokens of the model", vocab);
   }
-  const generate::GenerationResult result =
-      generate::generate(s.model, *s.tokenizer, ids, s.generation, s.options.on_text);
+  const generate::GenerationResult result = s.model.generate(*s.tokenizer, ids, s.generation, s.options.on_text);
   // What a model thought is no part of what it said.
   const std::string& source = s.chat->source();
   const bool reasons = chat::template_reasons(source);

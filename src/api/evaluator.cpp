@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "api/resident_model.h"
 #include "api/setup.h"
 #include "base/check.h"
 #include "base/resources.h"
@@ -41,8 +42,9 @@ std::unique_ptr<model::WeightSource> simulate(const model::ModelFiles& files, co
   return std::make_unique<quantize::SimulatedModel>(files, q);
 }
 
-std::vector<TaskSummary> answer_tasks(const EvaluateOptions& options, const model::WeightSource& model,
-                                      const text::Tokenizer& tokenizer) {
+/// `Model` is a source of weights or a resident model.
+template <typename Model>
+std::vector<TaskSummary> answer_tasks(const EvaluateOptions& options, Model& model, const text::Tokenizer& tokenizer) {
   // All files are read before the first question is answered: a wrong name should show at once.
   std::vector<eval::ChoiceTask> tasks;
   for (const std::string& name : options.tasks) {
@@ -69,11 +71,32 @@ std::vector<TaskSummary> answer_tasks(const EvaluateOptions& options, const mode
   return out;
 }
 
+/// Type of activations for a source whose weights are F32.
+gpu::Half f32_type(const model::WeightSource& source) {
+  const auto* files = dynamic_cast<const model::ModelFiles*>(&source);
+  return files != nullptr ? gpu::f32_activation_type(*files) : gpu::Half::kBf16;
+}
+
+void fill_scores(const eval::Scores& scores, bool compared, EvaluateSummary& summary) {
+  summary.tokens = scores.tokens;
+  summary.nll = scores.nll;
+  summary.perplexity = std::exp(scores.nll);
+  summary.compared = compared;
+  if (!compared) return;
+  summary.base_perplexity = std::exp(scores.base_nll);
+  summary.kl_mean = scores.kl_mean;
+  summary.kl_p99 = scores.kl_p99;
+  summary.top1_agreement = scores.top1_agreement;
+  summary.delta_nll_mean = scores.delta_nll_mean;
+  summary.delta_nll_stderr = scores.delta_nll_stderr;
+}
+
 }  // namespace
 
 EvaluateSummary evaluate_model(const EvaluateOptions& options) {
   api::set_up_threads(options.threads);
   api::set_up_activations(options.activations);
+  const int device = api::open_device(options.device, "stored");
   const double begin = monotonic_seconds();
   if (options.context < 2) fail(ErrorCode::kInvalidArgument, "--ctx {}: expected at least 2", options.context);
   if (options.max_tokens < 0)
@@ -87,7 +110,13 @@ EvaluateSummary evaluate_model(const EvaluateOptions& options) {
   const model::WeightSource& subject = simulated ? *simulated : static_cast<const model::WeightSource&>(files);
   EvaluateSummary summary;
   if (!options.tasks.empty()) {
-    summary.tasks = answer_tasks(options, subject, *tokenizer);
+    if (device >= 0) {
+      const std::int64_t longest = std::min(options.context, files.config().max_position_embeddings);
+      api::DeviceModel resident(subject, f32_type(subject), longest);
+      summary.tasks = answer_tasks(options, resident, *tokenizer);
+    } else {
+      summary.tasks = answer_tasks(options, subject, *tokenizer);
+    }
     summary.seconds = monotonic_seconds() - begin;
     summary.peak_rss_bytes = peak_rss_bytes();
     return summary;
@@ -101,19 +130,16 @@ EvaluateSummary evaluate_model(const EvaluateOptions& options) {
   };
   // A simulated model is compared with the model that it was made from unless another base is named.
   const model::WeightSource* base_source = base ? &*base : (simulated ? &files : nullptr);
-  const eval::Scores scores = eval::compare(subject, base_source, windows, compare);
-  summary.tokens = scores.tokens;
   summary.windows = static_cast<std::int64_t>(windows.size());
-  summary.nll = scores.nll;
-  summary.perplexity = std::exp(scores.nll);
-  summary.compared = base_source != nullptr;
-  if (summary.compared) {
-    summary.base_perplexity = std::exp(scores.base_nll);
-    summary.kl_mean = scores.kl_mean;
-    summary.kl_p99 = scores.kl_p99;
-    summary.top1_agreement = scores.top1_agreement;
-    summary.delta_nll_mean = scores.delta_nll_mean;
-    summary.delta_nll_stderr = scores.delta_nll_stderr;
+  if (device >= 0) {
+    api::DeviceModel resident(subject, f32_type(subject), context);
+    std::optional<api::DeviceModel> resident_base;
+    if (base_source != nullptr) resident_base.emplace(*base_source, f32_type(*base_source), context);
+    const eval::Scores scores =
+        eval::compare_resident(resident, resident_base ? &*resident_base : nullptr, windows, compare);
+    fill_scores(scores, base_source != nullptr, summary);
+  } else {
+    fill_scores(eval::compare(subject, base_source, windows, compare), base_source != nullptr, summary);
   }
   summary.seconds = monotonic_seconds() - begin;
   summary.peak_rss_bytes = peak_rss_bytes();

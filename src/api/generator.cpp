@@ -4,9 +4,9 @@
 
 #include "api/generation_options.h"
 #include "api/setup.h"
+#include "api/text_model.h"
 #include "base/check.h"
 #include "base/resources.h"
-#include "model/language_model.h"
 
 namespace awq {
 namespace {
@@ -29,15 +29,16 @@ std::vector<std::int32_t> prompt_ids(const GenerateOptions& options, const text:
 GenerateSummary generate_text(const GenerateOptions& options) {
   api::set_up_threads(options.threads);
   api::set_up_activations(options.activations);
-  const bool int8_head = api::wants_int8_head(options.head);
+  api::wants_int8_head(options.head);  // refuses other names before anything is loaded
+  const int device = api::open_device(options.device, options.head);
   const generate::GenerationOptions g = api::generation_options(options);
   const double begin = monotonic_seconds();
   const model::ModelFiles files = model::ModelFiles::open(options.model);
   const auto tokenizer = text::Tokenizer::load(options.model);
-  model::LanguageModel model(files, int8_head);
+  api::TextModel model(files, options, device);
   const double load_seconds = monotonic_seconds() - begin;
   const std::vector<std::int32_t> prompt = prompt_ids(options, *tokenizer, files.config().vocab_size);
-  const generate::GenerationResult result = generate::generate(model, *tokenizer, prompt, g, options.on_text);
+  const generate::GenerationResult result = model.generate(*tokenizer, prompt, g, options.on_text);
   return api::summarize(result, prompt.size(), load_seconds);
 }
 

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/stop.h"
+#include "device/device.h"
 #include "ops/activation_names.h"
 #include "ops/gemm.h"
 
@@ -29,6 +30,16 @@ int set_up_threads(int threads) {
 
 void set_up_activations(const std::string& name) {
   ops::set_activation_precision(ops::parse_activation_precision(name));
+}
+
+int open_device(const std::string& name, const std::string& head) {
+  const int index = device::parse_name(name);
+  if (index < 0) return index;
+  if (wants_int8_head(head)) {
+    fail(ErrorCode::kInvalidArgument, "--head int8: not on a device, which keeps the output matrix in 16 bits");
+  }
+  device::open(index);
+  return index;
 }
 
 bool wants_int8_head(const std::string& name) {

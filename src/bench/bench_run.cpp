@@ -8,9 +8,11 @@
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/resources.h"
+#include "bench/device_bench.h"
 #include "bench/foreign_cpu.h"
 #include "bench/model_bench.h"
 #include "bench/random_weights.h"
+#include "device/device.h"
 #include "ops/activation_names.h"
 #include "quant/group_quant.h"
 
@@ -141,10 +143,24 @@ BenchSummary run(const BenchOptions& options) {
   out.threads = omp_get_max_threads();
   out.activations = options.activations;
   out.head = options.head;
+  const int device = device::parse_name(options.device);
+  if (device >= 0) {
+    device::open(device);  // what is not there should show before anything is loaded
+    if (wants_int8_head(options.head)) {
+      fail(ErrorCode::kInvalidArgument, "--head int8: not on a device, which keeps the output matrix in 16 bits");
+    }
+  }
   stage("loading");
   const double begin = monotonic_seconds();
   const std::unique_ptr<model::WeightSource> whole = open_source(options, out.weights);
   const BenchedModel source(*whole, options.layers, wants_int8_head(options.head));
+  if (device >= 0) {
+    out.architecture = source.config().architecture;
+    out.layers = source.config().num_hidden_layers;
+    out.activations = "device";
+    run_on_device(device, source, !options.config.empty(), options, out);
+    return out;
+  }
   ops::set_activation_precision(ops::parse_activation_precision(options.activations));
   model::LanguageModel model(source);
   out.load_seconds = monotonic_seconds() - begin;

@@ -34,6 +34,7 @@ file::OrderedJson to_json(const BenchSummary& s) {
   out["head"] = s.head;
   out["instruction_set"] = s.instruction_set;
   out["threads"] = s.threads;
+  if (!s.device.empty()) out["device"] = s.device;
   out["prefill_tokens_per_s"] = s.prefill_tokens_per_s;
   out["decode_tokens_per_s"] = s.decode_tokens_per_s;
   out["decode_bytes_per_token"] = s.decode_bytes_per_token;
@@ -62,14 +63,27 @@ file::OrderedJson to_json(const BenchSummary& s) {
   return out;
 }
 
-void print_points(const char* title, const std::vector<BenchPoint>& points) {
+void print_points(const char* title, const char* limit, const std::vector<BenchPoint>& points) {
   if (points.empty()) return;
-  fmt::print("{:<16} {:>10} {:>9} {:>12} {:>11} {:>10}\n", title, "tokens/s", "GB/s", "of read loop", "GFLOP/s",
-             "of peak");
+  fmt::print("{:<16} {:>10} {:>9} {:>12} {:>11} {:>10}\n", title, "tokens/s", "GB/s", limit, "GFLOP/s", "of peak");
   for (const BenchPoint& p : points) {
     fmt::print("{:>16} {:>10.1f} {:>9.2f} {:>11.1f}% {:>11.1f} {:>9.1f}%\n", p.rows, p.tokens_per_s,
                p.bytes_per_s / 1e9, 100 * p.bandwidth_fraction, p.flops / 1e9, 100 * p.peak_fraction);
   }
+}
+
+/// Of a device there is less to tell.
+void print_device_table(const BenchSummary& s, const BenchOptions& options) {
+  fmt::print("{}, {} layers, {}; {}\n", s.architecture, s.layers, s.weights, s.device);
+  fmt::print("loaded in {:.2f} s\n", s.load_seconds);
+  fmt::print("copy             {:>10.1f} GB/s read and written\n", s.read_bandwidth_bytes_per_s / 1e9);
+  for (const BenchPeak& p : s.peaks)
+    fmt::print("peak {:<12}{:>10.1f} T/s ({})\n", p.arithmetic, p.operations_per_s / 1e12, p.kernel);
+  fmt::print("prefill {:<9}{:>10.1f} tokens/s, {:.1f}% of the {} peak\n", options.prompt, s.prefill_tokens_per_s,
+             100 * s.prefill_peak_fraction, s.matmul_peak_arithmetic);
+  fmt::print("decode {:<10}{:>10.2f} tokens/s, {} per token, {:.1f}% of the copy\n", options.gen, s.decode_tokens_per_s,
+             size_text(s.decode_bytes_per_token), 100 * s.decode_bandwidth_fraction);
+  print_points("decode, batch", "of copy", s.batch);
 }
 
 void print_table(const BenchSummary& s, const BenchOptions& options) {
@@ -86,18 +100,21 @@ void print_table(const BenchSummary& s, const BenchOptions& options) {
   fmt::print("decode {:<10}{:>10.2f} tokens/s, {} per token, {:.1f}% of the plain read loop, {:.1f} page faults\n",
              options.gen, s.decode_tokens_per_s, size_text(s.decode_bytes_per_token), 100 * s.decode_bandwidth_fraction,
              s.decode_page_faults_per_token);
-  print_points("decode, batch", s.batch);
-  print_points("linears, rows", s.linears);
+  print_points("decode, batch", "of read loop", s.batch);
+  print_points("linears, rows", "of read loop", s.linears);
   for (const BenchKernel& k : s.kernels)
     fmt::print("kernel for {:>5} x {:>6} x {:>6}: {}\n", k.rows, k.out_features, k.in_features, k.kernel);
 }
 
 int run(BenchOptions& options, const CommonFlags& common) {
   options.threads = common.threads;
+  options.device = common.device;
   options.on_stage = [](const std::string& text) { print_note(text); };
   const BenchSummary s = bench_model(options);
   if (common.json) {
     print_json(to_json(s));
+  } else if (!s.device.empty()) {
+    print_device_table(s, options);
   } else {
     print_table(s, options);
   }

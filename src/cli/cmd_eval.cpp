@@ -42,6 +42,7 @@ int print_tasks(const EvaluateSummary& s, const CommonFlags& common) {
 
 int run(EvaluateOptions& options, const CommonFlags& common) {
   options.threads = common.threads;
+  options.device = common.device;
   ProgressPrinter progress;
   options.on_progress = [&](const Progress& p) { progress.show(p); };
   options.on_warning = [](const std::string& text) { print_warning(text); };

@@ -11,6 +11,7 @@ namespace {
 
 int run(ServeOptions& options, const CommonFlags& common) {
   options.threads = common.threads;
+  options.device = common.device;
   options.on_ready = [&](const std::string& url, int port) {
     if (common.json) {
       file::OrderedJson out;
@@ -30,10 +31,9 @@ void add_engine_flags(CLI::App& app, ServeOptions& o) {
   app.add_option("--max-model-len", o.max_model_len, "Tokens of one sequence (0: the model's context)")
       ->capture_default_str();
   app.add_option("--max-num-seqs", o.max_num_seqs, "Sequences in one step")->capture_default_str();
-  app.add_option("--max-num-batched-tokens", o.max_num_batched_tokens, "Tokens in one step")->capture_default_str();
-  app.add_option("--kv-cache-memory-bytes", o.kv_cache_memory_bytes, "Memory of the KV cache (0: from what is free)")
-      ->capture_default_str()
-      ->check(refuse_sign, "");
+  app.add_option("--max-num-batched-tokens", o.max_num_batched_tokens, "Tokens in one step (0: 512, on a device 2048)")
+      ->capture_default_str();
+  add_device_memory_flags(app, o.gpu_memory_utilization, o.kv_cache_memory_bytes);
   app.add_option("--kv-dtype", o.kv_dtype, "auto, f32, bf16, f16 or int8")->capture_default_str();
   app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
       ->capture_default_str();

@@ -32,12 +32,22 @@ inline std::string refuse_overflow(const std::string& value) {
   return fits ? std::string() : value + ": too large a number";
 }
 
+/// How much memory of a device, and of that or of the processor, keys and values may take.
+inline void add_device_memory_flags(CLI::App& app, double& utilization, std::uint64_t& kv_cache_bytes) {
+  app.add_option("--gpu-memory-utilization", utilization, "Share of a device's memory that may be in use")
+      ->capture_default_str();
+  app.add_option("--kv-cache-memory-bytes", kv_cache_bytes, "Memory of the KV cache (0: from what is free)")
+      ->capture_default_str()
+      ->check(refuse_sign, "");
+}
+
 /// One command of the program. add() declares its flags on `app`; the returned function does the work and gives the
 /// exit status.
 struct Command {
   const char* name;
   const char* summary;
   std::function<int()> (*add)(CLI::App& app, CommonFlags& common);
+  bool on_device = false;  ///< takes --device cuda
 };
 
 /// All commands, in the order of the help text (commands.cpp).

@@ -59,16 +59,16 @@ int finish_output(int status) {
   return 4;
 }
 
-void check_device(const std::string& device) {
+/// For commands that have no other device.
+void require_cpu(const std::string& device) {
   if (device == "cpu" || device == "auto") return;
-  if (device.starts_with("cuda"))
-    throw Error(ErrorCode::kDevice, "--device " + device + ": this build has no CUDA support");
+  if (device == "cuda" || device.starts_with("cuda:"))
+    throw Error(ErrorCode::kDevice, "--device " + device + ": this command runs on the processor only");
   throw Error(ErrorCode::kInvalidArgument, "--device " + device + ": expected cpu, cuda, cuda:N or auto");
 }
 
 int run_guarded(const std::function<int()>& work, const CommonFlags& common) {
   try {
-    check_device(common.device);
     if (!common.isa.empty()) set_instruction_set(common.isa);
     return work();
   } catch (const Error& error) {
@@ -128,7 +128,12 @@ int main_program(int argc, char** argv) {
     for (CLI::Option* option : sub->get_options()) {
       if (option->get_type_name().find("INT") != std::string::npos) option->check(refuse_overflow);
     }
-    sub->callback([&work, run] { work = run; });
+    sub->callback([&work, &common, run, on_device = command.on_device] {
+      work = [&common, run, on_device] {
+        if (!on_device) require_cpu(common.device);
+        return run();
+      };
+    });
   }
   try {
     app.parse(argc, argv);

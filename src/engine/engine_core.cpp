@@ -38,6 +38,10 @@ EngineOptions completed(EngineOptions o, const StepModel& model) {
   return o;
 }
 
+bool gives_tokens(const ScheduledSlice& slice) {
+  return slice.sequence->computed + slice.count == slice.sequence->length();
+}
+
 }  // namespace
 
 NewRequest make_request(RequestId id, Request&& request, std::shared_ptr<RequestSink> sink) {
@@ -77,7 +81,9 @@ EngineCore::EngineCore(StepModel& model, EngineOptions options, HashKey key)
   ids_.reserve(static_cast<std::size_t>(options_.max_num_batched_tokens));
   slices_.reserve(sequences);
   first_token_.reserve(sequences);
-  rows_.reserve(static_cast<std::size_t>(kLogitRows));
+  rows_.reserve(static_cast<std::size_t>(std::max(kLogitRows, options_.max_num_batched_tokens)));
+  picks_.reserve(static_cast<std::size_t>(options_.max_num_batched_tokens));
+  picks_of_.reserve(sequences);
   ended_.reserve(sequences);
   totals_.kv_blocks_total = model.block_count();
   totals_.kv_block_tokens = model.block_size();
@@ -179,8 +185,28 @@ void EngineCore::build_batch(std::span<const ScheduledSlice> slices, StepReport&
   report.tokens = static_cast<std::int64_t>(ids_.size());
 }
 
+/// Tokens of the slices that need nothing but the likeliest one, where the model can tell which that is.
+void EngineCore::pick_on_device(std::span<const ScheduledSlice> slices) {
+  rows_.clear();
+  picks_of_.assign(slices.size(), -1);
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    const ScheduledSlice& slice = slices[i];
+    const Sequence& sequence = *slice.sequence;
+    if (!gives_tokens(slice) || sequence.constraint != nullptr || sequence.request->sampling.max_tokens == 0 ||
+        !takes_largest(sequence.request->sampling, sequence.output_count())) {
+      continue;
+    }
+    picks_of_[i] = static_cast<std::int64_t>(rows_.size());
+    for (std::int64_t j = 0; j <= slice.drafts; ++j) rows_.push_back(first_token_[i] + slice.count - 1 + j);
+  }
+  picks_.resize(rows_.size());
+  if (rows_.empty() || model_.greedy(rows_, picks_)) return;
+  picks_of_.assign(slices.size(), -1);
+}
+
 void EngineCore::take_results(std::span<const ScheduledSlice> slices, StepReport& report) {
   const auto vocab = static_cast<std::size_t>(model_.vocab_size());
+  pick_on_device(slices);
   // Slices whose text is complete give tokens; logits of as many of them as fit exist at a time.
   std::size_t begin = 0;
   while (begin < slices.size()) {
@@ -190,19 +216,24 @@ void EngineCore::take_results(std::span<const ScheduledSlice> slices, StepReport
       const ScheduledSlice& slice = slices[end];
       if (static_cast<std::int64_t>(rows_.size()) + slice.drafts + 1 > kLogitRows) break;
       if (slice.sequence->wants_prompt_logprobs()) report_prompt(slice, first_token_[end]);
-      if (slice.sequence->computed + slice.count < slice.sequence->length()) continue;
+      if (!gives_tokens(slice) || picks_of_[end] >= 0) continue;
       for (std::int64_t i = 0; i <= slice.drafts; ++i) rows_.push_back(first_token_[end] + slice.count - 1 + i);
     }
     std::span<float> logits = rows_.empty() ? std::span<float>() : model_.logits(rows_);
     for (; begin < end; ++begin) {
       const ScheduledSlice& slice = slices[begin];
-      if (slice.sequence->computed + slice.count < slice.sequence->length()) {
+      if (!gives_tokens(slice)) {
         scheduler_.advance(*slice.sequence, slice.count);
         continue;
       }
-      const auto used = static_cast<std::size_t>(slice.drafts + 1) * vocab;
-      take_tokens(slice, logits.first(used), report);
-      logits = logits.subspan(used);
+      const auto rows = static_cast<std::size_t>(slice.drafts + 1);
+      if (picks_of_[begin] >= 0) {
+        const auto first = static_cast<std::size_t>(picks_of_[begin]);
+        take_tokens(slice, {}, std::span<const std::int32_t>(picks_).subspan(first, rows), report);
+        continue;
+      }
+      take_tokens(slice, logits.first(rows * vocab), {}, report);
+      logits = logits.subspan(rows * vocab);
     }
   }
 }
@@ -246,7 +277,9 @@ FinishReason EngineCore::finish_of(const Sequence& sequence, std::int32_t id, st
   return full ? FinishReason::kLength : FinishReason::kNone;
 }
 
-void EngineCore::take_tokens(const ScheduledSlice& slice, std::span<float> logits, StepReport& report) {
+/// Tokens from the logits of the slice's rows or, where those were not needed, from the likeliest ones.
+void EngineCore::take_tokens(const ScheduledSlice& slice, std::span<float> logits, std::span<const std::int32_t> picks,
+                             StepReport& report) {
   Sequence& sequence = *slice.sequence;
   const SamplingParams& params = sequence.request->sampling;
   const auto vocab = static_cast<std::size_t>(model_.vocab_size());
@@ -258,12 +291,14 @@ void EngineCore::take_tokens(const ScheduledSlice& slice, std::span<float> logit
   // Guess i was right when it is the token picked after the ones before it; the first wrong one is replaced by the
   // pick, and what was computed behind it is left to be overwritten.
   for (std::int64_t i = 0; i <= slice.drafts; ++i) {
-    const Picked picked = sampler_.pick(logits.subspan(static_cast<std::size_t>(i) * vocab, vocab),
-                                        {.params = &params,
-                                         .ids = sequence.ids,
-                                         .prompt_count = sequence.prompt_count(),
-                                         .choice = sequence.choice,
-                                         .constraint = sequence.constraint.get()});
+    const auto row = static_cast<std::size_t>(i);
+    const Picked picked =
+        picks.empty() ? sampler_.pick(logits.subspan(row * vocab, vocab), {.params = &params,
+                                                                           .ids = sequence.ids,
+                                                                           .prompt_count = sequence.prompt_count(),
+                                                                           .choice = sequence.choice,
+                                                                           .constraint = sequence.constraint.get()})
+                      : sampler_.take(picks[row]);
     if (picked.error != nullptr) {
       end_without_token(sequence, FinishReason::kError, picked.error);
       return;

@@ -51,7 +51,9 @@ class EngineCore {
   void build_batch(std::span<const ScheduledSlice> slices, StepReport& report);
   void take_results(std::span<const ScheduledSlice> slices, StepReport& report);
   void report_prompt(const ScheduledSlice& slice, std::int64_t begin);
-  void take_tokens(const ScheduledSlice& slice, std::span<float> logits, StepReport& report);
+  void pick_on_device(std::span<const ScheduledSlice> slices);
+  void take_tokens(const ScheduledSlice& slice, std::span<float> logits, std::span<const std::int32_t> picks,
+                   StepReport& report);
   FinishReason finish_of(const Sequence& sequence, std::int32_t id, std::int32_t& stop_id) const;
   void finish(Sequence& sequence, const TokenEvent& last);
   void end_without_token(Sequence& sequence, FinishReason reason, const char* error);
@@ -72,6 +74,8 @@ class EngineCore {
   std::vector<model::SequenceSlice> slices_;
   std::vector<std::int64_t> first_token_;  ///< of each slice, in ids_
   std::vector<std::int64_t> rows_;
+  std::vector<std::int32_t> picks_;     ///< likeliest tokens that the model found itself, of slices in their order
+  std::vector<std::int64_t> picks_of_;  ///< of each slice: where its picks begin, -1 when its logits are needed
 };
 
 }  // namespace awq::engine

@@ -66,6 +66,42 @@ TEST(Engine, RunsARequest) {
   EXPECT_EQ(engine->stats().finished_length, 1U);
 }
 
+TEST(Engine, AModelThatPicksItselfGivesTheSameTokens) {
+  // Greedy requests need no logits from it; all others do, in the same steps.
+  const auto run = [](bool picks_itself, std::int64_t& picked) {
+    FakeModel model(kShape);
+    model.picks_itself = picks_itself;
+    EngineCore core(model, {.max_num_seqs = 8, .spec_tokens = 3}, {});
+    std::vector<std::shared_ptr<Recorder>> sinks;
+    for (std::uint64_t i = 0; i < 12; ++i) {
+      Request request = request_of(i, 10);
+      request.sampling.ignore_eos = i % 2 == 0;
+      if (i % 4 != 0) request.sampling.temperature = 0;
+      if (i % 4 == 2) request.sampling.logprobs = 1;
+      if (i == 5) request.sampling.min_tokens = 4;
+      if (i == 7) request.sampling.repetition_penalty = 1.5;
+      if (i == 9) request.sampling.prompt_logprobs = 0;
+      sinks.push_back(std::make_shared<Recorder>());
+      core.add(make_request(i + 1, std::move(request), sinks.back()));
+    }
+    StepReport report;
+    while (core.step(report)) {
+    }
+    core.check();
+    picked = model.picked;
+    std::vector<std::pair<std::vector<std::int32_t>, std::vector<float>>> out;
+    for (const auto& sink : sinks) {
+      out.emplace_back(sink->choices[0].ids, sink->choices[0].logprobs);
+      out.back().second.insert(out.back().second.end(), sink->prompt_logprobs.begin(), sink->prompt_logprobs.end());
+    }
+    return out;
+  };
+  std::int64_t none = 0, some = 0;
+  EXPECT_EQ(run(false, none), run(true, some));
+  EXPECT_EQ(none, 0);
+  EXPECT_GT(some, 20);
+}
+
 TEST(Engine, InvalidRequestsAreNotTaken) {
   const auto engine = make_engine();
   Request request = request_of(1, 100);

@@ -19,6 +19,9 @@ constexpr double kLowestTemperature = 0.01;
 // draw's 53 bits.
 constexpr double kNegligible = -40;
 
+constexpr const char* kNotFinite =
+    "the model gives no finite probabilities: weights are damaged; awq inspect --deep looks for them";
+
 /// Largest of some numbers that hold no NaN. Lanes of their own, because a compiler may not reorder one running
 /// maximum.
 float largest_of(std::span<const float> values) {
@@ -57,10 +60,23 @@ Sampler::Sampler(std::int64_t vocab_size, std::span<const std::int32_t> eos_toke
   kept_.reserve(vocab);
 }
 
+bool takes_largest(const SamplingParams& params, std::int64_t position) {
+  return params.temperature == 0 && !params.logprobs.has_value() && params.bias.empty() &&
+         params.allowed_token_ids.empty() && params.bad_words.empty() && position >= params.min_tokens &&
+         params.presence_penalty == 0 && params.frequency_penalty == 0 && params.repetition_penalty == 1;
+}
+
+Picked Sampler::take(std::int32_t id) const {
+  if (id < 0 || static_cast<std::size_t>(id) >= counts_.size()) return {.error = kNotFinite};
+  Picked out;
+  out.id = id;
+  return out;
+}
+
 Picked Sampler::pick(std::span<float> logits, const PickContext& context) {
   const SamplingParams& params = *context.params;
   if (!all_finite(logits)) {
-    return {.error = "the model gives no finite probabilities: weights are damaged; awq inspect --deep looks for them"};
+    return {.error = kNotFinite};
   }
   if (context.constraint != nullptr && !apply_constraint(logits, *context.constraint)) {
     return {.error = "the constraint allows no token"};

@@ -25,6 +25,10 @@ struct Picked {
   std::span<const TokenLogprob> top;  ///< valid until the next call of the sampler
 };
 
+/// True when a pick at place `position` of the output is the largest logit as it is: no draw, no rule that changes one,
+/// no log probabilities. (Constraints are the caller's to know.)
+bool takes_largest(const SamplingParams& params, std::int64_t position);
+
 /// Picks tokens from logits. Order of work, that of vLLM: constraint; log probabilities; allowed ids, bad words,
 /// minimum length, bias; repetition, frequency and presence penalties; then the largest (the lowest id among equals),
 /// or temperature, min_p, top_k, top_p and a draw. Draw number p of a choice is a function of seed + choice and p, its
@@ -36,6 +40,8 @@ class Sampler {
 
   /// `logits` [vocab_size] are overwritten.
   Picked pick(std::span<float> logits, const PickContext& context);
+  /// The pick of a model that found the largest logit of a row itself (StepModel::greedy); -1: it is not finite.
+  Picked take(std::int32_t id) const;
   /// Log probability of `id` under `logits` and the `count` likeliest (-1: all), ordered; the span is valid until
   /// the next call.
   TokenLogprob logprob(std::span<const float> logits, std::int32_t id, std::int64_t count,

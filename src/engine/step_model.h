@@ -25,6 +25,9 @@ class StepModel {
   /// Logits [tokens.size(), vocab_size] after the given tokens of the last run() (indices into its ids, rising,
   /// at most kLogitRows). The caller may overwrite them; they are valid until the next call.
   virtual std::span<float> logits(std::span<const std::int64_t> tokens) = 0;
+  /// The likeliest next token after each of the given tokens (any number of them), the lowest id among equals, where
+  /// the model can tell without its logits leaving a device; -1 where they are not finite. False: ask logits().
+  virtual bool greedy(std::span<const std::int64_t> /*tokens*/, std::span<std::int32_t> /*ids*/) { return false; }
 };
 
 }  // namespace awq::engine

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -67,6 +68,19 @@ class FakeModel : public StepModel {
     return logits_;
   }
 
+  bool greedy(std::span<const std::int64_t> tokens, std::span<std::int32_t> ids) override {
+    if (!picks_itself) return false;
+    std::vector<float> row(static_cast<std::size_t>(shape_.vocab));
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      fill_logits(states_.at(static_cast<std::size_t>(tokens[i])), row);
+      ids[i] = static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
+    }
+    picked += static_cast<std::int64_t>(tokens.size());
+    return true;
+  }
+
+  bool picks_itself = false;  ///< as a device does
+  std::int64_t picked = 0;
   std::int64_t runs = 0;
   std::int64_t throw_at_run = 0;  ///< 0: never
   ErrorCode throw_code = ErrorCode::kOutOfMemory;

@@ -181,6 +181,35 @@ TaskScore summarize(const ChoiceTask& task, std::vector<std::vector<Likelihood>>
 
 }  // namespace
 
+TaskScore run_choice_task(const ChoiceTask& task, ResidentModel& model, const text::Tokenizer& tokenizer,
+                          const TaskOptions& options) {
+  const model::ModelConfig& config = model.config();
+  const std::int64_t context = std::min(options.context, config.max_position_embeddings);
+  const std::vector<Request> requests = make_requests(task, tokenizer, context, config.vocab_size);
+  std::vector<std::vector<Likelihood>> likelihoods;
+  for (const ChoiceItem& item : task.items) likelihoods.emplace_back(item.choices.size());
+  std::int64_t done = 0;
+  for (const Request& request : requests) {
+    stop_flag().throw_if_requested();
+    model.run(std::span(request.ids).first(request.ids.size() - 1));
+    Likelihood& to = likelihoods[request.item][request.choice];
+    const auto end = static_cast<std::int64_t>(request.ids.size());
+    for (std::int64_t begin = end - static_cast<std::int64_t>(request.scored); begin < end;) {
+      const std::int64_t count = std::min(model.most_rows(), end - begin);
+      const float* logits = model.logits(begin - 1, count);
+      for (std::int64_t i = 0; i < count; ++i) {
+        const Likelihood found =
+            judge(logits + i * config.vocab_size, config.vocab_size, request.ids[static_cast<std::size_t>(begin + i)]);
+        to.log_probability += found.log_probability;
+        to.is_greedy = to.is_greedy && found.is_greedy;
+      }
+      begin += count;
+    }
+    if (options.on_progress) options.on_progress(++done, static_cast<std::int64_t>(requests.size()));
+  }
+  return summarize(task, std::move(likelihoods));
+}
+
 TaskScore run_choice_task(const ChoiceTask& task, const model::WeightSource& model, const text::Tokenizer& tokenizer,
                           const TaskOptions& options) {
   const model::ModelConfig& config = model.config();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/compare.h"
 #include "model/model_files.h"
 #include "ops/linear.h"
 #include "text/tokenizer.h"
@@ -59,6 +60,10 @@ struct TaskOptions {
   std::uint64_t hidden_bytes = 1ULL << 30;
   std::function<void(std::int64_t done, std::int64_t total)> on_progress;
 };
+
+/// The same with a model that is resident: one request after the other.
+TaskScore run_choice_task(const ChoiceTask& task, ResidentModel& model, const text::Tokenizer& tokenizer,
+                          const TaskOptions& options);
 
 /// Answers all items, holding one decoder layer at a time.
 TaskScore run_choice_task(const ChoiceTask& task, const model::WeightSource& model, const text::Tokenizer& tokenizer,

@@ -126,36 +126,51 @@ class Totals {
   WindowedMean delta_windows_, kl_windows_;
 };
 
-/// `models[i]` adds to `totals[i]`.
+/// Scores the tokens of one window. `logits(model, begin, count)` gives rows of the window, those of the base for
+/// model -1; at most `most_rows` at a time. `models[i]` adds to `totals[i]`.
+template <typename Logits>
+void score_window(const std::vector<std::int32_t>& window, std::int64_t most_rows, bool has_base, std::int64_t vocab,
+                  std::span<Totals> totals, Logits logits) {
+  std::vector<Row> base_rows(static_cast<std::size_t>(most_rows));
+  const auto predicted = static_cast<std::int64_t>(window.size()) - 1;
+  std::vector<std::vector<TokenScore>> tokens(totals.size());
+  for (auto& scores : tokens) scores.resize(static_cast<std::size_t>(predicted));
+  for (std::int64_t begin = 0; begin < predicted; begin += most_rows) {
+    stop_flag().throw_if_requested();
+    const std::int64_t count = std::min(most_rows, predicted - begin);
+    const float* b = has_base ? logits(-1, begin, count) : nullptr;
+    if (b != nullptr) {
+#pragma omp parallel for schedule(static)
+      for (std::int64_t i = 0; i < count; ++i) base_rows[static_cast<std::size_t>(i)] = reduce(b + i * vocab, vocab);
+    }
+    for (std::size_t model = 0; model < totals.size(); ++model) {
+      const float* m = logits(static_cast<int>(model), begin, count);
+#pragma omp parallel for schedule(static)
+      for (std::int64_t i = 0; i < count; ++i) {
+        tokens[model][static_cast<std::size_t>(begin + i)] =
+            score(m + i * vocab, b != nullptr ? b + i * vocab : nullptr, base_rows[static_cast<std::size_t>(i)], vocab,
+                  window[static_cast<std::size_t>(begin + i + 1)]);
+      }
+    }
+  }
+  for (std::size_t model = 0; model < totals.size(); ++model) totals[model].add_window(tokens[model]);
+}
+
 void score_windows(std::span<const std::vector<std::int32_t>> windows, std::span<LayerStream> models, LayerStream* base,
                    std::int64_t vocab, std::span<Totals> totals) {
   std::int64_t row = 0;
-  std::vector<Row> base_rows(static_cast<std::size_t>(LayerStream::kHeadRows));
   for (const auto& window : windows) {
-    const auto predicted = static_cast<std::int64_t>(window.size()) - 1;
-    std::vector<std::vector<TokenScore>> tokens(models.size());
-    for (auto& scores : tokens) scores.resize(static_cast<std::size_t>(predicted));
-    for (std::int64_t begin = 0; begin < predicted; begin += LayerStream::kHeadRows) {
-      stop_flag().throw_if_requested();
-      const std::int64_t count = std::min(LayerStream::kHeadRows, predicted - begin);
-      const float* b = base != nullptr ? base->logits(row + begin, count) : nullptr;
-      if (b != nullptr) {
-#pragma omp parallel for schedule(static)
-        for (std::int64_t i = 0; i < count; ++i) base_rows[static_cast<std::size_t>(i)] = reduce(b + i * vocab, vocab);
-      }
-      for (std::size_t model = 0; model < models.size(); ++model) {
-        const float* m = models[model].logits(row + begin, count);
-#pragma omp parallel for schedule(static)
-        for (std::int64_t i = 0; i < count; ++i) {
-          tokens[model][static_cast<std::size_t>(begin + i)] =
-              score(m + i * vocab, b != nullptr ? b + i * vocab : nullptr, base_rows[static_cast<std::size_t>(i)],
-                    vocab, window[static_cast<std::size_t>(begin + i + 1)]);
-        }
-      }
-    }
-    for (std::size_t model = 0; model < models.size(); ++model) totals[model].add_window(tokens[model]);
-    row += predicted + 1;
+    score_window(window, LayerStream::kHeadRows, base != nullptr, vocab, totals,
+                 [&](int model, std::int64_t begin, std::int64_t count) {
+                   LayerStream& stream = model < 0 ? *base : models[static_cast<std::size_t>(model)];
+                   return stream.logits(row + begin, count);
+                 });
+    row += static_cast<std::int64_t>(window.size());
   }
+}
+
+void require_same_vocabulary(std::int64_t a, std::int64_t b) {
+  if (a != b) fail(ErrorCode::kInvalidArgument, "the models cannot be compared: vocab_size is {} and {}", a, b);
 }
 
 }  // namespace
@@ -168,10 +183,7 @@ std::vector<Scores> compare_all(std::span<const model::WeightSource* const> mode
   for (const model::WeightSource* model : models) {
     layers = std::max(layers, model->config().num_hidden_layers);
     const std::int64_t other = base != nullptr ? base->config().vocab_size : config.vocab_size;
-    if (model->config().vocab_size != other) {
-      fail(ErrorCode::kInvalidArgument, "the models cannot be compared: vocab_size is {} and {}",
-           model->config().vocab_size, other);
-    }
+    require_same_vocabulary(model->config().vocab_size, other);
   }
   const auto row_bytes =
       static_cast<std::uint64_t>(config.hidden_size) * sizeof(float) * (models.size() + (base != nullptr ? 1 : 0));
@@ -214,6 +226,24 @@ std::vector<Scores> compare_all(std::span<const model::WeightSource* const> mode
   std::vector<Scores> out;
   for (Totals& total : totals) out.push_back(total.finish(base != nullptr));
   return out;
+}
+
+Scores compare_resident(ResidentModel& model, ResidentModel* base, const Windows& windows,
+                        const CompareOptions& options) {
+  if (base != nullptr) require_same_vocabulary(model.config().vocab_size, base->config().vocab_size);
+  const std::int64_t most = base != nullptr ? std::min(model.most_rows(), base->most_rows()) : model.most_rows();
+  Totals totals;
+  std::int64_t done = 0;
+  for (const auto& window : windows) {
+    model.run(window);
+    if (base != nullptr) base->run(window);
+    score_window(window, most, base != nullptr, model.config().vocab_size, {&totals, 1},
+                 [&](int which, std::int64_t begin, std::int64_t count) {
+                   return (which < 0 ? *base : model).logits(begin, count);
+                 });
+    if (options.on_progress) options.on_progress(++done, static_cast<std::int64_t>(windows.size()));
+  }
+  return totals.finish(base != nullptr);
 }
 
 Scores compare(const model::WeightSource& model, const model::WeightSource* base, const Windows& windows,

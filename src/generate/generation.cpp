@@ -9,6 +9,7 @@
 #include "base/stop.h"
 #include "engine/engine_core.h"
 #include "engine/language_step_model.h"
+#include "model/rope_frequencies.h"
 
 namespace awq::generate {
 namespace {
@@ -24,15 +25,32 @@ class TokenSource {
   virtual std::span<const std::int32_t> next(engine::FinishReason& finish) = 0;
 };
 
+engine::EngineOptions engine_options(std::span<const std::int32_t> prompt, const GenerationOptions& options,
+                                     std::int64_t chunk) {
+  engine::EngineOptions o;
+  o.kv_dtype = options.kv_dtype;
+  o.max_model_len = static_cast<std::int64_t>(prompt.size()) + options.sampling.max_tokens;
+  o.max_num_seqs = 1;
+  o.max_num_batched_tokens = chunk;
+  o.spec_tokens = options.spec_tokens;
+  o.prefix_caching = false;
+  return o;
+}
+
 /// One request in an engine of its own.
 class EngineSource : public TokenSource {
  public:
+  EngineSource(engine::StepModel& model, std::span<const std::int32_t> prompt, const GenerationOptions& options,
+               std::int64_t chunk)
+      : sink_(std::make_shared<Sink>()), core_(model, engine_options(prompt, options, chunk), {}) {
+    add(prompt, options);
+  }
+  /// With a pool of keys and values of its own.
   EngineSource(model::LanguageModel& model, std::span<const std::int32_t> prompt, const GenerationOptions& options)
       : sink_(std::make_shared<Sink>()),
-        model_(model, engine_options(prompt, options)),
-        core_(model_, engine_options(prompt, options), {}) {
-    engine::Request request{.prompt = {prompt.begin(), prompt.end()}, .sampling = options.sampling};
-    core_.add(engine::make_request(1, std::move(request), sink_));
+        model_(std::make_unique<engine::LanguageStepModel>(model, engine_options(prompt, options, kPrefillChunk))),
+        core_(*model_, engine_options(prompt, options, kPrefillChunk), {}) {
+    add(prompt, options);
   }
 
   std::span<const std::int32_t> next(engine::FinishReason& finish) override {
@@ -55,19 +73,13 @@ class EngineSource : public TokenSource {
       error = event.error;
     }
   };
-  static engine::EngineOptions engine_options(std::span<const std::int32_t> prompt, const GenerationOptions& options) {
-    engine::EngineOptions o;
-    o.kv_dtype = options.kv_dtype;
-    o.max_model_len = static_cast<std::int64_t>(prompt.size()) + options.sampling.max_tokens;
-    o.max_num_seqs = 1;
-    o.max_num_batched_tokens = kPrefillChunk;
-    o.spec_tokens = options.spec_tokens;
-    o.prefix_caching = false;
-    return o;
+  void add(std::span<const std::int32_t> prompt, const GenerationOptions& options) {
+    engine::Request request{.prompt = {prompt.begin(), prompt.end()}, .sampling = options.sampling};
+    core_.add(engine::make_request(1, std::move(request), sink_));
   }
 
   std::shared_ptr<Sink> sink_;
-  engine::LanguageStepModel model_;
+  std::unique_ptr<engine::StepModel> model_;
   engine::EngineCore core_;
 };
 
@@ -165,13 +177,13 @@ std::string StopMatcher::push(const std::string& text) {
 
 std::string StopMatcher::finish() { return stopped_ ? std::string() : std::exchange(held_, {}); }
 
-GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& tokenizer,
-                          std::span<const std::int32_t> prompt, const GenerationOptions& given,
-                          const TextCallback& on_text) {
-  const std::int64_t context = model.config().max_position_embeddings;
+namespace {
+
+/// What a text may grow to: `context` tokens, or without end.
+GenerationOptions checked(const GenerationOptions& given, std::span<const std::int32_t> prompt, std::int64_t context,
+                          bool unbounded) {
   const auto prompt_count = static_cast<std::int64_t>(prompt.size());
   if (prompt.empty()) fail(ErrorCode::kInvalidArgument, "the prompt is empty and the tokenizer adds no BOS");
-  const bool unbounded = model.config().rope.kind == model::RopeConfig::Kind::kDynamic;
   if (prompt_count >= context && !unbounded) {
     fail(ErrorCode::kInvalidArgument, "the prompt has {} tokens, the context holds {}", prompt_count, context);
   }
@@ -181,7 +193,13 @@ GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& to
   GenerationOptions options = given;
   options.sampling.ignore_eos = given.ignore_eos;
   if (!unbounded) options.sampling.max_tokens = std::min(options.sampling.max_tokens, context - prompt_count);
-  StopMatcher matcher(options.stop);
+  return options;
+}
+
+/// Turns tokens into text until something ends it. `begin` is when the work on the prompt began.
+GenerationResult write_text(TokenSource& source, const text::Tokenizer& tokenizer, std::span<const std::int32_t> prompt,
+                            const std::vector<std::string>& stop, const TextCallback& on_text, double begin) {
+  StopMatcher matcher(stop);
   text::StreamDecoder decoder(tokenizer);
   // Decoding starts with the prompt, whose text is not shown again: the first new token may depend on it (a decoder
   // drops the blank at the very beginning of a text).
@@ -192,14 +210,6 @@ GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& to
     result.text += piece;
     if (on_text) on_text(piece);
   };
-
-  const double begin = monotonic_seconds();
-  std::unique_ptr<TokenSource> source;
-  if (options.sampling.max_tokens > engine::cached_context(model.config()) - prompt_count) {
-    source = std::make_unique<RerunSource>(model, prompt, options);
-  } else {
-    source = std::make_unique<EngineSource>(model, prompt, options);
-  }
   double prefilled = 0;
   engine::FinishReason finish = engine::FinishReason::kNone;
   while (result.finish_reason.empty()) {
@@ -209,7 +219,7 @@ GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& to
       result.finish_reason = "interrupted";
       break;
     }
-    const std::span<const std::int32_t> ids = source->next(finish);
+    const std::span<const std::int32_t> ids = source.next(finish);
     if (prefilled == 0 && !ids.empty()) prefilled = monotonic_seconds();
     for (std::size_t i = 0; i < ids.size() && !matcher.stopped(); ++i) {
       // The id that stops a text is no part of it.
@@ -229,6 +239,33 @@ GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& to
   show(matcher.push(decoder.finish()));
   show(matcher.finish());
   return result;
+}
+
+}  // namespace
+
+GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& tokenizer,
+                          std::span<const std::int32_t> prompt, const GenerationOptions& given,
+                          const TextCallback& on_text) {
+  const model::ModelConfig& config = model.config();
+  const bool unbounded = model::depends_on_length(config.rope);
+  const GenerationOptions options = checked(given, prompt, config.max_position_embeddings, unbounded);
+  const double begin = monotonic_seconds();
+  std::unique_ptr<TokenSource> source;
+  if (options.sampling.max_tokens > engine::cached_context(config) - static_cast<std::int64_t>(prompt.size())) {
+    source = std::make_unique<RerunSource>(model, prompt, options);
+  } else {
+    source = std::make_unique<EngineSource>(model, prompt, options);
+  }
+  return write_text(*source, tokenizer, prompt, options.stop, on_text, begin);
+}
+
+GenerationResult generate(engine::StepModel& model, const text::Tokenizer& tokenizer,
+                          std::span<const std::int32_t> prompt, const GenerationOptions& given,
+                          const TextCallback& on_text, std::int64_t chunk) {
+  const GenerationOptions options = checked(given, prompt, model.max_model_len(), false);
+  const double begin = monotonic_seconds();
+  EngineSource source(model, prompt, options, chunk);
+  return write_text(source, tokenizer, prompt, options.stop, on_text, begin);
 }
 
 }  // namespace awq::generate

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/request.h"
+#include "engine/step_model.h"
 #include "model/language_model.h"
 #include "ops/kv_dtype.h"
 #include "text/tokenizer.h"
@@ -39,6 +40,12 @@ using TextCallback = std::function<void(const std::string& piece)>;
 GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& tokenizer,
                           std::span<const std::int32_t> prompt, const GenerationOptions& options,
                           const TextCallback& on_text);
+
+/// The same with a model that has its pool of keys and values already, on a device for instance; its max_model_len() is
+/// the context. `options.kv_dtype` is not used. `chunk` tokens of the prompt go through it at a time.
+GenerationResult generate(engine::StepModel& model, const text::Tokenizer& tokenizer,
+                          std::span<const std::int32_t> prompt, const GenerationOptions& options,
+                          const TextCallback& on_text, std::int64_t chunk);
 
 /// Passes text through, holding back what may be the beginning of a stop string.
 class StopMatcher {

@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
-#include "base/cpu_features.h"
 #include "base/resources.h"
 #include "base/stop.h"
-#include "model/language_model.h"
+#include "device/device.h"
 #include "server/startup.h"
 
 namespace awq::server {
@@ -47,15 +46,14 @@ void serve(const ServeOptions& options) {
   const model::ModelFiles files = model::ModelFiles::open(options.model);
   const std::unique_ptr<text::Tokenizer> tokenizer = text::Tokenizer::load(options.model);
   const std::unique_ptr<ChatFormat> chat = load_chat_format(options, *tokenizer);
-  auto language_model = std::make_unique<model::LanguageModel>(files, options.head == "int8");
-  const std::uint64_t weight_bytes = language_model->bytes_per_token();
-  engine::Engine engine(std::move(language_model), engine_options(options));
-  ServedModel served = describe_model(options, files, *tokenizer, engine);
+  LoadedModel loaded = load_model(options, files, device::parse_name(options.device));
+  engine::Engine engine(std::move(loaded.model), loaded.options);
+  ServedModel served = describe_model(options, files, *tokenizer, engine, loaded.runs_on);
   served.chat = chat.get();
   add_vocabularies(served, *tokenizer);
 
   Metrics metrics(served.names.front(), options.limits);
-  metrics.set_info(std::string(isa_name(active_isa())), files.codec() == nullptr ? "dense" : "w4");
+  metrics.set_info(loaded.runs_on, files.codec() == nullptr ? "dense" : "w4");
   metrics.set_engine(&engine);
   engine.set_step_observer([&metrics](const engine::StepReport& report) { metrics.on_step(report); });
   auto workers = std::make_unique<WorkerPool>(options.worker_threads);
@@ -66,7 +64,7 @@ void serve(const ServeOptions& options) {
                    .model = std::move(served),
                    .metrics = &metrics,
                    .workers = workers.get()});
-  log_note(start_line(files, engine, weight_bytes));
+  log_note(start_line(files, engine, loaded.weight_bytes, loaded.runs_on, loaded.kv_type));
   if (chat == nullptr) log_warning("the model has no chat template: only /v1/completions can be used");
   const std::string url = url_of(options, http.port());
   const bool clean = http.run(service, [&] {

@@ -8,8 +8,10 @@
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/resources.h"
+#include "engine/language_step_model.h"
 #include "file/input_file.h"
 #include "file/sha256.h"
+#include "gpu/load.h"
 #include "ops/kv_dtype.h"
 
 namespace awq::server {
@@ -18,6 +20,7 @@ namespace {
 constexpr std::uint64_t kMaxConfigBytes = 1 << 20;
 constexpr std::uint64_t kMaxTemplateBytes = 4 << 20;
 constexpr int kMaxWorkers = 64;
+constexpr std::int64_t kDefaultBatchedTokens = 512;
 
 std::string size(std::uint64_t bytes) {
   constexpr double kGiB = 1 << 30, kMiB = 1 << 20;
@@ -39,13 +42,16 @@ void check_options(const ServeOptions& o) {
   }
 }
 
-engine::EngineOptions engine_options(const ServeOptions& o) {
+engine::EngineOptions engine_options(const ServeOptions& o, bool on_device) {
   engine::EngineOptions out;
   if (o.kv_dtype != "auto") out.kv_dtype = ops::parse_kv_dtype(o.kv_dtype);
   out.kv_cache_memory_bytes = o.kv_cache_memory_bytes;
   out.max_model_len = o.max_model_len;
   out.max_num_seqs = o.max_num_seqs;
   out.max_num_batched_tokens = o.max_num_batched_tokens;
+  if (out.max_num_batched_tokens == 0) {
+    out.max_num_batched_tokens = on_device ? gpu::kDefaultBatchedTokens : kDefaultBatchedTokens;
+  }
   out.max_waiting_requests = o.limits.max_requests + o.limits.max_prompts;  // a request may have that many prompts
   out.max_waiting_tokens = o.limits.max_queued_tokens;
   out.prefix_caching = o.prefix_caching;
@@ -55,6 +61,32 @@ engine::EngineOptions engine_options(const ServeOptions& o) {
   out.limits.max_stop_ids = o.limits.max_stop_token_ids;
   out.limits.max_bias = o.limits.max_logit_bias;
   out.limits.max_bad_words = o.limits.max_bad_words;
+  return out;
+}
+
+LoadedModel load_model(const ServeOptions& o, const model::ModelFiles& files, int device) {
+  LoadedModel out;
+  out.options = engine_options(o, device >= 0);
+  if (device < 0) {
+    auto model = std::make_unique<model::LanguageModel>(files, o.head == "int8");
+    out.weight_bytes = model->bytes_per_token();
+    out.model = std::make_unique<engine::LanguageStepModel>(std::move(model), out.options);
+    out.runs_on = isa_name(active_isa());
+    out.kv_type = ops::kv_dtype_name(out.options.kv_dtype);
+    return out;
+  }
+  const device::Properties properties = device::open(device);
+  auto model = gpu::load_step_model(files, {.f32_as = gpu::f32_activation_type(files)},
+                                    {.max_model_len = o.max_model_len,
+                                     .max_num_seqs = o.max_num_seqs,
+                                     .max_num_batched_tokens = out.options.max_num_batched_tokens,
+                                     .memory_utilization = o.gpu_memory_utilization,
+                                     .cache_memory_bytes = o.kv_cache_memory_bytes,
+                                     .graphs = gpu::graphs_by_environment()});
+  out.weight_bytes = model->model().bytes_per_token();
+  out.runs_on = gpu::describe(properties, model->model().type());
+  out.kv_type = model->model().type() == gpu::Half::kF16 ? "f16" : "bf16";
+  out.model = std::move(model);
   return out;
 }
 
@@ -106,7 +138,7 @@ std::unique_ptr<ChatFormat> load_chat_format(const ServeOptions& o, const text::
 }
 
 ServedModel describe_model(const ServeOptions& o, const model::ModelFiles& files, const text::Tokenizer& tokenizer,
-                           engine::Engine& engine) {
+                           engine::Engine& engine, const std::string& runs_on) {
   ServedModel out;
   std::filesystem::path folder = std::filesystem::absolute(o.model).lexically_normal();
   if (folder.filename().empty()) folder = folder.parent_path();
@@ -115,9 +147,8 @@ ServedModel describe_model(const ServeOptions& o, const model::ModelFiles& files
   if (out.names.empty()) out.names = {own_name};
   out.root = own_name;
   constexpr std::size_t kHashDigits = 8;
-  out.fingerprint = fmt::format(
-      "awq-{}-{}", kVersion,
-      file::sha256_hex(files.config_json().dump() + std::string(isa_name(active_isa()))).substr(0, kHashDigits));
+  out.fingerprint =
+      fmt::format("awq-{}-{}", kVersion, file::sha256_hex(files.config_json().dump() + runs_on).substr(0, kHashDigits));
   out.created = std::time(nullptr);
   out.max_model_len = engine.limits().max_model_len;
   out.vocab_size = files.config().vocab_size;
@@ -138,15 +169,16 @@ void add_vocabularies(ServedModel& served, const text::Tokenizer& tokenizer) {
         std::make_shared<grammar::Vocabulary>(tokenizer, served.eos_ids, served.vocab_size, markers);
 }
 
-std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, std::uint64_t weight_bytes) {
+std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, std::uint64_t weight_bytes,
+                       const std::string& runs_on, const std::string& kv_type) {
   const engine::EngineStats stats = engine.stats();
   const std::int64_t tokens = stats.kv_blocks_total * stats.kv_block_tokens;
   return fmt::format(
-      "{}: {} of weights read per token, instruction set {}; KV cache {} ({}) for {} tokens, the longest context "
+      "{}: {} of weights read per token, on {}; KV cache {} ({}) for {} tokens, the longest context "
       "that fits; {} tokens per sequence, {} sequences, {} tokens per step; {} resident",
-      files.config().architecture, size(weight_bytes), isa_name(active_isa()), size(stats.kv_bytes_total),
-      ops::kv_dtype_name(engine.options().kv_dtype), tokens, engine.limits().max_model_len,
-      engine.options().max_num_seqs, engine.options().max_num_batched_tokens, size(peak_rss_bytes()));
+      files.config().architecture, size(weight_bytes), runs_on, size(stats.kv_bytes_total), kv_type, tokens,
+      engine.limits().max_model_len, engine.options().max_num_seqs, engine.options().max_num_batched_tokens,
+      size(peak_rss_bytes()));
 }
 
 }  // namespace awq::server

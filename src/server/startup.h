@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "engine/step_model.h"
 #include "model/model_files.h"
 #include "server/openai/chat_format.h"
 #include "server/service.h"
@@ -12,7 +13,18 @@ namespace awq::server {
 /// Throws kInvalidArgument naming the flag.
 void check_options(const ServeOptions& options);
 
-engine::EngineOptions engine_options(const ServeOptions& options);
+engine::EngineOptions engine_options(const ServeOptions& options, bool on_device);
+
+/// The model in memory, behind the engine's step, and what the log and the metrics say of it.
+struct LoadedModel {
+  std::unique_ptr<engine::StepModel> model;
+  engine::EngineOptions options;
+  std::uint64_t weight_bytes = 0;  ///< read per token
+  std::string runs_on;             ///< instruction set, or device
+  std::string kv_type;
+};
+/// Loads to the processor, or to device number `device` when that is not negative.
+LoadedModel load_model(const ServeOptions& options, const model::ModelFiles& files, int device);
 
 /// Sampling defaults: generation_config.json as --generation-config says, then --override-generation-config.
 GenerationDefaults load_defaults(const ServeOptions& options);
@@ -22,12 +34,13 @@ std::unique_ptr<ChatFormat> load_chat_format(const ServeOptions& options, const 
 
 /// What requests and model cards need to know of the model.
 ServedModel describe_model(const ServeOptions& options, const model::ModelFiles& files,
-                           const text::Tokenizer& tokenizer, engine::Engine& engine);
+                           const text::Tokenizer& tokenizer, engine::Engine& engine, const std::string& runs_on);
 
 /// What grammars need to know of the tokens; after `served.chat` is set.
 void add_vocabularies(ServedModel& served, const text::Tokenizer& tokenizer);
 
-/// Kernel, instruction set and memory, for the log.
-std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, std::uint64_t weight_bytes);
+/// Kernel, instruction set or device, and memory, for the log.
+std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, std::uint64_t weight_bytes,
+                       const std::string& runs_on, const std::string& kv_type);
 
 }  // namespace awq::server

@@ -562,6 +562,13 @@ class Flags(Refusals):
     def test_instruction_set(self):
         self.refused(USAGE, "sse9", flags=["--isa", "sse9"])
 
+    def test_device_of_commands_that_run_on_one(self):
+        make_model(self.model)
+        for command in (["run", self.model, "-p", "x"], ["eval", self.model], ["bench", self.model], ["serve", self.model]):
+            with self.subTest(command[0]):
+                self.check_message(awq(*command, "--device", "cuda:99"), 5, "--device", "cuda")
+                self.check_message(awq(*command, "--device", "tpu"), USAGE, "--device", "tpu", "cuda:N")
+
     def test_device_that_is_not_there(self):
         self.refused(5, "--device", "cuda", flags=["--device", "cuda:7"])
 

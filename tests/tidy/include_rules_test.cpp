@@ -21,6 +21,7 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"quant", {"tensor", "base"}},
     {"formats", {"quant", "file", "tensor", "base"}},
     {"kernels", {"base"}},
+    {"device", {"kernels", "base"}},
     {"ops", {"kernels", "quant", "tensor", "base"}},
     {"text", {"file", "base"}},
     {"template", {"text", "file", "base"}},
@@ -29,13 +30,14 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"model", {"ops", "formats", "quant", "file", "tensor", "base"}},
     {"eval", {"model", "ops", "text", "file", "tensor", "base"}},
     {"engine", {"model", "ops", "tensor", "base"}},
+    {"gpu", {"device", "kernels", "engine", "model", "ops", "quant", "file", "tensor", "base"}},
     {"generate", {"engine", "model", "ops", "text", "base"}},
-    {"server", {"chat", "engine", "generate", "grammar", "template", "text", "model", "ops", "file", "base"}},
+    {"server",
+     {"chat", "gpu", "device", "engine", "generate", "grammar", "template", "text", "model", "ops", "file", "base"}},
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
-    {"bench", {"model", "ops", "kernels", "quant", "file", "tensor", "base"}},
-    {"api",
-     {"report", "bench", "server", "chat", "template", "quantize", "eval", "generate", "engine", "model", "formats",
-      "text", "ops", "kernels", "quant", "file", "tensor", "base"}},
+    {"bench", {"gpu", "device", "model", "ops", "kernels", "quant", "file", "tensor", "base"}},
+    {"api", {"gpu",    "device", "report",  "bench", "server", "chat",    "template", "quantize", "eval",   "generate",
+             "engine", "model",  "formats", "text",  "ops",    "kernels", "quant",    "file",     "tensor", "base"}},
     {"cli", {"api", "file", "base"}},
 };
 
@@ -45,10 +47,10 @@ struct ThirdParty {
   const char* only_below;
 };
 constexpr ThirdParty kThirdParty[] = {
-    {"dnnl", "src/ops/"},           {"oneapi/", "src/ops/"},   {"CLI/", "src/cli/"},
-    {"pcre2", "src/text/"},         {"utf8proc", "src/text/"}, {"openssl/", "src/file/"},
-    {"nlohmann/", "src/file/json"}, {"boost/", "src/server/"}, {"prometheus/", "src/server/"},
-    {"spdlog/", "src/server/"},
+    {"dnnl", "src/ops/"},           {"oneapi/", "src/ops/"},          {"CLI/", "src/cli/"},
+    {"pcre2", "src/text/"},         {"utf8proc", "src/text/"},        {"openssl/", "src/file/"},
+    {"nlohmann/", "src/file/json"}, {"boost/", "src/server/"},        {"prometheus/", "src/server/"},
+    {"spdlog/", "src/server/"},     {"cublasLt", "src/device/cuda/"},
 };
 
 // Instruction-set files are compiled with flags that other files do not have: an inline function of a shared header,

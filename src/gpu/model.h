@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "gpu/linear.h"
+#include "kernels/api/cuda_token.h"
+
+namespace awq::gpu {
+
+/// True where the environment says AWQ_CUDA_OVERLAP=1.
+bool overlap_by_environment();
+
+struct ModelOptions {
+  /// What activations are computed in where the checkpoint is F32; else it is the type of the embedding.
+  Half f32_as = Half::kBf16;
+  /// All layers are copies of the first one: for measurements with random weights.
+  bool repeat_first_layer = false;
+  /// 4-bit linears may start while the kernel before them ends (W4Problem::overlap).
+  bool overlap = overlap_by_environment();
+};
+
+/// Bounds of the batches that scratch memory is laid out for.
+struct BatchLimits {
+  std::int64_t tokens = 0;     ///< of one batch
+  std::int64_t sequences = 0;  ///< of one batch
+  std::int64_t length = 0;     ///< past and new tokens of a sequence
+  std::int64_t rows = 0;       ///< of logits at a time
+};
+
+/// Scratch memory of a forward pass, in an arena.
+struct Activations {
+  float* hidden = nullptr;        ///< [tokens, hidden_size]
+  std::byte* normed = nullptr;    ///< half, as all up to `last`
+  std::byte* qkv = nullptr;       ///< [tokens, q_width + 2 kv_width]
+  std::byte* attended = nullptr;  ///< [tokens, q_width]
+  std::byte* branch = nullptr;    ///< [tokens, hidden_size]
+  std::byte* gate_up = nullptr;   ///< [tokens, 2 intermediate_size]
+  std::byte* product = nullptr;   ///< [tokens, intermediate_size]
+  std::byte* last = nullptr;      ///< [rows, hidden_size]
+  float* logits = nullptr;        ///< [rows, vocab_size]
+  std::byte* linear_workspace = nullptr;
+  std::byte* attention_workspace = nullptr;
+};
+
+/// Keys and values of all layers: layer i at data + i * layer_bytes.
+struct KvPool {
+  std::byte* data = nullptr;
+  std::uint64_t layer_bytes = 0;
+};
+
+/// A model resident on the device. Its functions enqueue; none of them allocates or waits.
+class Model {
+ public:
+  /// Loads layer by layer. Throws kOutOfMemory where the device is too small, kUnsupported for what its kernels cannot
+  /// do.
+  Model(const model::WeightSource& source, const ModelOptions& options);
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  const model::ModelConfig& config() const { return config_; }
+  Half type() const { return type_; }
+  /// True when all linears of the layers run from packed codes: then a row does not depend on the batch.
+  bool quantized() const { return quantized_; }
+  /// Bytes of weights that one token reads, the head included.
+  std::uint64_t bytes_per_token() const;
+  /// 2 N K of the linears of the layers; of the head.
+  double layer_operations() const;
+  double head_operations() const;
+  /// Bytes of one block of keys and values in one layer.
+  std::uint64_t kv_block_bytes() const;
+
+  /// Takes what batches within `limits` need from `arena`.
+  Activations lay_out(const BatchLimits& limits, device::Arena& arena) const;
+  /// Uploads the rotary angles of `positions` positions and opens the library that 16-bit weights need.
+  void prepare(std::int64_t positions);
+  /// All layers over a batch; ids [batch.tokens] on the device. Leaves the hidden state.
+  void forward(const Activations& work, const std::int32_t* ids, const kernels::cuda::SequenceBatch& batch,
+               const KvPool& kv, const device::Stream& stream);
+  /// Logits of `count` rows of the hidden state; row_ids on the device, null: the first ones.
+  void head(const Activations& work, const std::int32_t* row_ids, std::int64_t count, const device::Stream& stream);
+
+ private:
+  struct Layer {
+    Linear qkv, o, gate_up, down;
+    device::Buffer norms;  ///< binary32: input_norm, mlp_norm [hidden_size], q_norm, k_norm [head_dim]
+  };
+  Layer load_layer(const model::WeightSource& source, std::int64_t index);
+  Layer copy_layer(const Layer& from, const device::Stream& stream) const;
+  void apply(const Linear& linear, const Activations& work, const std::byte* x, std::int64_t m, std::byte* y,
+             const device::Stream& stream);
+  void attend(const Layer& layer, std::int64_t index, const Activations& work,
+              const kernels::cuda::SequenceBatch& batch, const KvPool& kv, const device::Stream& stream);
+
+  model::ModelConfig config_;
+  Half type_ = Half::kBf16;
+  bool quantized_ = true;
+  bool overlap_ = false;
+  std::vector<Layer> layers_;
+  device::Buffer embedding_;  ///< empty when the head serves as the embedding
+  Linear head_;
+  device::Buffer head_bias_;  ///< [vocab_size] binary32 or empty
+  device::Buffer final_norm_;
+  device::Buffer rope_;  ///< cosines, then sines, [positions, head_dim / 2] each
+  std::int64_t positions_ = 0;
+  device::Buffer dense_workspace_;
+  std::unique_ptr<device::DenseProduct> dense_;
+};
+
+}  // namespace awq::gpu

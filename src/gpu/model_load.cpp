@@ -1,0 +1,159 @@
+// Loading: what a model reads once.
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/stop.h"
+#include "device/device.h"
+#include "gpu/model.h"
+#include "model/rope_frequencies.h"
+#include "ops/rope.h"
+
+namespace awq::gpu {
+namespace {
+
+device::Buffer upload_floats(std::initializer_list<std::span<const float>> parts) {
+  std::size_t count = 0;
+  for (const auto part : parts) count += part.size();
+  device::Buffer out(count * sizeof(float));
+  std::byte* to = out.data();
+  for (const auto part : parts) {
+    if (part.empty()) continue;
+    device::upload(to, part.data(), part.size_bytes());
+    to += part.size_bytes();
+  }
+  return out;
+}
+
+Half activation_type(DType stored, Half f32_as) {
+  if (stored == DType::kF16) return Half::kF16;
+  return stored == DType::kBf16 ? Half::kBf16 : f32_as;
+}
+
+/// Products read rows of 16 bytes.
+void check_widths(const model::ModelConfig& c) {
+  constexpr std::int64_t kUnit = 8;
+  for (const auto& [name, width] : {std::pair{"hidden_size", c.hidden_size},
+                                    {"intermediate_size", c.intermediate_size},
+                                    {"num_attention_heads * head_dim", c.q_width()}}) {
+    if (width % kUnit != 0) {
+      fail(ErrorCode::kUnsupported, "--device cuda: {} is {}, expected a multiple of {}", name, width, kUnit);
+    }
+  }
+}
+
+}  // namespace
+
+bool overlap_by_environment() {
+  const char* value = std::getenv("AWQ_CUDA_OVERLAP");
+  return value != nullptr && std::strcmp(value, "1") == 0;
+}
+
+Model::Model(const model::WeightSource& source, const ModelOptions& options)
+    : config_(source.config()), overlap_(options.overlap) {
+  check_widths(config_);
+  model::LinearWeights head = source.load_head();
+  model::LinearWeights embedding = source.load_embedding();
+  const model::LinearWeights& table = embedding.out_features != 0 ? embedding : head;
+  type_ = activation_type(table.quantized ? DType::kF32 : table.dtype, options.f32_as);
+  constexpr std::size_t kHalfBytes = 2;
+  if (embedding.out_features != 0) {
+    AlignedBuffer<std::byte> halves(embedding.out_features * embedding.in_features * kHalfBytes);
+    to_halves(embedding, type_, halves.data());
+    embedding = {};
+    embedding_ = device::Buffer(halves.size());
+    device::upload(embedding_.data(), halves.data(), halves.size());
+  }
+  if (!head.bias.empty()) head_bias_ = upload_floats({head.bias.span()});
+  FusedWeight head_weight;
+  head_weight.out_features = head.out_features;
+  head_weight.in_features = head.in_features;
+  head_weight.halves = AlignedBuffer<std::byte>(head.out_features * head.in_features * kHalfBytes);
+  to_halves(head, type_, head_weight.halves.data());
+  head = {};
+  head_ = Linear(head_weight, type_);
+  head_weight = {};
+  final_norm_ = upload_floats({source.load_final_norm().span()});
+  layers_.reserve(static_cast<std::size_t>(config_.num_hidden_layers));
+  const device::Stream stream;
+  for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
+    stop_flag().throw_if_requested();
+    layers_.push_back(options.repeat_first_layer && i > 0 ? copy_layer(layers_.front(), stream)
+                                                          : load_layer(source, i));
+  }
+  stream.synchronize();
+  for (const Layer& layer : layers_) {
+    for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      quantized_ = quantized_ && linear->quantized();
+    }
+  }
+}
+
+Model::Layer Model::load_layer(const model::WeightSource& source, std::int64_t index) {
+  using model::Role;
+  model::LayerWeights weights = source.load_layer(index);
+  const auto fused = [&](std::initializer_list<Role> roles) {
+    std::vector<model::LinearWeights*> parts;
+    for (const Role role : roles) parts.push_back(&weights[role]);
+    Linear linear(fuse(parts, type_), type_);
+    for (model::LinearWeights* part : parts) *part = {};
+    return linear;
+  };
+  Layer out;
+  out.qkv = fused({Role::kQ, Role::kK, Role::kV});
+  out.o = fused({Role::kO});
+  out.gate_up = fused({Role::kGate, Role::kUp});
+  out.down = fused({Role::kDown});
+  out.norms =
+      upload_floats({weights.input_norm.span(), weights.mlp_norm.span(), weights.q_norm.span(), weights.k_norm.span()});
+  return out;
+}
+
+Model::Layer Model::copy_layer(const Layer& from, const device::Stream& stream) const {
+  Layer out;
+  out.qkv = from.qkv.copy(stream);
+  out.o = from.o.copy(stream);
+  out.gate_up = from.gate_up.copy(stream);
+  out.down = from.down.copy(stream);
+  out.norms = device::Buffer(from.norms.bytes());
+  device::copy(out.norms.data(), from.norms.data(), from.norms.bytes(), stream);
+  return out;
+}
+
+void Model::prepare(std::int64_t positions) {
+  if (!quantized_ && dense_ == nullptr) {
+    dense_workspace_ = device::Buffer(device::DenseProduct::kWorkspaceBytes);
+    dense_ = std::make_unique<device::DenseProduct>(dense_workspace_.data());
+  }
+  if (positions <= positions_) return;
+  const model::RopeFrequencies rope = model::compute_rope(config_.rope, config_.head_dim, 0);
+  const ops::RopeTable table = ops::RopeTable::make(rope.frequencies, rope.attention_factor, positions);
+  rope_ = upload_floats({table.cosine, table.sine});
+  positions_ = positions;
+}
+
+std::uint64_t Model::bytes_per_token() const {
+  std::uint64_t total = head_.bytes();
+  for (const Layer& layer : layers_) {
+    total += layer.qkv.bytes() + layer.o.bytes() + layer.gate_up.bytes() + layer.down.bytes();
+  }
+  return total;
+}
+
+double Model::layer_operations() const {
+  double total = 0;
+  for (const Layer& layer : layers_) {
+    for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      total += 2.0 * static_cast<double>(linear->out_features()) * static_cast<double>(linear->in_features());
+    }
+  }
+  return total;
+}
+
+double Model::head_operations() const {
+  return 2.0 * static_cast<double>(head_.out_features()) * static_cast<double>(head_.in_features());
+}
+
+}  // namespace awq::gpu

@@ -1,0 +1,373 @@
+// Models on a device against the same models on the processor. engine_check DEVICE MODEL_FOLDER...: one line per check,
+// status 1 when one failed, 77 when there is no device.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <numeric>
+
+#include "base/check.h"
+#include "base/random.h"
+#include "base/resources.h"
+#include "engine/engine_core.h"
+#include "engine/language_step_model.h"
+#include "gpu/load.h"
+#include "model/language_model.h"
+#include "tolerances.h"
+
+namespace {
+
+using namespace awq;
+
+int failures = 0;
+
+void report(const std::string& model, const char* what, bool good, const std::string& detail) {
+  fmt::print("{} {:<28} {:<34} {}\n", good ? "ok  " : "FAIL", model, what, detail);
+  std::fflush(stdout);
+  if (!good) ++failures;
+}
+
+std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab, std::uint64_t seed) {
+  std::vector<std::int32_t> out;
+  for (std::int64_t i = 0; i < count; ++i) {
+    out.push_back(static_cast<std::int32_t>(random_bits(seed, static_cast<std::uint64_t>(i)) %
+                                            static_cast<std::uint64_t>(vocab)));
+  }
+  return out;
+}
+
+/// Sequences of a batch, each with blocks of its own.
+class Sequences {
+ public:
+  explicit Sequences(engine::StepModel& model) : model_(model) {}
+  /// Runs `ids` behind `past` tokens of sequence `index` of up to `length` tokens.
+  void add(std::int64_t index, std::int64_t past, std::span<const std::int32_t> ids) {
+    while (static_cast<std::int64_t>(tables_.size()) <= index) {
+      tables_.emplace_back(static_cast<std::size_t>(kBlocks));
+      std::iota(tables_.back().begin(), tables_.back().end(),
+                static_cast<std::int32_t>((tables_.size() - 1) * kBlocks));
+    }
+    ids_.insert(ids_.end(), ids.begin(), ids.end());
+    slices_.push_back({.token_count = static_cast<std::int64_t>(ids.size()),
+                       .past = past,
+                       .blocks = tables_[static_cast<std::size_t>(index)]});
+  }
+  void run() {
+    model_.run(ids_, slices_);
+    ids_.clear();
+    slices_.clear();
+  }
+  std::vector<float> logits(std::vector<std::int64_t> rows) {
+    const std::span<float> found = model_.logits(rows);
+    return {found.begin(), found.end()};
+  }
+  static constexpr std::int64_t kBlocks = 16;
+
+ private:
+  engine::StepModel& model_;
+  std::vector<std::vector<std::int32_t>> tables_ = [] {
+    std::vector<std::vector<std::int32_t>> tables;
+    tables.reserve(64);  // slices point into them
+    return tables;
+  }();
+  std::vector<std::int32_t> ids_;
+  std::vector<model::SequenceSlice> slices_;
+};
+
+/// Largest difference over the largest magnitude.
+double relative_error(std::span<const float> found, std::span<const float> expected) {
+  double worst = 0, largest = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(found[i]) - static_cast<double>(expected[i]));
+    worst = std::isfinite(difference) ? std::max(worst, difference) : INFINITY;
+    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
+  }
+  return worst / largest;
+}
+
+struct Sink : engine::RequestSink {
+  std::vector<std::int32_t> ids;
+  void on_token(const engine::TokenEvent& event) override {
+    if (event.token_id >= 0) ids.push_back(event.token_id);
+  }
+};
+
+/// What requests of these prompts give, all at once.
+std::vector<std::vector<std::int32_t>> generate(engine::StepModel& model, const engine::EngineOptions& options,
+                                                const std::vector<std::vector<std::int32_t>>& prompts,
+                                                double temperature) {
+  engine::EngineCore core(model, options, {});
+  std::vector<std::shared_ptr<Sink>> sinks;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    sinks.push_back(std::make_shared<Sink>());
+    engine::Request request{.prompt = prompts[i]};
+    request.sampling.temperature = temperature;
+    request.sampling.max_tokens = 24;
+    request.sampling.ignore_eos = true;
+    request.sampling.seed = i;
+    core.add(engine::make_request(i + 1, std::move(request), sinks.back()));
+  }
+  engine::StepReport step;
+  while (!core.idle()) core.step(step);
+  core.check();
+  std::vector<std::vector<std::int32_t>> out;
+  for (const auto& sink : sinks) out.push_back(sink->ids);
+  return out;
+}
+
+class Check {
+ public:
+  explicit Check(const std::filesystem::path& folder)
+      : name_(folder.filename().string()),
+        files_(model::ModelFiles::open(folder)),
+        cpu_model_(files_),
+        cpu_(cpu_model_, engine_options(true)) {
+    if (name_ == "model") name_ = folder.parent_path().filename().string();
+    gpu_ = load(true);
+    plain_ = load(false);
+  }
+
+  void run() {
+    logits();
+    chunks();
+    batch();
+    graphs();
+    engine();
+  }
+
+ private:
+  static constexpr std::int64_t kLength = 200;
+
+  std::unique_ptr<gpu::StepModel> load(bool with_graphs) const {
+    return gpu::load_step_model(files_, {.f32_as = gpu::f32_activation_type(files_)},
+                                {.max_model_len = Sequences::kBlocks * 16,
+                                 .max_num_seqs = 16,
+                                 .max_num_batched_tokens = 512,
+                                 .fill_memory = false,
+                                 .graphs = with_graphs});
+  }
+  engine::EngineOptions engine_options(bool prefix_caching) const {
+    engine::EngineOptions out;
+    out.max_model_len = std::min(Sequences::kBlocks * 16, engine::cached_context(files_.config()));
+    out.max_num_seqs = 16;
+    out.max_num_batched_tokens = 512;
+    out.prefix_caching = prefix_caching;
+    return out;
+  }
+  std::vector<std::int32_t> ids(std::int64_t count, std::uint64_t seed) const {
+    return random_ids(count, files_.config().vocab_size, seed);
+  }
+  std::int64_t length() const { return std::min(kLength, engine::cached_context(files_.config())); }
+  /// Rows of a text in one chunk, on some model.
+  std::vector<float> rows_of(engine::StepModel& model, std::span<const std::int32_t> text) const {
+    Sequences sequences(model);
+    sequences.add(0, 0, text);
+    sequences.run();
+    std::vector<std::int64_t> rows;
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(text.size()); i += 7) rows.push_back(i);
+    return sequences.logits(rows);
+  }
+
+  void logits() {
+    const std::vector<std::int32_t> text = ids(length(), 1);
+    const std::vector<float> found = rows_of(*gpu_, text), expected = rows_of(cpu_, text);
+    const double bound =
+        gpu_->model().type() == gpu::Half::kF16 ? tolerance::kDeviceLogitsF16 : tolerance::kDeviceLogitsBf16;
+    const double error = relative_error(found, expected);
+    report(name_, "logits", error <= bound, fmt::format("relative error {:.2e}, bound {:.2e}", error, bound));
+    // The likeliest tokens agree, except where the processor's logits nearly tie.
+    const auto vocab = static_cast<std::size_t>(files_.config().vocab_size);
+    std::size_t others = 0, wrong = 0, rows = found.size() / vocab;
+    double largest = 0;
+    for (const float v : expected) largest = std::max(largest, std::abs(static_cast<double>(v)));
+    for (std::size_t r = 0; r < rows; ++r) {
+      const auto best = [&](const std::vector<float>& from) {
+        const auto begin = from.begin() + static_cast<std::ptrdiff_t>(r * vocab);
+        return static_cast<std::size_t>(std::max_element(begin, begin + static_cast<std::ptrdiff_t>(vocab)) - begin);
+      };
+      const std::size_t a = best(found), b = best(expected);
+      if (a == b) continue;
+      ++others;
+      if (expected[r * vocab + b] - expected[r * vocab + a] > 2 * bound * largest) ++wrong;
+    }
+    report(name_, "likeliest tokens", wrong == 0, fmt::format("{} of {} differ, {} beyond a tie", others, rows, wrong));
+    std::vector<std::int32_t> picks(1);
+    Sequences sequences(*gpu_);
+    sequences.add(0, 0, text);
+    sequences.run();
+    const std::int64_t last = static_cast<std::int64_t>(text.size()) - 1;
+    gpu_->greedy({&last, 1}, picks);
+    const std::vector<float> row = sequences.logits({last});
+    const auto largest_at = std::max_element(row.begin(), row.end()) - row.begin();
+    report(name_, "argmax on the device", picks[0] == largest_at, fmt::format("{} and {}", picks[0], largest_at));
+  }
+
+  /// What a token gives does not depend on how its text was cut into steps. With 16-bit weights that holds up to the
+  /// order of sums in cublasLt.
+  bool alike(std::span<const float> a, std::span<const float> b, std::string& detail) const {
+    if (gpu_->model().quantized()) {
+      const auto different = std::count_if(a.begin(), a.end(), [&, i = std::size_t{0}](float v) mutable {
+        const float w = b[i++];
+        return !(v == w);
+      });
+      detail = fmt::format("{} of {} numbers differ", different, a.size());
+      return different == 0;
+    }
+    const double error = relative_error(a, b);
+    const double bound =
+        gpu_->model().type() == gpu::Half::kF16 ? tolerance::kDeviceLogitsF16 : tolerance::kDeviceLogitsBf16;
+    detail = fmt::format("relative error {:.2e} (16-bit weights)", error);
+    return error <= bound;
+  }
+
+  void chunks() {
+    const std::vector<std::int32_t> text = ids(length(), 2);
+    Sequences whole(*gpu_), parts(*gpu_);
+    whole.add(0, 0, text);
+    whole.run();
+    const std::vector<float> expected = whole.logits({static_cast<std::int64_t>(text.size()) - 1});
+    std::int64_t past = 0;
+    for (const std::int64_t count : {33, 1, 64, 7}) {
+      parts.add(1, past, std::span(text).subspan(static_cast<std::size_t>(past), static_cast<std::size_t>(count)));
+      parts.run();
+      past += count;
+    }
+    const auto rest = std::span(text).subspan(static_cast<std::size_t>(past));
+    parts.add(1, past, rest);
+    parts.run();
+    const std::vector<float> found = parts.logits({static_cast<std::int64_t>(rest.size()) - 1});
+    std::string detail;
+    const bool good = alike(found, expected, detail);
+    report(name_, "one chunk and five", good, detail);
+  }
+
+  void batch() {
+    constexpr std::int64_t kSequences = 11;
+    Sequences sequences(*gpu_);
+    std::vector<std::vector<std::int32_t>> texts;
+    for (std::int64_t i = 0; i < kSequences; ++i) {
+      texts.push_back(ids(3 + 17 * i % (length() - 8), 10 + static_cast<std::uint64_t>(i)));
+      sequences.add(i, 0, texts.back());
+      sequences.run();
+    }
+    const std::vector<std::int32_t> next = ids(kSequences, 9);
+    std::vector<float> alone;
+    for (std::int64_t i = 0; i < kSequences; ++i) {
+      sequences.add(i, static_cast<std::int64_t>(texts[static_cast<std::size_t>(i)].size()),
+                    std::span(next).subspan(static_cast<std::size_t>(i), 1));
+      sequences.run();
+      const std::vector<float> row = sequences.logits({0});
+      alone.insert(alone.end(), row.begin(), row.end());
+    }
+    std::vector<std::int64_t> rows;
+    for (std::int64_t i = 0; i < kSequences; ++i) {
+      sequences.add(i, static_cast<std::int64_t>(texts[static_cast<std::size_t>(i)].size()),
+                    std::span(next).subspan(static_cast<std::size_t>(i), 1));
+      rows.push_back(i);
+    }
+    sequences.run();
+    std::string detail;
+    const bool good = alike(sequences.logits(rows), alone, detail);
+    report(name_, "in a batch and alone", good, detail);
+  }
+
+  /// A recorded step pads the batch and rounds the length up: nothing of that may show.
+  void graphs() {
+    const std::vector<std::int32_t> text = ids(length() - 12, 3), next = ids(12, 4);
+    const auto decode = [&](gpu::StepModel& model) {
+      Sequences sequences(model);
+      for (std::int64_t i = 0; i < 3; ++i) {
+        sequences.add(i, 0, std::span(text).subspan(static_cast<std::size_t>(i)));
+        sequences.run();
+      }
+      std::vector<float> out;
+      for (std::int64_t step = 0; step < 12; ++step) {
+        for (std::int64_t i = 0; i < 3; ++i) {
+          sequences.add(i, static_cast<std::int64_t>(text.size()) - i + step,
+                        std::span(next).subspan(static_cast<std::size_t>(step), 1));
+        }
+        sequences.run();
+        const std::vector<float> rows = sequences.logits({0, 1, 2});
+        out.insert(out.end(), rows.begin(), rows.end());
+      }
+      return out;
+    };
+    const std::vector<float> recorded = decode(*gpu_), direct = decode(*plain_);
+    std::string detail;
+    const bool good = alike(recorded, direct, detail) && gpu_->recorded_steps() > 0 && plain_->recorded_steps() == 0;
+    report(name_, "recorded steps and direct ones", good, detail);
+  }
+
+  void engine() {
+    std::vector<std::vector<std::int32_t>> prompts;
+    const std::vector<std::int32_t> common = ids(70, 5);
+    for (std::uint64_t i = 0; i < 10; ++i) {
+      prompts.push_back(common);
+      const std::vector<std::int32_t> own = ids(static_cast<std::int64_t>(1 + 9 * i), 20 + i);
+      prompts.back().insert(prompts.back().end(), own.begin(), own.end());
+    }
+    const bool exact = gpu_->model().quantized();
+    for (const double temperature : {0.0, 0.8}) {
+      const auto cached = generate(*gpu_, engine_options(true), prompts, temperature);
+      const auto twice = generate(*gpu_, engine_options(true), prompts, temperature);
+      const auto uncached = generate(*gpu_, engine_options(false), prompts, temperature);
+      std::vector<std::vector<std::int32_t>> alone;
+      for (std::size_t i = 0; i < prompts.size(); ++i) {
+        // Draws count from the request's number: the one of this place, alone.
+        if (temperature == 0) alone.push_back(generate(*plain_, engine_options(false), {prompts[i]}, 0).front());
+      }
+      const auto same = [](const auto& a, const auto& b) {
+        std::size_t count = 0;
+        for (std::size_t i = 0; i < a.size(); ++i) count += a[i] == b[i] ? 1 : 0;
+        return count;
+      };
+      const std::size_t all = prompts.size();
+      const std::size_t again = same(cached, twice), without = same(cached, uncached);
+      const std::size_t single = alone.empty() ? all : same(cached, alone);
+      report(name_, temperature == 0 ? "engine, greedy" : "engine, drawn",
+             again == all && (!exact || (without == all && single == all)),
+             fmt::format("the same again {}, without prefix cache {}, alone {}, of {}{}", again, without, single, all,
+                         exact ? "" : " (16-bit weights)"));
+    }
+  }
+
+  std::string name_;
+  model::ModelFiles files_;
+  model::LanguageModel cpu_model_;
+  engine::LanguageStepModel cpu_;
+  std::unique_ptr<gpu::StepModel> gpu_, plain_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3) {
+    fmt::print(stderr, "usage: engine_check DEVICE MODEL_FOLDER...\n");
+    return 2;
+  }
+  if (device::count() == 0) {
+    fmt::print("skipped: no NVIDIA device, or a build without CUDA\n");
+    return 77;
+  }
+  try {
+    const device::Properties properties = device::open(std::max(0, device::parse_name(argv[1])));
+    fmt::print("{}\n", gpu::describe(properties, gpu::Half::kBf16));
+    for (int i = 2; i < argc; ++i) {
+      const double begin = monotonic_seconds();
+      try {
+        Check(argv[i]).run();
+      } catch (const Error& error) {
+        report(argv[i], "exception", false, error.what());
+        if (error.code() == ErrorCode::kDevice) break;
+      }
+      fmt::print("     {:.1f} s\n", monotonic_seconds() - begin);
+    }
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "engine_check: {}\n", error.what());
+    return 1;
+  }
+  fmt::print("{} failures\n", failures);
+  return failures == 0 ? 0 : 1;
+}
