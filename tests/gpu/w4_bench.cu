@@ -116,6 +116,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   const bool quick = argc > 2 && std::string(argv[2]) == "quick";
+  const bool few = argc > 2 && std::string(argv[2]) == "few";
   std::FILE* csv = std::fopen(argc > 1 ? argv[1] : "/dev/null", "w");
   cudaStream_t stream;
   AWQ_GPU(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
@@ -145,8 +146,9 @@ int main(int argc, char** argv) {
       {"8B qkv", 6144, 4096},   {"8B o", 4096, 4096},  {"8B gate+up", 28672, 4096},  {"8B down", 4096, 14336},
       {"70B qkv", 10240, 8192}, {"70B o", 8192, 8192}, {"70B gate+up", 57344, 8192}, {"70B down", 8192, 28672},
       {"7B qkv", 4608, 3584},   {"7B o", 3584, 3584},  {"7B gate+up", 37888, 3584},  {"7B down", 3584, 18944}};
-  const std::vector<int> ms = quick ? std::vector<int>{1, 4, 16, 64, 128, 512, 2048}
-                                    : std::vector<int>{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192};
+  std::vector<int> ms = quick ? std::vector<int>{1, 4, 16, 64, 128, 512, 2048}
+                              : std::vector<int>{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192};
+  if (few) ms = {1, 4};
   const int group = 128;
   std::size_t most_x = 0;
   std::size_t most_y = 0;
@@ -199,10 +201,11 @@ int main(int argc, char** argv) {
                           .y = have_first ? y2.get() : y.get(),
                           .m = m,
                           .workspace = workspace.get(),
-                          .overlap = true};
+                          .overlap = std::getenv("NO_OVERLAP") == nullptr};
         if (w4_kernel_objection(problem, index) != nullptr) continue;
         // Tiles of tokens far from M are never the best: skip them.
         const int tokens = name.compare(0, 5, "small") == 0 ? 0 : std::atoi(name.c_str() + name.find('-') + 1);
+        if (few && tokens != 0) continue;
         if (tokens != 0 && (tokens > 2 * std::max(m, 8) || (tokens < 128 && tokens * 4 < m))) continue;
         if (name.find("cluster") != std::string::npos && m > 128) continue;
         AWQ_GPU(cudaMemsetAsync(problem.y, 0xff, static_cast<std::size_t>(m) * s.n * 2, stream));

@@ -6,31 +6,30 @@
 namespace awq::kernels::cuda {
 namespace {
 
-/// Steps of a ring: deep where two blocks still fit on a multiprocessor.
-constexpr int kDeep = 10;
-constexpr int kShallow = 6;
+/// Steps of a ring. Ten were no faster.
+constexpr int kDepth = 6;
 
 int token_rows(std::int64_t m) { return m <= 1 ? 1 : m <= 2 ? 2 : m <= 4 ? 4 : 8; }
 
-template <int kGroup, int kDepth>
+template <int kGroup>
 int shared_bytes(const W4Problem& problem) {
   return small_shared_bytes<kGroup, kDepth>(static_cast<int>(problem.layout.steps()), token_rows(problem.m));
 }
-int least_shared_bytes(const W4Problem& problem) {
+int block_bytes(const W4Problem& problem) {
   switch (problem.layout.step_groups()) {
     case 4:
-      return shared_bytes<32, kShallow>(problem);
+      return shared_bytes<32>(problem);
     case 2:
-      return shared_bytes<64, kShallow>(problem);
+      return shared_bytes<64>(problem);
     default:
-      return shared_bytes<128, kShallow>(problem);
+      return shared_bytes<128>(problem);
   }
 }
 /// True when a multiprocessor holds two blocks of so many bytes: one of this launch and one of the next, whose ring
 /// then fills while this one ends. The system keeps 1 KB of each.
 bool fits_twice(int bytes, const DeviceLimits& limits) { return 2 * (bytes + 1024) <= limits.shared_bytes + 1024; }
 
-template <Half kType, int kGroup, int kDepth>
+template <Half kType, int kGroup>
 int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int together) {
   const auto kernel = w4_small_kernel<kType, kGroup, kDepth>;
   static const cudaError_t allowed =
@@ -46,9 +45,10 @@ int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream, 
                  .steps = static_cast<std::int32_t>(problem.layout.steps()),
                  .leaves = w4_leaves(problem.layout.k),
                  .rows = token_rows(problem.m)};
+  for (args.rows_log2 = 0; 1 << args.rows_log2 < args.rows;) ++args.rows_log2;
   const int tile_rows = 16 * kSmallWarps / args.leaves;
   args.tiles = (args.n + tile_rows - 1) / tile_rows;
-  const int bytes = shared_bytes<kGroup, kDepth>(problem);
+  const int bytes = shared_bytes<kGroup>(problem);
   const int resident = limits.multiprocessors * together;
   cudaLaunchAttribute overlap{};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -63,24 +63,15 @@ int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream, 
   return cudaLaunchKernelEx(&config, kernel, args);
 }
 
-template <Half kType, int kGroup>
-int launch_depth(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int together) {
-  const int deep = shared_bytes<kGroup, kDeep>(problem);
-  const int shallow = shared_bytes<kGroup, kShallow>(problem);
-  const bool fits = deep <= limits.shared_bytes && fits_twice(deep, limits) == fits_twice(shallow, limits);
-  return fits ? launch<kType, kGroup, kDeep>(problem, limits, stream, together)
-              : launch<kType, kGroup, kShallow>(problem, limits, stream, together);
-}
-
 template <Half kType>
 int launch_group(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int together) {
   switch (problem.layout.step_groups()) {
     case 4:
-      return launch_depth<kType, 32>(problem, limits, stream, together);
+      return launch<kType, 32>(problem, limits, stream, together);
     case 2:
-      return launch_depth<kType, 64>(problem, limits, stream, together);
+      return launch<kType, 64>(problem, limits, stream, together);
     default:
-      return launch_depth<kType, 128>(problem, limits, stream, together);
+      return launch<kType, 128>(problem, limits, stream, together);
   }
 }
 
@@ -89,8 +80,8 @@ int launch_group(const W4Problem& problem, const DeviceLimits& limits, Stream st
 const char* small_objection(const W4Problem& problem, const DeviceLimits& limits, int together) {
   if (limits.capability < 80) return "needs compute capability 8.0";
   if (problem.m > 8) return "takes up to 8 tokens";
-  if (least_shared_bytes(problem) > limits.shared_bytes) return "the tokens do not fit in shared memory";
-  if (together == 2 && !fits_twice(least_shared_bytes(problem), limits)) {
+  if (block_bytes(problem) > limits.shared_bytes) return "the tokens do not fit in shared memory";
+  if (together == 2 && !fits_twice(block_bytes(problem), limits)) {
     return "two blocks do not fit on a multiprocessor";
   }
   return nullptr;

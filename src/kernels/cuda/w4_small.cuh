@@ -15,7 +15,8 @@ struct SmallArgs {
   const float* bias = nullptr;
   std::int32_t n = 0, k = 0, m = 0;
   std::int32_t steps = 0, leaves = 0;
-  std::int32_t rows = 1;   ///< of x that shared memory holds: 1, 2, 4 or 8
+  std::int32_t rows = 1;  ///< of x that shared memory holds: 1, 2, 4 or 8
+  std::int32_t rows_log2 = 0;
   std::int32_t tiles = 0;  ///< of 16 * kSmallWarps / leaves rows of the weight
 };
 
@@ -80,7 +81,6 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
 #pragma unroll
   for (int i = 0; i < kDepth - kPair; ++i) fetch(i);
 
-  ptx::let_next_kernel_start();
   ptx::wait_for_earlier_kernel();
   // Tokens in rows of 128 bytes per 64 inputs, 16-byte pieces swizzled by the row; rows that do not exist read zeros.
   // Several loads at a time: their latency is all that this kernel cannot hide.
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
     for (int u = 0; u < 4; ++u) {
       const int i = first + u * kSmallWarps * 32;
       const int r = (i >> 3) & (args.rows - 1);
-      const int k = (i >> 3) / args.rows * 64 + (i & 7) * 8;
+      const int k = ((i >> 3) >> args.rows_log2) * 64 + (i & 7) * 8;
       v[u] = make_uint4(0, 0, 0, 0);
       if (i < pieces && r < args.m && k < args.k) {
         v[u] = *reinterpret_cast<const uint4*>(args.x + static_cast<std::int64_t>(r) * args.k + k);
@@ -111,6 +111,8 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
         make_uint4(0, 0, 0, 0);
   }
   __syncthreads();
+  // Not earlier: blocks of the next launch that only wait cost 1 to 2 us.
+  ptx::let_next_kernel_start();
 
   const int r8 = lane & 7;
   const bool real = r8 < args.rows;
