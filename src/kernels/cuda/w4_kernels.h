@@ -22,7 +22,7 @@ struct W4Kernel {
   int (*run)(const W4Problem& problem, const DeviceLimits& limits, Stream stream);
 };
 
-/// Ended by a row with a null name; the last one runs everywhere.
+/// Ended by a row with a null name; the last ones run every problem on every device.
 const W4Kernel* w4_kernels();
 /// The row that is fastest for (n, k, m) on the device: a pure function of those, from the sweep in
 /// docs/benchmarks.md.
@@ -37,5 +37,10 @@ const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits
 std::uint64_t wgmma_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits);
 int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens, int sharing,
               int cluster);
+
+/// `tokens` of a tile: 8, 16, 32, 64. The counters at the front of the workspace are zero between launches.
+const char* mma_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens);
+std::uint64_t mma_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits, int tokens);
+int mma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens);
 
 }  // namespace awq::kernels::cuda

@@ -1,3 +1,5 @@
+#include <iterator>
+
 #include "kernels/cuda/w4_kernels.h"
 #include "kernels/cuda/w4_wgmma.h"
 
@@ -32,6 +34,18 @@ constexpr W4Kernel wgmma_row(const char* name) {
           wgmma_row_run<kTokens, kSharing, kCluster>};
 }
 
+template <int kTokens>
+constexpr W4Kernel mma_row(const char* name) {
+  return {name,
+          [](const W4Problem& problem, const DeviceLimits& limits) { return mma_objection(problem, limits, kTokens); },
+          [](const W4Layout& layout, std::int64_t m, const DeviceLimits& limits) {
+            return mma_workspace(layout, m, limits, kTokens);
+          },
+          [](const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
+            return mma_run(problem, limits, stream, kTokens);
+          }};
+}
+
 constexpr auto kStripes = WgmmaSharing::kStripes;
 constexpr auto kPairs = WgmmaSharing::kStripesPairs;
 constexpr auto kCluster = WgmmaSharing::kCluster;
@@ -59,14 +73,27 @@ constexpr W4Kernel kTable[] = {
     wgmma_row<64, kCluster, 8>("wgmma-64-cluster8"),
     wgmma_row<128, kStripes, 1>("wgmma-128"),
     wgmma_row<128, kPairs, 2>("wgmma-128-pairs"),
+    mma_row<8>("mma-8"),
+    mma_row<16>("mma-16"),
+    mma_row<32>("mma-32"),
+    mma_row<64>("mma-64"),
     {nullptr, nullptr, nullptr, nullptr},
 };
+
+/// Where there are no matrix instructions of Hopper's.
+int mma_choose(const W4Problem& problem, const DeviceLimits& limits) {
+  constexpr int kSmall = 0;
+  constexpr int kMma = static_cast<int>(std::size(kTable)) - 5;  // the row of 8 tokens
+  if (kTable[kSmall].objection(problem, limits) == nullptr) return kSmall;
+  return kMma + (problem.m <= 8 ? 0 : problem.m <= 16 ? 1 : problem.m <= 32 ? 2 : 3);
+}
 
 }  // namespace
 
 const W4Kernel* w4_kernels() { return kTable; }
 
 int w4_choose(const W4Problem& problem, const DeviceLimits& limits) {
+  if (limits.capability != 90) return mma_choose(problem, limits);
   for (int i = 0; kTable[i].name != nullptr; ++i) {
     if (kTable[i].objection(problem, limits) == nullptr) return i;
   }
