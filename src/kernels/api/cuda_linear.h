@@ -15,12 +15,13 @@ namespace awq::kernels::cuda {
 struct W4Layout {
   std::int64_t n = 0;
   std::int64_t k = 0;
-  std::int64_t group_size = 128;  ///< 32, 64 or a multiple of 128; a larger group repeats its scale every 128 inputs
+  std::int64_t group_size =
+      128;  ///< 32, 64, a multiple of 128, or k; a group over 128 repeats its scale every 128 inputs
 
   constexpr std::int64_t strips() const { return (n + 127) / 128; }  ///< of 128 rows
   constexpr std::int64_t steps() const { return (k + 127) / 128; }   ///< of 128 inputs
-  /// Groups inside a step.
-  constexpr std::int64_t step_groups() const { return group_size >= 128 ? 1 : 128 / group_size; }
+  /// Groups inside a step. One where a single group spans a K below 128.
+  constexpr std::int64_t step_groups() const { return group_size == 32 ? 4 : group_size == 64 ? 2 : 1; }
   /// 16 rows of a step: 1024 bytes of codes, 32 of scales per group, 8 of zero points per group, padded to 16.
   constexpr std::int64_t slab_bytes() const { return (1024 + 40 * step_groups() + 15) / 16 * 16; }
   constexpr std::int64_t step_bytes() const { return 8 * slab_bytes(); }

@@ -12,7 +12,7 @@ namespace {
 constexpr std::uint64_t kCounterBytes = 4096;  ///< of the workspace; other kernels keep their zeros there as well
 constexpr int kMostStages = 8;
 
-int group_of(const W4Layout& layout) { return layout.group_size >= 128 ? 128 : static_cast<int>(layout.group_size); }
+int group_of(const W4Layout& layout) { return 128 / static_cast<int>(layout.step_groups()); }
 
 /// How many blocks share a multiprocessor, and stages of a block's ring.
 struct Ring {

@@ -41,7 +41,7 @@ bool map_tokens(const W4Problem& problem, int tokens, CUtensorMap& map) {
                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
-int group_of(const W4Layout& layout) { return layout.group_size >= 128 ? 128 : static_cast<int>(layout.group_size); }
+int group_of(const W4Layout& layout) { return 128 / static_cast<int>(layout.step_groups()); }
 
 constexpr std::uint64_t kFlagBytes = 4096;  ///< two flags per block, up to 512 blocks
 
