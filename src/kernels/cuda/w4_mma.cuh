@@ -251,7 +251,7 @@ __global__ void __launch_bounds__(kMmaWarps * 32, kBlocks == 8 ? 1 : 2)
     }
   }
   __syncthreads();
-  const bool whole_pieces = args.n % 8 == 0;
+  const bool whole_pieces = args.n % 8 == 0 && reinterpret_cast<std::uintptr_t>(args.y) % 16 == 0;
   for (int i = thread; i < kTokens * 16; i += kThreads) {
     const int token = i >> 4;
     const int at = first_row + (i & 15) * 8;
