@@ -15,8 +15,7 @@ namespace awq::kernels::cuda {
 struct W4Layout {
   std::int64_t n = 0;
   std::int64_t k = 0;
-  std::int64_t group_size =
-      128;  ///< 32, 64, a multiple of 128, or k; a group over 128 repeats its scale every 128 inputs
+  std::int64_t group_size = 128;  ///< 32, 64, a multiple of 128 or k; over 128 the scale repeats every 128 inputs
 
   constexpr std::int64_t strips() const { return (n + 127) / 128; }  ///< of 128 rows
   constexpr std::int64_t steps() const { return (k + 127) / 128; }   ///< of 128 inputs
@@ -43,8 +42,6 @@ struct W4Problem {
   void* y = nullptr;             ///< [m, n] half
   std::int64_t m = 0;
   void* workspace = nullptr;  ///< w4_workspace_bytes(), or null where that is 0
-  /// Lets the next kernel of the stream start while this one ends (programmatic dependent launch).
-  bool overlap = false;
 };
 /// Scratch that any kernel needs for products of up to `m` rows on the current device.
 std::uint64_t w4_workspace_bytes(const W4Layout& layout, std::int64_t m);

@@ -117,7 +117,7 @@ int mma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream,
   MmaLaunch launch;
   launch.tokens = tokens;
   launch.group_size = group_of(problem.layout);
-  launch.overlap = problem.overlap && limits.capability >= 90;
+  launch.overlap = overlap_allowed() && limits.capability >= 90;
   MmaArgs& args = launch.args;
   args.weight = static_cast<const std::uint8_t*>(problem.weight);
   args.x = static_cast<const std::uint16_t*>(problem.x);
@@ -137,7 +137,7 @@ int mma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream,
     args.parts =
         parts_of(static_cast<std::int64_t>(args.strips) * args.token_tiles, args.leaves, ring.together, limits);
     args.arrived = static_cast<std::uint32_t*>(problem.workspace);
-    args.partial = reinterpret_cast<float4*>(static_cast<std::uint8_t*>(problem.workspace) + kCounterBytes);
+    args.partial = reinterpret_cast<float*>(static_cast<std::uint8_t*>(problem.workspace) + kCounterBytes);
   }
   return problem.type == Half::kF16 ? launch_mma_group<Half::kF16>(launch, stream)
                                     : launch_mma_group<Half::kBf16>(launch, stream);

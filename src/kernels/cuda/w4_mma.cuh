@@ -109,8 +109,8 @@ __global__ void __launch_bounds__(kMmaWarps * 32, kBlocks == 8 ? 1 : 2)
     for (int c = 0; c < 4; ++c) acc[u][c] = total[u][c] = 0.0F;
   }
   int leaf_end = w4_leaf_begin(leaf + 1, args.steps, args.leaves);
-  float4* const partial =
-      args.partial + static_cast<std::int64_t>(blockIdx.x) * args.leaves * kBlocks * kThreads + thread;
+  float4* const partial = reinterpret_cast<float4*>(args.partial) +
+                          static_cast<std::int64_t>(blockIdx.x) * args.leaves * kBlocks * kThreads + thread;
 
 #pragma unroll 1
   for (; step < last_step; ++step) {

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <vector_types.h>
-
 #include <cstdint>
 
 #include "kernels/cuda/w4_stream.h"
@@ -17,7 +15,7 @@ struct MmaArgs {
   const std::uint16_t* x = nullptr;  ///< [m, k]
   std::uint16_t* y = nullptr;        ///< [m, n]
   const float* bias = nullptr;
-  float4* partial = nullptr;         ///< [tiles, leaves, token blocks of 8, threads] sums of leaves, with parts > 1
+  float* partial = nullptr;          ///< [tiles, leaves, token blocks of 8, threads, 4] sums of leaves, with parts > 1
   std::uint32_t* arrived = nullptr;  ///< [tiles] blocks that have written theirs, zero between launches
   std::int32_t n = 0, k = 0, m = 0;
   std::int32_t steps = 0, leaves = 0;

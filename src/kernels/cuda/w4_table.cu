@@ -1,5 +1,8 @@
+#include <cstdio>
+#include <cstring>
 #include <iterator>
 
+#include "kernels/cuda/w4_choose.h"
 #include "kernels/cuda/w4_kernels.h"
 #include "kernels/cuda/w4_wgmma.h"
 
@@ -80,7 +83,28 @@ constexpr W4Kernel kTable[] = {
     {nullptr, nullptr, nullptr, nullptr},
 };
 
-/// Where there are no matrix instructions of Hopper's.
+/// The row with this name, or -1.
+int row_of(const W4Choice& choice) {
+  char name[32];
+  switch (choice.kind) {
+    case W4Kind::kSmall:
+      std::snprintf(name, sizeof name, choice.blocks == 2 ? "small-twice" : "small");
+      break;
+    case W4Kind::kWgmmaPairs:
+      std::snprintf(name, sizeof name, "wgmma-%d-pairs", choice.tokens);
+      break;
+    case W4Kind::kWgmma:
+      std::snprintf(name, sizeof name, choice.blocks == 1 ? "wgmma-%d" : "wgmma-%d-cluster%d", choice.tokens,
+                    choice.blocks);
+      break;
+  }
+  for (int i = 0; kTable[i].name != nullptr; ++i) {
+    if (std::strcmp(kTable[i].name, name) == 0) return i;
+  }
+  return -1;
+}
+
+/// The row where Hopper's matrix instructions are not there, or not for this problem.
 int mma_choose(const W4Problem& problem, const DeviceLimits& limits) {
   constexpr int kSmall = 0;
   constexpr int kMma = static_cast<int>(std::size(kTable)) - 5;  // the row of 8 tokens
@@ -93,11 +117,14 @@ int mma_choose(const W4Problem& problem, const DeviceLimits& limits) {
 const W4Kernel* w4_kernels() { return kTable; }
 
 int w4_choose(const W4Problem& problem, const DeviceLimits& limits) {
-  if (limits.capability != 90) return mma_choose(problem, limits);
-  for (int i = 0; kTable[i].name != nullptr; ++i) {
-    if (kTable[i].objection(problem, limits) == nullptr) return i;
+  if (limits.capability == 90) {
+    const bool fits = small_objection(problem, limits, 1) == nullptr;
+    const bool fits_twice = small_objection(problem, limits, 2) == nullptr;
+    const W4Choice choice = hopper_choice(problem.layout, problem.m, limits.multiprocessors, fits, fits_twice);
+    const int index = row_of(choice);
+    if (index >= 0 && kTable[index].objection(problem, limits) == nullptr) return index;
   }
-  return 0;
+  return mma_choose(problem, limits);
 }
 
 }  // namespace awq::kernels::cuda
