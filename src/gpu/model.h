@@ -9,7 +9,7 @@
 
 namespace awq::gpu {
 
-/// True where the environment says AWQ_CUDA_OVERLAP=1.
+/// False where the environment says AWQ_CUDA_OVERLAP=0.
 bool overlap_by_environment();
 
 struct ModelOptions {
@@ -17,7 +17,7 @@ struct ModelOptions {
   Half f32_as = Half::kBf16;
   /// All layers are copies of the first one: for measurements with random weights.
   bool repeat_first_layer = false;
-  /// 4-bit linears may start while the kernel before them ends (W4Problem::overlap).
+  /// Kernels may start while the one before them ends (kernels::cuda::allow_overlap).
   bool overlap = overlap_by_environment();
 };
 
@@ -96,7 +96,6 @@ class Model {
   model::ModelConfig config_;
   Half type_ = Half::kBf16;
   bool quantized_ = true;
-  bool overlap_ = false;
   std::vector<Layer> layers_;
   device::Buffer embedding_;  ///< empty when the head serves as the embedding
   Linear head_;

@@ -70,8 +70,7 @@ void Model::apply(const Linear& linear, const Activations& work, const std::byte
                                            .x = x,
                                            .y = y,
                                            .m = m,
-                                           .workspace = work.linear_workspace,
-                                           .overlap = overlap_};
+                                           .workspace = work.linear_workspace};
     return check(kernels::cuda::w4_linear(problem, stream.get()), "a 4-bit linear");
   }
   const device::DenseShape shape{.type = type_,

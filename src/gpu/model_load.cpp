@@ -48,11 +48,11 @@ void check_widths(const model::ModelConfig& c) {
 
 bool overlap_by_environment() {
   const char* value = std::getenv("AWQ_CUDA_OVERLAP");
-  return value != nullptr && std::strcmp(value, "1") == 0;
+  return value == nullptr || std::strcmp(value, "0") != 0;
 }
 
-Model::Model(const model::WeightSource& source, const ModelOptions& options)
-    : config_(source.config()), overlap_(options.overlap) {
+Model::Model(const model::WeightSource& source, const ModelOptions& options) : config_(source.config()) {
+  kernels::cuda::allow_overlap(options.overlap);
   check_widths(config_);
   model::LinearWeights head = source.load_head();
   model::LinearWeights embedding = source.load_embedding();

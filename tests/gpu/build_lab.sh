@@ -19,7 +19,7 @@ for source in src/kernels/cuda/w4_*.cu src/kernels/cuda/dense*.cu; do
   while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
 done
 for job in "${jobs[@]}"; do wait "$job"; done
-for source in src/kernels/cuda/w4_pack.cpp src/kernels/pack.cpp; do
+for source in src/kernels/cuda/w4_pack.cpp src/kernels/cuda/w4_choose.cpp src/kernels/cuda/overlap.cpp src/kernels/pack.cpp; do
   object=$out/objects/$(basename "$source" .cpp)_host.o
   g++ -std=c++20 -O2 -I src -I include -c "$source" -o "$object"
   objects+=("$object")

@@ -89,6 +89,7 @@ struct Shape {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (std::getenv("NO_OVERLAP") != nullptr) allow_overlap(false);
   if (argc == 7 && std::string(argv[2]) == "profile") {
     const W4Layout layout{std::atoi(argv[3]), std::atoi(argv[4]), 128};
     const int m = std::atoi(argv[5]);
@@ -200,8 +201,7 @@ int main(int argc, char** argv) {
                           .x = x.get(),
                           .y = have_first ? y2.get() : y.get(),
                           .m = m,
-                          .workspace = workspace.get(),
-                          .overlap = std::getenv("NO_OVERLAP") == nullptr};
+                          .workspace = workspace.get()};
         if (w4_kernel_objection(problem, index) != nullptr) continue;
         // Tiles of tokens far from M are never the best: skip them.
         const int tokens = name.compare(0, 5, "small") == 0 ? 0 : std::atoi(name.c_str() + name.find('-') + 1);

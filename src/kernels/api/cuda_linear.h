@@ -42,8 +42,6 @@ struct W4Problem {
   void* y = nullptr;             ///< [m, n] half
   std::int64_t m = 0;
   void* workspace = nullptr;  ///< w4_workspace_bytes(), or null where that is 0
-  /// Lets the next kernel of the stream start while this one ends (programmatic dependent launch).
-  bool overlap = false;
 };
 /// Scratch that any kernel needs for products of up to `m` rows on the current device.
 std::uint64_t w4_workspace_bytes(const W4Layout& layout, std::int64_t m);

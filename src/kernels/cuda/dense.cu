@@ -133,6 +133,11 @@ int launch(const DenseProblem& problem, Stream stream) {
   config.blockDim = dim3(kWarps * 32);
   config.dynamicSmemBytes = Shape::kBytes;
   config.stream = stream;
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &overlap;
+  config.numAttrs = overlap_allowed() ? 1 : 0;
   return cudaLaunchKernelEx(&config, kernel, problem);
 }
 

@@ -57,9 +57,6 @@ __device__ __forceinline__ void release_dependents() {
 #endif
 }
 
-/// Starts these kernels while their predecessor ends. Off until it is measured in a whole model.
-inline constexpr bool kOverlapLaunches = false;
-
 /// Enqueues `kernel`; `cluster` blocks along x share their memory (1: no cluster).
 template <class... Parameters, class... Arguments>
 int launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, std::size_t shared_bytes, Stream stream,
@@ -72,7 +69,7 @@ int launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, std::size
   config.stream = stream;
   cudaLaunchAttribute attributes[2] = {};
   unsigned count = 0;
-  if (kOverlapLaunches) {
+  if (overlap_allowed()) {
     attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[count++].val.programmaticStreamSerializationAllowed = 1;
   }

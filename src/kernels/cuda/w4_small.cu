@@ -59,7 +59,7 @@ int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream, 
   config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
   config.stream = stream;
   config.attrs = &overlap;
-  config.numAttrs = problem.overlap && limits.capability >= 90 ? 1 : 0;
+  config.numAttrs = overlap_allowed() && limits.capability >= 90 ? 1 : 0;
   return cudaLaunchKernelEx(&config, kernel, args);
 }
 

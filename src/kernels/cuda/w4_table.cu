@@ -1,3 +1,7 @@
+#include <cstdio>
+#include <cstring>
+
+#include "kernels/cuda/w4_choose.h"
 #include "kernels/cuda/w4_kernels.h"
 #include "kernels/cuda/w4_wgmma.h"
 
@@ -62,15 +66,46 @@ constexpr W4Kernel kTable[] = {
     {nullptr, nullptr, nullptr, nullptr},
 };
 
+/// The row with this name, or -1.
+int row_of(const W4Choice& choice) {
+  char name[32];
+  switch (choice.kind) {
+    case W4Kind::kSmall:
+      std::snprintf(name, sizeof name, choice.blocks == 2 ? "small-twice" : "small");
+      break;
+    case W4Kind::kWgmmaPairs:
+      std::snprintf(name, sizeof name, "wgmma-%d-pairs", choice.tokens);
+      break;
+    case W4Kind::kWgmma:
+      std::snprintf(name, sizeof name, choice.blocks == 1 ? "wgmma-%d" : "wgmma-%d-cluster%d", choice.tokens,
+                    choice.blocks);
+      break;
+  }
+  for (int i = 0; kTable[i].name != nullptr; ++i) {
+    if (std::strcmp(kTable[i].name, name) == 0) return i;
+  }
+  return -1;
+}
+
 }  // namespace
 
 const W4Kernel* w4_kernels() { return kTable; }
 
 int w4_choose(const W4Problem& problem, const DeviceLimits& limits) {
-  for (int i = 0; kTable[i].name != nullptr; ++i) {
-    if (kTable[i].objection(problem, limits) == nullptr) return i;
+  const auto runs = [&](int i) { return kTable[i].objection(problem, limits) == nullptr; };
+  if (limits.capability == 90) {
+    const bool fits = small_objection(problem, limits, 1) == nullptr;
+    const bool fits_twice = small_objection(problem, limits, 2) == nullptr;
+    const W4Choice choice = hopper_choice(problem.layout, problem.m, limits.multiprocessors, fits, fits_twice);
+    const int index = row_of(choice);
+    if (index >= 0 && runs(index)) return index;
   }
-  return 0;
+  int last = 0;
+  for (int i = 0; kTable[i].name != nullptr; ++i) {
+    last = i;
+    if (runs(i)) return i;
+  }
+  return last;
 }
 
 }  // namespace awq::kernels::cuda

@@ -78,7 +78,6 @@ int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream strea
   launch.type = problem.type;
   launch.tokens = tokens;
   launch.group_size = group_of(problem.layout);
-  launch.overlap = problem.overlap;
   WgmmaArgs& args = launch.args;
   args.sharing = sharing;
   args.weight = static_cast<const std::uint8_t*>(problem.weight);

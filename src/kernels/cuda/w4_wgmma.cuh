@@ -507,7 +507,7 @@ int launch_wgmma_kernel(const WgmmaLaunch& launch, const CUtensorMap& x, Stream 
     attributes[count].val.clusterDim = {static_cast<unsigned>(launch.args.cluster), 1, 1};
     ++count;
   }
-  if (launch.overlap) {
+  if (overlap_allowed()) {
     attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[count].val.programmaticStreamSerializationAllowed = 1;
     ++count;

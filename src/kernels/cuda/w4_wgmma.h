@@ -60,7 +60,6 @@ struct WgmmaLaunch {
   std::int32_t tokens = 0;  ///< of a tile: 8, 16, 32, 64, 128
   std::int32_t group_size = 128;
   std::int32_t blocks = 0;
-  bool overlap = false;
 };
 /// Return a cudaError_t as a number.
 int launch_wgmma_f16(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream);

@@ -1,0 +1,49 @@
+#include "kernels/cuda/w4_choose.h"
+
+#include "kernels/cuda/w4_stream.h"
+
+namespace awq::kernels::cuda {
+namespace {
+
+constexpr int kStripes = 1;  ///< blocks per tile
+
+/// Blocks that share a tile of few tokens: as many as keep the grid within about one block per multiprocessor, and at
+/// least so many that each holds no more leaves than its memory has room for.
+int blocks_of_tile(std::int64_t row_tiles, int leaves, int most_leaves, std::int64_t most_blocks) {
+  if (row_tiles * 2 > most_blocks) return kStripes;
+  int blocks = 2;
+  while (blocks * 2 <= leaves && row_tiles * blocks * 2 <= most_blocks) blocks *= 2;
+  while (blocks < leaves && leaves / blocks > most_leaves) blocks *= 2;
+  return blocks > leaves ? kStripes : blocks;
+}
+
+}  // namespace
+
+W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocessors, bool small_fits,
+                       bool small_fits_twice) {
+  const std::int64_t row_tiles = layout.strips();
+  const int leaves = w4_leaves(layout.k);
+  const std::int64_t all = multiprocessors;
+  if (m <= 4 && small_fits_twice) return {W4Kind::kSmall, 0, 2};
+  // Tokens that fill most of the shared memory leave the ring of weights too little.
+  if (m <= 8 && small_fits && (m <= 2 || layout.k <= 8192)) return {W4Kind::kSmall, 0, 1};
+  if (m <= 32) {
+    const int tokens = m <= 8 ? 8 : m <= 16 ? 16 : 32;
+    return {W4Kind::kWgmma, tokens, blocks_of_tile(row_tiles, leaves, tokens == 32 ? 2 : 4, all + all / 4)};
+  }
+  if (m <= 64) {
+    if (row_tiles * 4 <= all)
+      return {W4Kind::kWgmma, 32, leaves >= 2 && leaves <= 4 ? 2 : blocks_of_tile(row_tiles, leaves, 2, all)};
+    return {W4Kind::kWgmma, 64, row_tiles * 2 <= all && leaves >= 2 ? 2 : kStripes};
+  }
+  if (m <= 128) {
+    if (row_tiles * 4 <= all && leaves >= 2) return {W4Kind::kWgmma, 64, 2};
+    return {W4Kind::kWgmma, row_tiles * 2 <= all ? 64 : 128, kStripes};
+  }
+  if (m <= 256 && row_tiles * 4 <= all) return {W4Kind::kWgmma, 64, kStripes};
+  // Pairs of blocks copy their tokens once: it pays when there are many tiles.
+  const bool pairs = row_tiles * ((m + 127) / 128) > 4 * all;
+  return {pairs ? W4Kind::kWgmmaPairs : W4Kind::kWgmma, 128, kStripes};
+}
+
+}  // namespace awq::kernels::cuda

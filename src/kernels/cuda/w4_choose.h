@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/api/cuda_linear.h"
+
+/// Which kernel is fastest for a shape: plain arithmetic on (n, k, m, device), so that it is the same everywhere and
+/// can be read and tested without a device. Thresholds come from the sweep in docs/benchmarks.md. The bits of a result
+/// do not depend on it.
+namespace awq::kernels::cuda {
+
+enum class W4Kind : std::uint8_t {
+  kSmall,       ///< `blocks` per multiprocessor
+  kWgmma,       ///< tiles of `tokens`; `blocks` 1: stripes, else a cluster of so many per tile
+  kWgmmaPairs,  ///< stripes of pairs
+};
+struct W4Choice {
+  W4Kind kind = W4Kind::kSmall;
+  int tokens = 0;
+  int blocks = 1;
+};
+
+/// For compute capability 9.0. `small_fits`: the tokens fit in a block's shared memory beside the ring of weights;
+/// `small_fits_twice`: in two blocks of one multiprocessor.
+W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocessors, bool small_fits,
+                       bool small_fits_twice);
+
+}  // namespace awq::kernels::cuda
