@@ -30,6 +30,7 @@ __device__ __forceinline__ std::int64_t stride() { return static_cast<std::int64
 template <Half kType>
 __global__ void __launch_bounds__(kThreads)
     fill_normal_kernel(std::uint16_t* to, std::int64_t count, float deviation, std::uint32_t seed) {
+  wait_for_inputs();
   for (std::int64_t i = first_index(); i < count; i += stride()) {
     // Box and Muller: the radius from a uniform number of (0, 1), the angle from another one, in units of pi.
     const std::uint32_t a = random_word(i, seed);
@@ -40,12 +41,14 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads) fill_words(std::uint32_t* to, std::int64_t words, std::uint32_t seed) {
+  wait_for_inputs();
   for (std::int64_t i = first_index(); i < words; i += stride()) to[i] = random_word(i, seed);
 }
 
 /// The scales of every slab: `scales` of them after its codes.
 __global__ void __launch_bounds__(kThreads)
     fill_scales(std::uint8_t* stream, std::int64_t slabs, int slab_bytes, int scales, std::uint32_t seed) {
+  wait_for_inputs();
   for (std::int64_t i = first_index(); i < slabs * scales; i += stride()) {
     auto* record = reinterpret_cast<std::uint16_t*>(stream + i / scales * slab_bytes + 1024);
     record[i % scales] = narrow_half<Half::kF16>(0.002F + 4e-6F * static_cast<float>(random_word(i, seed) % 1000));
@@ -54,6 +57,7 @@ __global__ void __launch_bounds__(kThreads)
 
 /// Every block copies a part of its own, and nothing of it stays in the cache.
 __global__ void __launch_bounds__(kCopyThreads) copy_kernel(uint4* to, const uint4* from, std::int64_t count) {
+  wait_for_inputs();
   const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kCopyThreads * kCopyVectors + threadIdx.x;
   uint4 v[kCopyVectors];
 #pragma unroll
@@ -68,6 +72,7 @@ __global__ void __launch_bounds__(kCopyThreads) copy_kernel(uint4* to, const uin
 
 __global__ void __launch_bounds__(kThreads)
     different_kernel(const std::uint16_t* a, const std::uint16_t* b, std::int64_t count, std::uint32_t* different) {
+  wait_for_inputs();
   std::uint32_t found = 0;
   for (std::int64_t i = first_index(); i < count; i += stride()) found += a[i] != b[i] ? 1U : 0U;
   found = __reduce_add_sync(0xffffffffU, found);
