@@ -25,7 +25,7 @@ struct GenerateOptions {
   double gpu_memory_utilization = 0.9;      ///< share of a device's memory that may be in use
   std::uint64_t kv_cache_memory_bytes = 0;  ///< of a device; 0: what gpu_memory_utilization leaves
   /// Of cached keys and values on the processor: f32, f16, bf16, int8. A device keeps them as it computes them.
-  std::string kv_dtype = "f32";
+  std::string kv_dtype = "f16";
   std::int64_t spec_ngram = 0;  ///< tokens guessed per step from earlier text, at most 15; changes the speed alone
   int threads = 0;
   /// Inputs of quantized linears: "int8" (one scale per 32), "int15" or "f32".

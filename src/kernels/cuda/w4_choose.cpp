@@ -25,15 +25,17 @@ W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocesso
   const int leaves = w4_leaves(layout.k);
   const std::int64_t all = multiprocessors;
   if (m <= 4 && small_fits_twice) return {W4Kind::kSmall, 0, 2};
-  // Tokens that fill most of the shared memory leave the ring of weights too little.
-  if (m <= 8 && small_fits && (m <= 2 || layout.k <= 8192)) return {W4Kind::kSmall, 0, 1};
+  // Loading more than four tokens of a long row into every block takes longer than streaming them with the weights.
+  if (m <= 8 && small_fits && (m <= 4 || layout.k <= 8192)) return {W4Kind::kSmall, 0, 1};
   if (m <= 32) {
     const int tokens = m <= 8 ? 8 : m <= 16 ? 16 : 32;
     return {W4Kind::kWgmma, tokens, blocks_of_tile(row_tiles, leaves, tokens == 32 ? 2 : 4, all + all / 4)};
   }
   if (m <= 64) {
-    if (row_tiles * 4 <= all)
-      return {W4Kind::kWgmma, 32, leaves >= 2 && leaves <= 4 ? 2 : blocks_of_tile(row_tiles, leaves, 2, all)};
+    if (row_tiles * 4 <= all && leaves >= 4) {
+      if (row_tiles * 4 <= all - all / 16) return {W4Kind::kWgmma, 64, 4};
+      return {W4Kind::kWgmma, leaves == 4 ? 32 : 64, 2};
+    }
     return {W4Kind::kWgmma, 64, row_tiles * 2 <= all && leaves >= 2 ? 2 : kStripes};
   }
   if (m <= 128) {
@@ -42,7 +44,8 @@ W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocesso
   }
   if (m <= 256 && row_tiles * 4 <= all) return {W4Kind::kWgmma, 64, kStripes};
   // Pairs of blocks copy their tokens once: it pays when there are many tiles.
-  const bool pairs = row_tiles * ((m + 127) / 128) > 4 * all;
+  const std::int64_t tiles = row_tiles * ((m + 127) / 128);
+  const bool pairs = tiles > 4 * all || (layout.k >= 8192 && 2 * tiles > 3 * all);
   return {pairs ? W4Kind::kWgmmaPairs : W4Kind::kWgmma, 128, kStripes};
 }
 
