@@ -85,4 +85,49 @@ struct BenchSummary {
 /// Measures this machine, then a model against it. Throws awq::Error.
 BenchSummary bench_model(const BenchOptions& options);
 
+struct KernelTiming;
+struct KernelBenchSummary;
+
+struct KernelBenchOptions {
+  /// Models whose linears are timed, q, k and v as one and gate and up as one: "8b" (Llama-3-8B), "70b" (Llama-3-70B),
+  /// "7b" (Qwen2.5-7B).
+  std::vector<std::string> shapes = {"8b", "70b", "7b"};
+  /// Tokens of a product.
+  std::vector<std::int64_t> rows = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192};
+  std::int64_t group_size = 128;
+  std::string type = "f16";  ///< of activations: "f16" or "bf16"
+  bool all = false;          ///< every kernel that can run, not only the one that would
+  std::string device = "cuda";
+  std::function<void(const std::string&)> on_stage;          ///< what is measured next
+  std::function<void(const KernelTiming&)> on_timing;        ///< each result as it is there
+  std::function<void(const KernelBenchSummary&)> on_limits;  ///< once the device's limits are known
+};
+
+/// A product y = x W^T of 4-bit weights [out_features, in_features] with `rows` tokens.
+struct KernelTiming {
+  std::string layer;  ///< "8b gate+up"
+  std::int64_t out_features = 0, in_features = 0, rows = 0;
+  std::string kernel;
+  bool chosen = false;        ///< what a model would run
+  std::string same_bits_as;   ///< another kernel that gave the same bits; empty where no other one can run
+  double error = 0;           ///< against binary64, of sampled outputs, as a part of their norm
+  double seconds = 0;         ///< median
+  double bytes_per_s = 0;     ///< of the packed weight
+  double copy_fraction = 0;   ///< of copy_bytes_per_s
+  double flops = 0;           ///< 2 N K per token and second
+  double dense_fraction = 0;  ///< of dense_flops; 0 without cublasLt
+  double dense_seconds = 0;   ///< of cublasLt with 16-bit weights; 0 without it
+};
+
+struct KernelBenchSummary {
+  std::string device;
+  double copy_bytes_per_s = 0;  ///< read and written
+  double dense_flops = 0;       ///< of cublasLt, 8192 x 8192 x 8192; 0 where the library is not there
+  std::vector<KernelTiming> timings;
+};
+
+/// Checks the 4-bit kernels of an NVIDIA device on the shapes of real models and times those that pass. Throws
+/// awq::Error: kDevice where there is no device, kInternal where a result is wrong.
+KernelBenchSummary bench_kernels(const KernelBenchOptions& options);
+
 }  // namespace awq

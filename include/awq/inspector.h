@@ -53,8 +53,10 @@ struct InspectSummary {
 };
 
 /// Which kernel would run for each distinct linear and the head, and why the others would not. `activations`: "int8",
-/// "int15" or "f32", the inputs of quantized linears. Throws awq::Error.
-std::vector<KernelSummary> explain_kernels(const std::filesystem::path& model, const std::string& activations);
+/// "int15" or "f32", the inputs of quantized linears on the processor. With a `device` ("cuda", "cuda:N"), which has to
+/// be there, linears of one input stand together, as they run. Throws awq::Error.
+std::vector<KernelSummary> explain_kernels(const std::filesystem::path& model, const std::string& activations,
+                                           const std::string& device = "cpu");
 
 /// Describes a checkpoint. Reads headers only, unless `deep`: then every weight is read and damaged numbers are
 /// reported as problems. Throws awq::Error for what cannot be described at all.

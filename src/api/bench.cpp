@@ -2,6 +2,7 @@
 
 #include "api/setup.h"
 #include "bench/bench_run.h"
+#include "bench/kernel_bench.h"
 
 namespace awq {
 
@@ -9,5 +10,7 @@ BenchSummary bench_model(const BenchOptions& options) {
   api::set_up_threads(options.threads);
   return bench::run(options);
 }
+
+KernelBenchSummary bench_kernels(const KernelBenchOptions& options) { return bench::run_kernels(options); }
 
 }  // namespace awq

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "api/device_kernel_report.h"
 #include "api/setup.h"
 #include "awq/inspector.h"
 #include "base/check.h"
@@ -52,7 +53,9 @@ std::vector<Kind> kinds_of(const model::ModelFiles& files) {
 
 }  // namespace
 
-std::vector<KernelSummary> explain_kernels(const std::filesystem::path& model, const std::string& activations) {
+std::vector<KernelSummary> explain_kernels(const std::filesystem::path& model, const std::string& activations,
+                                           const std::string& device) {
+  if (api::open_device(device, "stored") >= 0) return api::explain_device_kernels(model::ModelFiles::open(model));
   api::set_up_activations(activations);
   const model::ModelFiles files = model::ModelFiles::open(model);
   std::vector<KernelSummary> out;

@@ -1,15 +1,14 @@
 #include "bench/device_bench.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <numeric>
 
 #include "base/check.h"
-#include "base/float16.h"
 #include "base/random.h"
 #include "base/resources.h"
 #include "base/stop.h"
+#include "bench/device_limits.h"
 #include "bench/machine.h"
 #include "gpu/load.h"
 
@@ -17,59 +16,9 @@ namespace awq::bench {
 namespace {
 
 constexpr std::uint64_t kIdSeed = 77;
-constexpr std::uint64_t kCopyBytes = std::uint64_t{1} << 30;
-constexpr int kCopies = 11;
-// Large enough for a product at the device's full rate, small enough for any device that has such units.
-constexpr std::int64_t kProductWidth = 8192;
-constexpr int kProducts = 7;
 constexpr std::int64_t kMostPrefillTokens = 8192;
 constexpr std::int64_t kMostBatch = 256;
 constexpr std::int64_t kHalfBytes = 2;
-
-double timed(const device::Stream& stream, const auto& enqueue) {
-  device::Event begin, end;
-  begin.record(stream);
-  enqueue();
-  end.record(stream);
-  end.synchronize();
-  return end.seconds_since(begin);
-}
-
-/// Bytes read and written per second by a copy inside the device.
-double copy_bandwidth() {
-  const std::uint64_t bytes = device::aligned(std::min(kCopyBytes, device::memory().free_bytes / 8));
-  const device::Stream stream;
-  const device::Buffer from(bytes), to(bytes);
-  device::fill(from.data(), 0x5A, bytes, stream);
-  std::vector<double> speeds;
-  for (int i = 0; i < kCopies; ++i) {
-    const double seconds = timed(stream, [&] { device::copy(to.data(), from.data(), bytes, stream); });
-    if (i > 0) speeds.push_back(2 * static_cast<double>(bytes) / seconds);
-  }
-  return median(speeds);
-}
-
-/// Operations per second of cublasLt's product of random BF16 matrices. Random, because a device that multiplies zeros
-/// needs less power and runs faster than it ever will.
-double product_peak() {
-  const auto count = static_cast<std::size_t>(kProductWidth * kProductWidth);
-  AlignedBuffer<Bf16> numbers(count);
-#pragma omp parallel for schedule(static)
-  for (std::size_t i = 0; i < count; ++i) numbers[i] = to_bf16(static_cast<float>(uniform(kIdSeed, i) - 0.5));
-  const device::Stream stream;
-  const device::Buffer a(count * kHalfBytes), b(count * kHalfBytes), c(count * kHalfBytes);
-  const device::Buffer workspace(device::DenseProduct::kWorkspaceBytes);
-  device::upload(a.data(), numbers.data(), a.bytes());
-  device::upload(b.data(), numbers.data(), b.bytes());
-  device::DenseProduct product(workspace.data());
-  const device::DenseShape shape{.type = gpu::Half::kBf16, .m = kProductWidth, .n = kProductWidth, .k = kProductWidth};
-  std::vector<double> speeds;
-  for (int i = 0; i < kProducts; ++i) {
-    const double seconds = timed(stream, [&] { product.run(shape, a.data(), b.data(), nullptr, c.data(), stream); });
-    if (i > 1) speeds.push_back(2 * std::pow(static_cast<double>(kProductWidth), 3) / seconds);
-  }
-  return median(speeds);
-}
 
 /// Steps of a model on the device.
 class DeviceBench {
@@ -182,9 +131,9 @@ void run_on_device(int device, const model::WeightSource& source, bool random, c
   };
   const device::Properties properties = device::open(device);
   stage("measuring the device");
-  out.read_bandwidth_bytes_per_s = out.best_read_bandwidth_bytes_per_s = copy_bandwidth();
+  out.read_bandwidth_bytes_per_s = out.best_read_bandwidth_bytes_per_s = device_copy_bandwidth();
   try {
-    out.matmul_peak_flops = product_peak();
+    out.matmul_peak_flops = device_product_peak(gpu::Half::kBf16);
     out.matmul_peak_arithmetic = "bf16";
     out.peaks.push_back({"cublasLt", "bf16", out.matmul_peak_flops});
   } catch (const Error& error) {

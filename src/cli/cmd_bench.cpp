@@ -3,7 +3,9 @@
 #include <memory>
 
 #include "awq/bench.h"
+#include "awq/error.h"
 #include "cli/commands.h"
+#include "cli/kernel_bench.h"
 #include "cli/terminal.h"
 
 namespace awq::cli {
@@ -125,18 +127,42 @@ int run(BenchOptions& options, const CommonFlags& common) {
   return 0;
 }
 
+/// What the flags fill.
+struct Flags {
+  BenchOptions model;
+  KernelBenchOptions kernels;
+  bool only_kernels = false;
+  CLI::Option *config = nullptr, *batch = nullptr, *group_size = nullptr;
+};
+
+int run_flags(Flags& flags, const CommonFlags& common) {
+  if (!flags.only_kernels) {
+    if (*flags.group_size && !*flags.config) {
+      throw Error(ErrorCode::kInvalidArgument, "--group-size: of --config or --kernels");
+    }
+    return run(flags.model, common);
+  }
+  if (!flags.model.model.empty()) {
+    throw Error(ErrorCode::kInvalidArgument, "--kernels: takes no model, the shapes are those of --shapes");
+  }
+  KernelBenchOptions& kernels = flags.kernels;
+  kernels.device = common.device;
+  kernels.group_size = flags.model.group_size;
+  if (*flags.batch) kernels.rows = flags.model.batches;
+  return run_kernel_bench(kernels, common);
+}
+
 }  // namespace
 
 std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
-  auto options = std::make_shared<BenchOptions>();
-  BenchOptions& o = *options;
+  auto flags = std::make_shared<Flags>();
+  BenchOptions& o = flags->model;
   CLI::Option* model = app.add_option("model", o.model, "Model folder");
-  CLI::Option* config =
+  CLI::Option* config = flags->config =
       app.add_option("--config", o.config, "Random weights of this config.json instead of a model")->excludes(model);
   app.add_option("--bits", o.bits, "Of random weights: 2 to 8, or 16")->needs(config)->capture_default_str();
-  app.add_option("--group-size", o.group_size, "Of random weights, -1 for whole rows")
-      ->needs(config)
-      ->capture_default_str();
+  flags->group_size =
+      app.add_option("--group-size", o.group_size, "Of random weights, -1 for whole rows")->capture_default_str();
   app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
@@ -144,12 +170,25 @@ std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
   app.add_option("--prompt", o.prompt, "Tokens of the prefill")->capture_default_str();
   app.add_option("--gen", o.gen, "Tokens of the decode")->capture_default_str();
   app.add_option("--depth", o.depth, "Tokens before the first decoded one")->capture_default_str();
-  app.add_option("--batch", o.batches, "Sequences decoded together")->delimiter(',')->capture_default_str();
+  flags->batch = app.add_option("--batch", o.batches, "Sequences decoded together; with --kernels tokens of a product")
+                     ->delimiter(',')
+                     ->capture_default_str();
   app.add_option("--repetitions", o.repetitions, "Of every timing; the median counts")->capture_default_str();
   app.add_option("--read-bytes", o.read_bytes, "Buffer of the bandwidth loop (0: 1 GiB or 4 times the last cache)")
       ->capture_default_str()
       ->check(refuse_sign, "");
-  return [options, &common] { return run(*options, common); };
+  CLI::Option* kernels =
+      app.add_flag("--kernels", flags->only_kernels,
+                   "Check and time the 4-bit kernels of an NVIDIA device on the shapes of known models")
+          ->excludes(config);
+  KernelBenchOptions& k = flags->kernels;
+  app.add_option("--shapes", k.shapes, "Of --kernels: 8b (Llama-3), 70b (Llama-3), 7b (Qwen2.5)")
+      ->needs(kernels)
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--type", k.type, "Activations of --kernels: f16 or bf16")->needs(kernels)->capture_default_str();
+  app.add_flag("--all", k.all, "Every kernel that can run, not only the chosen one")->needs(kernels);
+  return [flags, &common] { return run_flags(*flags, common); };
 }
 
 }  // namespace awq::cli

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "awq/error.h"
 #include "awq/inspector.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
@@ -73,9 +74,12 @@ void print_kernels(const std::vector<KernelSummary>& kinds) {
 }
 
 int run(const Flags& flags, const CommonFlags& common) {
+  if (!flags.kernels && common.device != "cpu" && common.device != "auto") {
+    throw Error(ErrorCode::kInvalidArgument, "--device " + common.device + ": inspect has a device for --kernels only");
+  }
   const InspectSummary s = inspect_model(flags.model, flags.deep);
   const std::vector<KernelSummary> kernels =
-      flags.kernels ? explain_kernels(flags.model, flags.activations) : std::vector<KernelSummary>();
+      flags.kernels ? explain_kernels(flags.model, flags.activations, common.device) : std::vector<KernelSummary>();
   if (common.json) {
     file::OrderedJson out = to_json(s);
     if (flags.kernels) out["kernels"] = kernels_json(kernels);

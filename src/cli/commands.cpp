@@ -11,7 +11,7 @@ std::span<const Command> commands() {
       {"serve", "Serve a model over HTTP, with the OpenAI interface", add_serve, true},
       {"bench", "Measure speed against this machine's limits", add_bench, true},
       {"bench-serve", "Load a server and measure what its clients see", add_bench_serve},
-      {"inspect", "Show what is in a checkpoint", add_inspect},
+      {"inspect", "Show what is in a checkpoint", add_inspect, true},
   };
   return kAll;
 }

@@ -2,6 +2,7 @@
 // refuses to open one.
 
 #include "kernels/api/cuda_linear.h"
+#include "kernels/api/cuda_measure.h"
 #include "kernels/api/cuda_token.h"
 
 namespace awq::kernels::cuda {
@@ -19,6 +20,11 @@ const char* const* w4_kernel_names() { return kNoNames; }
 const char* w4_kernel_objection(const W4Problem&, int) { return kReason; }
 int w4_choice(const W4Problem&) { return -1; }
 int dense_linear(const DenseProblem&, Stream) { return kNotSupported; }
+
+int fill_normal(Half, void*, std::int64_t, float, std::uint32_t, Stream) { return kNotSupported; }
+int fill_stream(const W4Layout&, void*, std::uint32_t, Stream) { return kNotSupported; }
+int copy_by_kernel(void*, const void*, std::int64_t, Stream) { return kNotSupported; }
+int count_different(const void*, const void*, std::int64_t, std::uint32_t*, Stream) { return kNotSupported; }
 
 int embed(Half, const void*, const std::int32_t*, std::int64_t, std::int64_t, float*, Stream) { return kNotSupported; }
 int rms_norm(Half, const float*, const std::int32_t*, const float*, float, std::int64_t, std::int64_t, void*, Stream) {

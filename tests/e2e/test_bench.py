@@ -52,10 +52,23 @@ class Bench(Case):
                 self.assertNotIn(row["kernel"], row["objections"])
         self.assertIn("runs", self.check_ok(awq("inspect", model, "--kernels")).out)
         self.check_message(awq("inspect", model, "--kernels", "--activations", "int3"), USAGE, "int3")
+        self.check_message(awq("inspect", model, "--kernels", "--device", "cuda:99"), 5, "--device", "cuda")
+        self.check_message(awq("inspect", model, "--device", "cuda"), USAGE, "--device", "--kernels")
+
+    def test_kernels_of_a_device_that_is_not_there(self):
+        self.check_message(awq("bench", "--kernels"), 5, "--device cuda")
+        self.check_message(awq("bench", "--kernels", "--device", "cuda:99"), 5, "--device", "cuda")
+        self.check_message(awq("bench", "--kernels", "--device", "tpu"), USAGE, "tpu")
+        for flags in (("--shapes", "9b"), ("--group-size", 96), ("--batch", 0), ("--type", "f64")):
+            with self.subTest(flags):
+                self.check_message(awq("bench", "--kernels", *flags), USAGE, *flags)
+        self.check_message(awq("bench", self.folder, "--kernels"), USAGE, "--kernels")
+        self.check_message(awq("bench", self.folder, "--all"), USAGE, "--kernels")
 
     def test_refusals(self):
         self.check_message(awq("bench"), USAGE, "--config")
         self.check_message(awq("bench", self.folder, "--bits", 4), USAGE, "--config")
+        self.check_message(awq("bench", self.folder, "--group-size", 32), USAGE, "--config")
         self.check_message(awq("bench", "--config", self.config, "--batch", "0", *QUICK), USAGE, "--batch 0")
         self.check_message(awq("bench", "--config", self.config, "--read-bytes", "-1"), USAGE, "--read-bytes")
         self.check_message(awq("bench", "--config", self.folder / "none.json", *QUICK), BAD_INPUT, "none.json", alone=False)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the programs that check and time kernels on a device, for one target, without the rest of the project.
+# Builds the programs that check and profile kernels on a device, for one target, without the rest of the project.
 #   tests/gpu/build_lab.sh OUT_FOLDER [ARCHITECTURE]
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
@@ -9,7 +9,7 @@ mkdir -p "$out/objects"
 flags=(-std=c++20 -O3 "-gencode=arch=compute_$arch,code=sm_$arch" -I src -I include -I tests/gpu)
 jobs=()
 objects=()
-for source in src/kernels/cuda/w4_*.cu src/kernels/cuda/dense*.cu; do
+for source in src/kernels/cuda/w4_*.cu src/kernels/cuda/dense*.cu src/kernels/cuda/measure.cu; do
   [ -e "$source" ] || continue
   object=$out/objects/$(basename "$source" .cu).o
   objects+=("$object")
@@ -24,6 +24,6 @@ for source in src/kernels/cuda/w4_pack.cpp src/kernels/cuda/w4_choose.cpp src/ke
   g++ -std=c++20 -O2 -I src -I include -c "$source" -o "$object"
   objects+=("$object")
 done
-for program in w4_check w4_bench; do
+for program in w4_check w4_profile; do
   nvcc "${flags[@]}" "tests/gpu/$program.cu" "${objects[@]}" -ldl -o "$out/$program"
 done

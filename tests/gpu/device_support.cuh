@@ -6,10 +6,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
 #include <vector>
 
-/// What the programs that check and time kernels on a device share.
+/// What the programs that check and profile kernels on a device share.
 namespace awq::gpu_test {
 
 inline void check(int error, const char* what) {
@@ -48,38 +47,5 @@ class Buffer {
   T* data_ = nullptr;
   std::size_t count_ = 0;
 };
-
-/// Median microseconds of one call of `body(i)`, i = 0 .. launches - 1, replayed as a graph until about `budget_ms`
-/// have passed.
-inline double time_launches(cudaStream_t stream, int launches, const std::function<void(int)>& body,
-                            double budget_ms = 15) {
-  cudaGraph_t graph;
-  cudaGraphExec_t exec;
-  AWQ_GPU(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  for (int i = 0; i < launches; ++i) body(i);
-  AWQ_GPU(cudaStreamEndCapture(stream, &graph));
-  AWQ_GPU(cudaGraphInstantiate(&exec, graph, 0));
-  cudaEvent_t begin, end;
-  AWQ_GPU(cudaEventCreate(&begin));
-  AWQ_GPU(cudaEventCreate(&end));
-  std::vector<double> times;
-  double total = 0;
-  for (int i = 0; i < 60 && (i < 5 || total < budget_ms); ++i) {
-    AWQ_GPU(cudaEventRecord(begin, stream));
-    AWQ_GPU(cudaGraphLaunch(exec, stream));
-    AWQ_GPU(cudaEventRecord(end, stream));
-    AWQ_GPU(cudaEventSynchronize(end));
-    float ms = 0;
-    AWQ_GPU(cudaEventElapsedTime(&ms, begin, end));
-    total += ms;
-    if (i >= 2) times.push_back(ms * 1e3 / launches);
-  }
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
-  cudaGraphExecDestroy(exec);
-  cudaGraphDestroy(graph);
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
-}
 
 }  // namespace awq::gpu_test

@@ -155,7 +155,7 @@ int run_case(const Case& c, Half type, const std::vector<int>& ms, const std::st
       }
       for (std::size_t i = static_cast<std::size_t>(m) * n; i < got.size(); ++i) beyond += got[i] != 0xffff;
       const double relative = std::sqrt(error2 / norm2);
-      const bool good = relative <= (f16 ? 4e-4 : 3e-3) && different == 0 && beyond == 0;
+      const bool good = relative <= w4_tolerance(type) && different == 0 && beyond == 0;
       ++done;
       if (!good) {
         ++failures;

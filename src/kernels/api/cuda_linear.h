@@ -43,6 +43,9 @@ struct W4Problem {
   std::int64_t m = 0;
   void* workspace = nullptr;  ///< w4_workspace_bytes(), or null where that is 0
 };
+/// What a result may differ from the product in binary64 by, as a part of the Frobenius norm: the rounding of the
+/// result and little else (docs/numerics.md, "On NVIDIA devices").
+constexpr double w4_tolerance(Half type) { return type == Half::kF16 ? 4e-4 : 3e-3; }
 /// Scratch that any kernel needs for products of up to `m` rows on the current device.
 std::uint64_t w4_workspace_bytes(const W4Layout& layout, std::int64_t m);
 /// Enqueues the product with the kernel that the table prefers, or `kernel` (an index of w4_kernel_names()).

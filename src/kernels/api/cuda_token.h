@@ -70,7 +70,8 @@ std::uint64_t attention_workspace_bytes(std::int32_t num_heads, std::int32_t hea
 int attention(const AttentionProblem& problem, const SequenceBatch& batch, const KvBlocks& kv, void* workspace,
               Stream stream);
 
-/// ids[r] = index of the largest of logits[r, 0 .. vocab), the lowest index among equals; NaN never wins.
+/// ids[r] = index of the largest of logits[r, 0 .. vocab), the lowest index among equals; NaN never wins, and a row of
+/// nothing else gets -1. Minus infinity is a number.
 int argmax(const float* logits, std::int64_t rows, std::int64_t vocab, std::int32_t* ids, Stream stream);
 
 }  // namespace awq::kernels::cuda

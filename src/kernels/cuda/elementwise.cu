@@ -243,8 +243,8 @@ __global__ void __launch_bounds__(kArgmaxThreads)
     }
   }
 #endif
-  // Where every value is a NaN, any answer does.
-  if (blockIdx.x == 0 && threadIdx.x == 0) ids[blockIdx.y] = best.index == INT_MAX ? 0 : best.index;
+  // Nothing was taken where every value is a NaN: minus infinity has a lower index than the start.
+  if (blockIdx.x == 0 && threadIdx.x == 0) ids[blockIdx.y] = best.index == INT_MAX ? -1 : best.index;
 }
 
 }  // namespace

@@ -8,7 +8,9 @@ namespace awq::kernels::cuda {
 const char* w4_objection(std::int64_t n, std::int64_t k, std::int64_t group_size, const float* scales,
                          std::int64_t scale_count) {
   if (n <= 0 || k <= 0 || k % 8 != 0) return "in_features is not a multiple of 8";
-  if (group_size != 32 && group_size != 64 && (group_size <= 0 || group_size % 128 != 0) && group_size != k) {
+  // One group of the whole row is stored like 128: its scale is repeated in every step.
+  const bool whole_row = group_size == k && k >= 128;
+  if (group_size != 32 && group_size != 64 && (group_size <= 0 || group_size % 128 != 0) && !whole_row) {
     return "the group size is none of 32, 64 and multiples of 128";
   }
   if (!scales_fit_half(scales, scale_count)) return "a scale is not an F16 number";

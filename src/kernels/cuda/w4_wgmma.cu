@@ -93,16 +93,11 @@ int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream strea
   args.token_tiles = (args.m + tokens - 1) / tokens;
   const int row_tiles = (args.n + 127) / 128;
   args.columns = sharing == WgmmaSharing::kStripesPairs ? (row_tiles + 1) / 2 : row_tiles;
-  const int tiles = args.columns * args.token_tiles;
   if (sharing == WgmmaSharing::kCluster) {
-    launch.blocks = tiles * cluster;
+    launch.blocks = args.columns * args.token_tiles * cluster;
   } else {
-    // Whole tiles one by one in an order that suits the cache, and the last one to two rounds of them in stripes.
-    int workers = limits.multiprocessors * wgmma_blocks_together(tokens) / cluster;
-    if (workers > tiles * args.leaves) workers = tiles * args.leaves;
-    const int rounds = tiles / workers;
-    args.striped_tiles = tiles % workers == 0 ? 0 : rounds <= 1 ? tiles : tiles - (rounds - 1) * workers;
-    launch.blocks = workers * cluster;
+    const int most = limits.multiprocessors * wgmma_blocks_together(tokens) / cluster;
+    launch.blocks = wgmma_workers(args, most) * cluster;
   }
   return problem.type == Half::kF16 ? launch_wgmma_f16(launch, map, stream) : launch_wgmma_bf16(launch, map, stream);
 }
