@@ -9,7 +9,7 @@ const char* w4_objection(std::int64_t n, std::int64_t k, std::int64_t group_size
                          std::int64_t scale_count) {
   if (n <= 0 || k <= 0 || k % 8 != 0) return "in_features is not a multiple of 8";
   // One group of the whole row is stored like 128: its scale is repeated in every step.
-  const bool whole_row = group_size == k && k >= 128;
+  const bool whole_row = group_size == k;
   if (group_size != 32 && group_size != 64 && (group_size <= 0 || group_size % 128 != 0) && !whole_row) {
     return "the group size is none of 32, 64 and multiples of 128";
   }
