@@ -53,7 +53,7 @@ void serve(const ServeOptions& options) {
   add_vocabularies(served, *tokenizer);
 
   Metrics metrics(served.names.front(), options.limits);
-  metrics.set_info(loaded.runs_on, files.codec() == nullptr ? "dense" : "w4");
+  metrics.set_info(loaded.runs_on, loaded.decode_kernels);
   metrics.set_engine(&engine);
   engine.set_step_observer([&metrics](const engine::StepReport& report) { metrics.on_step(report); });
   auto workers = std::make_unique<WorkerPool>(options.worker_threads);
@@ -64,7 +64,7 @@ void serve(const ServeOptions& options) {
                    .model = std::move(served),
                    .metrics = &metrics,
                    .workers = workers.get()});
-  log_note(start_line(files, engine, loaded.weight_bytes, loaded.runs_on, loaded.kv_type));
+  log_note(start_line(files, engine, loaded));
   if (chat == nullptr) log_warning("the model has no chat template: only /v1/completions can be used");
   const std::string url = url_of(options, http.port());
   const bool clean = http.run(service, [&] {
