@@ -2,6 +2,7 @@
 """Clients that are many, gone or never read: overload, cancels, back-pressure, and the same tokens alone as among many."""
 import asyncio
 import concurrent.futures
+import os
 import random
 import socket
 import time
@@ -9,6 +10,7 @@ import time
 from server_support import BOOKS, SANITIZED, Server, raw_request, wait_until
 from support import Case, run_tests
 
+REFUSAL_SECONDS = float(os.environ.get("AWQ_REFUSAL_SECONDS", "5"))
 PROMPT = "The old man looked at the sea and"
 
 
@@ -103,14 +105,14 @@ class Load(Case):
         start = time.monotonic()
         self.assertEqual({status for status, _ in asyncio.run(self.all_of([ask(full) for _ in range(16)]))}, {200})
         rate = 10 * 16 / (time.monotonic() - start)
-        for status, took in asyncio.run(offer(rate, 5, lambda draw: kinds[429] if draw.random() < 0.7 else draw.choice(list(kinds.values())))):
+        for status, took in asyncio.run(offer(rate, REFUSAL_SECONDS, lambda draw: kinds[429] if draw.random() < 0.7 else draw.choice(list(kinds.values())))):
             good += status == 200
             if status != 200:
                 seconds[status].append(took)
         # Requests that reach the workers are refused there: the load is kept below the limit of requests.
         wrong = raw_request("/v1/completions", {**body, "temperature": -1})
         load = lambda draw: full if draw.random() < 0.2 else wrong
-        for status, took in asyncio.run(offer(rate / 4, 5, load)):
+        for status, took in asyncio.run(offer(rate / 4, REFUSAL_SECONDS, load)):
             if status != 200:
                 seconds[status].append(took)
         for status, times in seconds.items():
