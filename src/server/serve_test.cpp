@@ -94,7 +94,7 @@ TEST(Serve, ManyThreadsAtOnce) {
             break;
           case 3:
             count(ask(port, "POST", "/v1/completions", fields + R"(, "guided_regex": "[a-z]{4}"})"));
-            EXPECT_TRUE(has(ask(port, "GET", "/metrics"), "vllm:num_requests_running"));
+            EXPECT_TRUE(has(ask(port, "GET", "/metrics"), "vllm:num_requests_running"));  // also when all is full
             break;
           default:
             EXPECT_FALSE(has(ask(port, "POST", "/v1/completions", fields + R"(, "temperature": 9})"), " 200 "));

@@ -150,6 +150,19 @@ class Refusals(Case):
             self.assertEqual(server.complete([5] * 10, max_tokens=10).status, 200)
         self.assertTrue(wait_until(lambda: server.complete([5] * 10, max_tokens=240).status == 200))
 
+    def test_reports_while_full(self):
+        """Who watches a server has to see it most of all when it is full: /metrics is no request that counts."""
+        server = self.serve("--max-requests", 1)
+        with server.socket() as connection:
+            connection.sendall(raw_request(COMPLETIONS, {"prompt": PROMPT, "max_tokens": 200, "ignore_eos": True, "stream": True, "n": 8, "temperature": 1}))
+            read_all(connection, b"data: ")
+            self.check_refusal(server.complete(), 429)
+            for path in ("/metrics", "/load", "/health", "/v1/models"):
+                self.assertEqual(server.get(path).status, 200, path)
+            self.assertEqual(server.get("/load").json(), {"server_load": 1})
+            self.check_refusal(server.post("/tokenize", {"prompt": "a"}), 429)
+        self.assertTrue(wait_until(lambda: server.complete().status == 200))
+
     def test_total_body_bytes(self):
         server = self.serve("--max-total-body-bytes", 4000)
         body = lambda size: '{"prompt": "a", "max_tokens": 1}'.ljust(size)
