@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Every limit of docs/serving.md that test_server_limits.py and test_server_load.py leave out: a request just inside passes, one
 beyond it gets the documented status and error, the counter says so, and the server goes on."""
+import concurrent.futures
 import re
 import time
 
 from server_support import BOOKS, CHAT_TEMPLATE, Server, raw_request, read_all, wait_until
-from support import SOURCE, Case, run_tests
+from support import RESOURCE, SOURCE, USAGE, Case, awq, run_tests
 
 PROMPT = "The old man looked at the sea and"
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -149,6 +150,26 @@ class Refusals(Case):
             self.check_refusal(server.complete([5] * 10, max_tokens=11), 429)
             self.assertEqual(server.complete([5] * 10, max_tokens=10).status, 200)
         self.assertTrue(wait_until(lambda: server.complete([5] * 10, max_tokens=240).status == 200))
+
+    def test_memory_and_steps_of_the_engine(self):
+        """Little room changes when tokens come, not which: long prompts go in pieces, sequences give up their blocks."""
+        plain = self.serve("--kv-dtype", "f32")
+        little = self.serve("--max-model-len", 64, "--max-num-batched-tokens", 16, "--max-num-seqs", 8, "--kv-cache-memory-bytes", 900_000,
+                            "--kv-dtype", "f32")
+        self.assertEqual(little.get("/v1/models").json()["data"][0]["max_model_len"], 64)
+        self.assertLessEqual(little.metrics()["awq:kv_cache_bytes"], 900_000)
+        prompts = [[5 + i] * 20 for i in range(8)]
+        texts = lambda server: [server.complete(prompt, max_tokens=40, ignore_eos=True).json()["choices"][0]["text"] for prompt in prompts]
+        alone = texts(plain)
+        self.assertEqual(texts(little), alone)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(lambda p: little.complete(p, max_tokens=40, ignore_eos=True).json()["choices"][0]["text"], prompts))
+        self.assertEqual(together, alone)
+        self.assertGreater(little.metrics()["vllm:num_preemptions_total"], 0)
+        self.assertIn("maximum context length is 64", self.check_refusal(little.complete([5] * 40, max_tokens=25), 400, "max_tokens")["message"])
+        self.assertEqual(little.metrics()["awq:kv_blocks_used"], 0)
+        self.check_message(awq("serve", BOOKS, "--port", 0, "--kv-cache-memory-bytes", 1000), RESOURCE, "--kv-cache-memory-bytes", "--max-model-len")
+        self.check_message(awq("serve", BOOKS, "--port", 0, "--max-model-len", 1000), USAGE, "--max-model-len 1000")
 
     def test_reports_while_full(self):
         """Who watches a server has to see it most of all when it is full: /metrics is no request that counts."""
