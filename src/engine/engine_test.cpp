@@ -178,8 +178,11 @@ TEST(Engine, OneChoiceCanBeCancelled) {
   const auto sink = std::make_shared<Waiter>(3);
   Request request = request_of(5, 30);
   request.n = 3;
-  const Submission s = engine->submit(request, sink);
-  engine->cancel(s.id, 1);
+  {
+    const std::lock_guard lock(sink->mutex);  // no token gets through before the cancellation is in
+    const Submission s = engine->submit(request, sink);
+    engine->cancel(s.id, 1);
+  }
   sink->wait();
   EXPECT_EQ(sink->choices[0].ids, test::run_alone(FakeModel(kShape), request, 0));
   EXPECT_EQ(sink->choices[2].ids, test::run_alone(FakeModel(kShape), request, 2));

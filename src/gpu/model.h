@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "gpu/linear.h"
@@ -63,6 +64,8 @@ class Model {
   Half type() const { return type_; }
   /// True when all linears of the layers run from packed codes: then a row does not depend on the batch.
   bool quantized() const { return quantized_; }
+  /// Names of the kernels that the linears of the layers run for `m` tokens, each once.
+  std::vector<std::string> linear_kernels(std::int64_t m) const;
   /// Bytes of weights that one token reads, the head included.
   std::uint64_t bytes_per_token() const;
   /// 2 N K of the linears of the layers; of the head.

@@ -81,6 +81,21 @@ void Model::apply(const Linear& linear, const Activations& work, const std::byte
   dense_->run(shape, x, linear.weight(), linear.bias(), y, stream);
 }
 
+std::vector<std::string> Model::linear_kernels(std::int64_t m) const {
+  std::vector<std::string> names;
+  for (const Layer& layer : layers_) {
+    for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      std::string name = "cublasLt";
+      if (linear->quantized()) {
+        const kernels::cuda::W4Problem problem{.layout = linear->layout(), .type = type_, .m = m};
+        name = kernels::cuda::w4_kernel_names()[kernels::cuda::w4_choice(problem)];
+      }
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+    }
+  }
+  return names;
+}
+
 void Model::attend(const Layer& layer, std::int64_t index, const Activations& work,
                    const kernels::cuda::SequenceBatch& batch, const KvPool& kv, const device::Stream& stream) {
   const std::int64_t d = config_.head_dim;

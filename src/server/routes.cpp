@@ -7,20 +7,21 @@
 namespace awq::server {
 
 std::span<const Route> routes() {
+  using enum RouteKind;
   static const Route kAll[] = {
-      // method, path, open, cheap
-      {"GET", "/", true, true, run_page},
-      {"GET", "/health", true, true, run_health},
-      {"GET", "/ping", true, true, run_health},
-      {"POST", "/ping", true, true, run_health},
-      {"GET", "/version", false, true, run_version},
-      {"GET", "/load", false, true, run_load},
-      {"GET", "/metrics", false, false, run_metrics},
-      {"GET", "/v1/models", false, true, run_models},
-      {"POST", "/v1/completions", false, false, run_completion},
-      {"POST", "/v1/chat/completions", false, false, run_chat},
-      {"POST", "/tokenize", false, false, run_tokenize},
-      {"POST", "/detokenize", false, false, run_detokenize},
+      // method, path, open, kind
+      {"GET", "/", true, kAtOnce, run_page},
+      {"GET", "/health", true, kAtOnce, run_health},
+      {"GET", "/ping", true, kAtOnce, run_health},
+      {"POST", "/ping", true, kAtOnce, run_health},
+      {"GET", "/version", false, kAtOnce, run_version},
+      {"GET", "/load", false, kAtOnce, run_load},
+      {"GET", "/metrics", false, kReport, run_metrics},
+      {"GET", "/v1/models", false, kAtOnce, run_models},
+      {"POST", "/v1/completions", false, kRequest, run_completion},
+      {"POST", "/v1/chat/completions", false, kRequest, run_chat},
+      {"POST", "/tokenize", false, kRequest, run_tokenize},
+      {"POST", "/detokenize", false, kRequest, run_detokenize},
   };
   return kAll;
 }

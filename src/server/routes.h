@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 
@@ -15,11 +16,17 @@ struct RouteCall {
   std::shared_ptr<RequestScope> scope;
 };
 
+enum class RouteKind : std::uint8_t {
+  kAtOnce,   ///< answered on the thread of the connections
+  kReport,   ///< by a worker, also while the server has as many requests as it takes or is stopping: one per connection
+  kRequest,  ///< by a worker, counted by --max-requests
+};
+
 struct Route {
   const char* method;
   const char* path;
-  bool open;   ///< needs no key
-  bool cheap;  ///< answered at once, and not counted among the requests
+  bool open;  ///< needs no key
+  RouteKind kind;
   void (*run)(RouteCall& call);
 };
 

@@ -25,6 +25,27 @@ struct LogGuard {
   LogGuard& operator=(const LogGuard&) = delete;
 };
 
+/// Ends the threads in their order, on every way out: every request has its last event after engine.stop(), and the
+/// workers finish what that makes; only then may the rest go.
+class Threads {
+ public:
+  Threads(engine::Engine& engine, Metrics& metrics, std::unique_ptr<WorkerPool>& workers)
+      : engine_(engine), metrics_(metrics), workers_(workers) {}
+  ~Threads() { stop(); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+  void stop() {
+    engine_.stop();
+    metrics_.set_engine(nullptr);
+    workers_.reset();
+  }
+
+ private:
+  engine::Engine& engine_;
+  Metrics& metrics_;
+  std::unique_ptr<WorkerPool>& workers_;
+};
+
 }  // namespace
 
 void serve(const ServeOptions& options) {
@@ -53,7 +74,7 @@ void serve(const ServeOptions& options) {
   add_vocabularies(served, *tokenizer);
 
   Metrics metrics(served.names.front(), options.limits);
-  metrics.set_info(loaded.runs_on, files.codec() == nullptr ? "dense" : "w4");
+  metrics.set_info(loaded.runs_on, loaded.decode_kernels);
   metrics.set_engine(&engine);
   engine.set_step_observer([&metrics](const engine::StepReport& report) { metrics.on_step(report); });
   auto workers = std::make_unique<WorkerPool>(options.worker_threads);
@@ -64,18 +85,16 @@ void serve(const ServeOptions& options) {
                    .model = std::move(served),
                    .metrics = &metrics,
                    .workers = workers.get()});
-  log_note(start_line(files, engine, loaded.weight_bytes, loaded.runs_on, loaded.kv_type));
+  Threads threads(engine, metrics, workers);
+  log_note(start_line(files, engine, loaded));
   if (chat == nullptr) log_warning("the model has no chat template: only /v1/completions can be used");
   const std::string url = url_of(options, http.port());
   const bool clean = http.run(service, [&] {
     log_note(fmt::format("ready at {} after {:.2f} s", url, monotonic_seconds() - begin));
     if (options.on_ready) options.on_ready(url, http.port());
   });
-  // Every request has its last event after stop(), and the workers finish what that makes; only then may the rest go.
   const std::string error = engine.healthy() ? std::string() : engine.error();
-  engine.stop();
-  metrics.set_engine(nullptr);
-  workers.reset();
+  threads.stop();
   log_note(clean ? "stopped, all requests were answered" : "stopped, some requests were cancelled");
   if (!error.empty()) fail(ErrorCode::kDevice, "the engine failed: {}", printable(error, 500));
   stop_flag().throw_if_requested();

@@ -61,16 +61,16 @@ std::string random_id(const char* prefix) {
   return fmt::format("{}{:016x}{:016x}", prefix, random_seed(), random_seed());
 }
 
-RequestScope::RequestScope(Service& service, const HttpRequest& request, const char* route)
-    : service_(service), begin_(monotonic_seconds()) {
+RequestScope::RequestScope(Service& service, const HttpRequest& request, const Route& route)
+    : service_(service), counted_(route.kind == RouteKind::kRequest), begin_(monotonic_seconds()) {
   log_.id = is_plain_id(request.request_id) ? request.request_id : random_id("");
   log_.method = request.method;
-  log_.route = route;
-  service_.open_requests_.fetch_add(1);
+  log_.route = route.path;
+  if (counted_) service_.open_requests_.fetch_add(1);
 }
 
 RequestScope::~RequestScope() {
-  service_.open_requests_.fetch_sub(1);
+  if (counted_) service_.open_requests_.fetch_sub(1);
   log_.seconds = monotonic_seconds() - begin_;
   service_.metrics().on_response(log_.route, log_.status, log_.seconds);
   log_request(log_);
@@ -125,10 +125,11 @@ void Service::on_request(HttpRequest request, const std::shared_ptr<Exchange>& e
     if (!route->open && !(options().open_metrics && request.path == "/metrics") &&
         !settings_.keys.admits(request.authorization, request.api_key))
       throw ApiError(401, "Unauthorized");
-    if (request.method == "POST" && !route->cheap && !is_json(request.content_type))
+    if (request.method == "POST" && route->kind != RouteKind::kAtOnce && !is_json(request.content_type))
       throw ApiError(400, "expected Content-Type: application/json");
-    if (!route->cheap && draining_) throw ApiError(503, "the server is stopping").set_retry_after(1);
-    if (!route->cheap && open_requests() >= limits().max_requests) {
+    if (route->kind == RouteKind::kRequest && draining_)
+      throw ApiError(503, "the server is stopping").set_retry_after(1);
+    if (route->kind == RouteKind::kRequest && open_requests() >= limits().max_requests) {
       throw ApiError(429, "the server has as many requests as it takes, try again")
           .set_retry_after(retry_after())
           .set_limit(&ServeLimits::max_requests);
@@ -142,14 +143,14 @@ void Service::on_request(HttpRequest request, const std::shared_ptr<Exchange>& e
     exchange->reply(std::move(reply));
     return;
   }
-  if (route->cheap) {
+  if (route->kind == RouteKind::kAtOnce) {
     exchange->mark_started();
     RouteCall call{*this, std::move(request), exchange, nullptr};
     route->run(call);
     return;
   }
   auto call = std::make_shared<RouteCall>(
-      RouteCall{*this, {}, exchange, std::make_shared<RequestScope>(*this, request, route->path)});
+      RouteCall{*this, {}, exchange, std::make_shared<RequestScope>(*this, request, *route)});
   call->request = std::move(request);
   workers().post([call, route] {
     try {

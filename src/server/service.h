@@ -38,11 +38,12 @@ struct ServedModel {
 };
 
 class Service;
+struct Route;
 
 /// One HTTP request from its arrival to its end: counts it, and logs and measures it when the last owner lets go.
 class RequestScope {
  public:
-  RequestScope(Service& service, const HttpRequest& request, const char* route);
+  RequestScope(Service& service, const HttpRequest& request, const Route& route);
   ~RequestScope();
   RequestScope(const RequestScope&) = delete;
   RequestScope& operator=(const RequestScope&) = delete;
@@ -56,6 +57,7 @@ class RequestScope {
 
  private:
   Service& service_;
+  bool counted_;  ///< among the open requests
   RequestLog log_;
   double begin_;
 };

@@ -1,7 +1,9 @@
 #include "server/startup.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "awq/version.h"
@@ -12,6 +14,7 @@
 #include "file/input_file.h"
 #include "file/sha256.h"
 #include "gpu/load.h"
+#include "ops/kernel_choice.h"
 #include "ops/kv_dtype.h"
 
 namespace awq::server {
@@ -26,6 +29,20 @@ std::string size(std::uint64_t bytes) {
   constexpr double kGiB = 1 << 30, kMiB = 1 << 20;
   const auto value = static_cast<double>(bytes);
   return value >= kGiB ? fmt::format("{:.2f} GiB", value / kGiB) : fmt::format("{:.1f} MiB", value / kMiB);
+}
+
+std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, " and ")); }
+
+/// The kernels of the layers' linears for `m` tokens, each once.
+std::string cpu_kernels(const model::LanguageModel& model, std::int64_t m) {
+  std::vector<std::string> names;
+  for (const model::DecoderLayer& layer : model.layers()) {
+    for (const ops::Linear& linear : layer.linears) {
+      std::string name = ops::kernel_name({.bits = linear.packed_bits(), .dtype = linear.dtype()}, m);
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+    }
+  }
+  return joined(names);
 }
 
 }  // namespace
@@ -71,6 +88,8 @@ LoadedModel load_model(const ServeOptions& o, const model::ModelFiles& files, in
   if (device < 0) {
     auto model = std::make_unique<model::LanguageModel>(files, o.head == "int8");
     out.weight_bytes = model->bytes_per_token();
+    out.decode_kernels = cpu_kernels(*model, 1);
+    out.prefill_kernels = cpu_kernels(*model, out.options.max_num_batched_tokens);
     out.model = std::make_unique<engine::LanguageStepModel>(std::move(model), out.options);
     out.runs_on = isa_name(active_isa());
     out.kv_type = ops::kv_dtype_name(out.options.kv_dtype);
@@ -85,6 +104,8 @@ LoadedModel load_model(const ServeOptions& o, const model::ModelFiles& files, in
                                      .cache_memory_bytes = o.kv_cache_memory_bytes,
                                      .graphs = gpu::graphs_by_environment()});
   out.weight_bytes = model->model().bytes_per_token();
+  out.decode_kernels = joined(model->model().linear_kernels(1));
+  out.prefill_kernels = joined(model->model().linear_kernels(out.options.max_num_batched_tokens));
   out.runs_on = gpu::describe(properties, model->model().type());
   out.kv_type = model->model().type() == gpu::Half::kF16 ? "f16" : "bf16";
   out.model = std::move(model);
@@ -170,15 +191,16 @@ void add_vocabularies(ServedModel& served, const text::Tokenizer& tokenizer) {
         std::make_shared<grammar::Vocabulary>(tokenizer, served.eos_ids, served.vocab_size, markers);
 }
 
-std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, std::uint64_t weight_bytes,
-                       const std::string& runs_on, const std::string& kv_type) {
+std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, const LoadedModel& loaded) {
   const engine::EngineStats stats = engine.stats();
   const std::int64_t tokens = stats.kv_blocks_total * stats.kv_block_tokens;
   return fmt::format(
-      "{}: {} of weights read per token, on {}; KV cache {} ({}) for {} tokens, the longest context "
-      "that fits; {} tokens per sequence, {} sequences, {} tokens per step; {} resident",
-      files.config().architecture, size(weight_bytes), runs_on, size(stats.kv_bytes_total), kv_type, tokens,
-      engine.limits().max_model_len, engine.options().max_num_seqs, engine.options().max_num_batched_tokens,
+      "{}: {} of weights read per token, on {}; linears by {} for one token, {} for {}; KV cache {} ({}) for {} "
+      "tokens, "
+      "the longest context that fits; {} tokens per sequence, {} sequences, {} tokens per step; {} resident",
+      files.config().architecture, size(loaded.weight_bytes), loaded.runs_on, loaded.decode_kernels,
+      loaded.prefill_kernels, engine.options().max_num_batched_tokens, size(stats.kv_bytes_total), loaded.kv_type,
+      tokens, engine.limits().max_model_len, engine.options().max_num_seqs, engine.options().max_num_batched_tokens,
       size(peak_rss_bytes()));
 }
 

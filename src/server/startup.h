@@ -22,6 +22,8 @@ struct LoadedModel {
   std::uint64_t weight_bytes = 0;  ///< read per token
   std::string runs_on;             ///< instruction set, or device
   std::string kv_type;
+  /// Kernels of the layers' linears: in a step of one token, and in one of max_num_batched_tokens.
+  std::string decode_kernels, prefill_kernels;
 };
 /// Loads to the processor, or to device number `device` when that is not negative.
 LoadedModel load_model(const ServeOptions& options, const model::ModelFiles& files, int device);
@@ -39,8 +41,7 @@ ServedModel describe_model(const ServeOptions& options, const model::ModelFiles&
 /// What grammars need to know of the tokens; after `served.chat` is set.
 void add_vocabularies(ServedModel& served, const text::Tokenizer& tokenizer);
 
-/// Kernel, instruction set or device, and memory, for the log.
-std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, std::uint64_t weight_bytes,
-                       const std::string& runs_on, const std::string& kv_type);
+/// Kernels, instruction set or device, and memory, for the log. What was loaded has its model in `engine` by then.
+std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, const LoadedModel& loaded);
 
 }  // namespace awq::server

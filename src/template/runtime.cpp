@@ -81,7 +81,8 @@ const std::string& require_string(const Value& value, std::string_view what) {
 void Runtime::charge(std::uint64_t steps) {
   used_ += steps;
   if (used_ > limits_.steps) {
-    render_error(fmt::format("the chat template took more than {} steps on this conversation", limits_.steps));
+    throw StepsSpent(ErrorCode::kInvalidArgument,
+                     fmt::format("the chat template took more than {} steps on this conversation", limits_.steps));
   }
 }
 

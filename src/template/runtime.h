@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "awq/error.h"
 #include "template/ast.h"
 #include "template/value.h"
 
@@ -22,6 +23,12 @@ struct RenderLimits {
   std::size_t output_bytes = 32U << 20;  ///< of the result and of any text on the way
   std::int64_t range_length = 100'000;   ///< Jinja2's own limit
   int depth = 600;                       ///< of evaluation: expressions, blocks and macro calls within each other
+};
+
+/// RenderLimits::steps are spent: the conversation is too much work. Others can ask for it with more steps.
+class StepsSpent : public Error {
+ public:
+  using Error::Error;
 };
 
 struct CallArgs {
@@ -59,7 +66,7 @@ class Runtime {
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  /// Pays for work before it is done; throws kInvalidArgument when the budget is spent.
+  /// Pays for work before it is done; throws StepsSpent (kInvalidArgument) when the budget is spent.
   void charge(std::uint64_t steps);
   /// Pays for `bytes` of text about to be made.
   void charge_text(std::size_t bytes);

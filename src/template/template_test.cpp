@@ -167,6 +167,7 @@ TEST(Template, BudgetsHold) {
                      {.steps = 100'000})
                 .find("steps"),
             std::string::npos);
+  EXPECT_THROW(run("{% for i in range(1000) %}{{ i }}{% endfor %}", "{}", {.steps = 1000}), StepsSpent);
   EXPECT_NE(error_of("{{ range(1000000) }}").find("range too big"), std::string::npos);
   EXPECT_NE(error_of("{% set n = namespace(s='x') %}{% for i in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}")
                 .find("bytes"),

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from server_support import BOOKS, CHAT_TEMPLATE, Server, wait_until
-from support import Case, run_tests
+from support import Case, awq, run_tests
 
 PROMPT = "The old man looked at the sea and"
 
@@ -390,6 +390,19 @@ class Api(Case):
         answer = self.server.post("/v1/completions", {"prompt": "x", "max_tokens": 1}, headers={"X-Request-Id": "mine-1"})
         self.assertEqual(answer.headers["X-Request-Id"], "mine-1")
         self.assertEqual(answer.json()["id"], "cmpl-mine-1")
+
+    def test_start_line(self):
+        """Memory and kernels, which are those that `awq inspect --kernels` names."""
+        line = next(line for line in self.server.log if "of weights read per token" in line)
+        for words in ("MiB of weights", "KV cache ", "the longest context that fits", "256 tokens per sequence", "32 sequences"):
+            self.assertIn(words, line)
+        kernels = json.loads(self.check_ok(awq("inspect", BOOKS, "--kernels", "--json")).out)["kernels"][:-4]  # without the head
+        named = [" and ".join(dict.fromkeys(k["kernel"] for k in kernels if k["rows"] == rows)) for rows in (1, 512)]
+        self.assertIn(f"linears by {named[0]} for one token, {named[1]} for 512;", line)
+        scalar = Server(BOOKS, environment={"AWQ_ISA": "scalar"})
+        self.addCleanup(scalar.close)
+        reference = "on scalar; linears by linear_f32_bf16_f32_ref for one token"
+        self.assertTrue(wait_until(lambda: any(reference in line for line in scalar.log)), scalar.log)
 
     def test_log_has_no_prompts(self):
         self.good(self.server.complete("Zanzibar xylophone", max_tokens=3))

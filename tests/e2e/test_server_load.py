@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Clients that are many, gone or never read: overload, cancels, back-pressure, and the same tokens alone as among many."""
+import asyncio
 import concurrent.futures
+import os
 import random
 import socket
 import time
@@ -8,6 +10,7 @@ import time
 from server_support import BOOKS, SANITIZED, Server, raw_request, wait_until
 from support import Case, run_tests
 
+REFUSAL_SECONDS = float(os.environ.get("AWQ_REFUSAL_SECONDS", "5"))
 PROMPT = "The old man looked at the sea and"
 
 
@@ -41,6 +44,7 @@ class Load(Case):
         self.assertTrue(wait_until(lambda: server.metrics()["awq:http_streams"] == 1))
         self.assertTrue(wait_until(lambda: server.metrics()["awq:http_streams"] == 0 and server.metrics()["awq:kv_blocks_used"] == 0, 30))
         self.assertEqual(server.complete().status, 200)
+        self.assertGreaterEqual(self.hits(server, "max-stream-buffer-bytes") + self.hits(server, "write-timeout-ms"), 1)
         quiet.close()
 
     def test_overload_is_told_fast(self):
@@ -69,6 +73,62 @@ class Load(Case):
             answers = list(pool.map(lambda _: queued.post("/v1/completions", body).status, range(8)))
         self.assertLessEqual(set(answers), {200, 429})
         self.assertIn(200, answers)
+
+    def test_refusals_are_fast(self):
+        """Ten times what the server can answer, at random moments: whoever is refused hears of it at once. The bound is
+        generous, because clients and server share the machine; docs/benchmarks.md has the number of a quiet one."""
+        server = self.serve("--max-requests", 16, "--max-num-seqs", 8, "--max-body-bytes", 20000)
+        body = {"prompt": PROMPT, "max_tokens": 64, "ignore_eos": True, "temperature": 0}
+        full, good = raw_request("/v1/completions", body), 0
+        kinds = {429: full, 413: raw_request("/v1/completions", {"prompt": "x" * 20000}), 431: b"GET / HTTP/1.1\r\nX: " + b"x" * 40000,
+                 404: b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"}
+        seconds = {status: [] for status in (*kinds, 400)}
+
+        async def ask(kind):
+            start = time.monotonic()
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(kind)
+            status = int((await reader.readuntil(b"\r\n")).split()[1])
+            took = time.monotonic() - start
+            if status == 200:
+                await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+            return status, took
+
+        async def offer(rate, duration, choose):
+            draw, tasks, end = random.Random(5), [], time.monotonic() + duration
+            while time.monotonic() < end:
+                tasks.append(asyncio.create_task(ask(choose(draw))))
+                await asyncio.sleep(draw.expovariate(rate))
+            return await asyncio.gather(*tasks)
+
+        start = time.monotonic()
+        self.assertEqual({status for status, _ in asyncio.run(self.all_of([ask(full) for _ in range(16)]))}, {200})
+        rate = 10 * 16 / (time.monotonic() - start)
+        for status, took in asyncio.run(offer(rate, REFUSAL_SECONDS, lambda draw: kinds[429] if draw.random() < 0.7 else draw.choice(list(kinds.values())))):
+            good += status == 200
+            if status != 200:
+                seconds[status].append(took)
+        # Requests that reach the workers are refused there: the load is kept below the limit of requests.
+        wrong = raw_request("/v1/completions", {**body, "temperature": -1})
+        load = lambda draw: full if draw.random() < 0.2 else wrong
+        for status, took in asyncio.run(offer(rate / 4, REFUSAL_SECONDS, load)):
+            if status != 200:
+                seconds[status].append(took)
+        for status, times in seconds.items():
+            times.sort()
+            self.assertGreater(len(times), 10, status)
+            p99 = times[int(0.99 * (len(times) - 1))]
+            print(f"{status}: {len(times)} refused, p50 {times[len(times) // 2] * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms", flush=True)
+            self.assertLess(p99, 2.5 if SANITIZED else 0.5, status)
+        print(f"offered {rate:.0f} requests per second, {good} answered", flush=True)
+        self.assertGreater(good, 16)
+        self.assertTrue(wait_until(lambda: server.get("/load").json()["server_load"] == 0, 30))
+        self.assertEqual(server.complete().status, 200)
+
+    @staticmethod
+    async def all_of(jobs):
+        return await asyncio.gather(*jobs)
 
     def test_queue_and_request_deadlines(self):
         server = self.serve("--request-timeout-ms", 150, "--max-num-seqs", 1)

@@ -38,6 +38,9 @@ ChatFormat::Prompt ChatFormat::encode(const ChatFields& fields, const ServeLimit
       out.ids.insert(out.ids.begin(), prefix.begin(), prefix.end());
     }
     return out;
+  } catch (const templates::StepsSpent& error) {
+    throw ApiError(400, fmt::format("{} (--max-template-steps)", error.message()), "messages")
+        .set_limit(&ServeLimits::max_template_steps);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInternal) throw;
     throw ApiError(400, fmt::format("the chat template: {}", error.message()), "messages");
