@@ -10,7 +10,8 @@
 namespace awq::server {
 
 /// Threads for everything that would hold up connections or the engine: parsing, templates, tokenizing, formatting.
-/// Tasks must not throw. Their number is bounded by the callers: at most two per open request, and one per connection for a report.
+/// Tasks must not throw. Their number is bounded by the callers: at most two per open request, and one per connection
+/// for a report.
 class WorkerPool {
  public:
   explicit WorkerPool(int threads);
