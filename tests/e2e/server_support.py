@@ -20,7 +20,10 @@ CHAT_TEMPLATE = (
     "{{ raise_exception('role ' + m.role) }}{% endif %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     "{% if tools %}tools: {{ tools | map(attribute='function.name') | join(', ') }}\n{% endif %}{% if add_generation_prompt %}assistant:{% endif %}"
 )
-SANITIZED = BINARY.is_file() and b"__asan_init" in BINARY.read_bytes()
+PROGRAM = BINARY.read_bytes() if BINARY.is_file() else b""
+SANITIZED = b"__asan_init" in PROGRAM or b"__tsan_init" in PROGRAM
+# ThreadSanitizer does not see the barriers of GCC's OpenMP: a team of two would give false reports.
+THREADS = 1 if b"__tsan_init" in PROGRAM else 2
 
 
 class Answer:
@@ -47,7 +50,7 @@ class Server:
     def __init__(self, model=BOOKS, *flags, environment=None, wait=60):
         env = {key: value for key, value in os.environ.items() if key != "AWQ_API_KEY"}
         env.update(environment or {})
-        self.process = subprocess.Popen(command("serve", model, "--port", 0, "--json", "--threads", 2, *flags), env=env,
+        self.process = subprocess.Popen(command("serve", model, "--port", 0, "--json", "--threads", THREADS, *flags), env=env,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.log = []
         self._reader = threading.Thread(target=self._read_log, daemon=True)
