@@ -42,8 +42,8 @@ void start_log(const std::string& level) {
 }
 
 void stop_log() {
+  spdlog::shutdown();  // its thread holds the logger until it has ended
   logger().reset();
-  spdlog::shutdown();
 }
 
 void log_request(const RequestLog& r) {
