@@ -1,6 +1,5 @@
-#include <cuda_runtime.h>
-
 #include "kernels/api/cuda_linear.h"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx.cuh"
 
 /// 16-bit weights in one order of sums: for the output matrix, whose rows must not depend on the batch either. One
@@ -121,32 +120,21 @@ __global__ void __launch_bounds__(kWarps * 32, 2) dense_kernel(const __grid_cons
 }
 
 template <Half kType, int kTokenTiles>
-int launch(const DenseProblem& problem, Stream stream) {
+int launch_dense(const DenseProblem& problem, Stream stream) {
   using Shape = DenseShape<kTokenTiles>;
-  const auto kernel = dense_kernel<kType, kTokenTiles>;
-  static const cudaError_t allowed =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kBytes);
-  if (allowed != cudaSuccess) return allowed;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>((problem.n + kRows - 1) / kRows),
-                        static_cast<unsigned>((problem.m + Shape::kTokens - 1) / Shape::kTokens));
-  config.blockDim = dim3(kWarps * 32);
-  config.dynamicSmemBytes = Shape::kBytes;
-  config.stream = stream;
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
-  config.attrs = &overlap;
-  config.numAttrs = overlap_allowed() ? 1 : 0;
-  return cudaLaunchKernelEx(&config, kernel, problem);
+  constexpr auto kKernel = dense_kernel<kType, kTokenTiles>;
+  if (const int status = allow_shared_bytes<kKernel>(Shape::kBytes, Carveout::kDriver); status != 0) return status;
+  const dim3 grid(static_cast<unsigned>((problem.n + kRows - 1) / kRows),
+                  static_cast<unsigned>((problem.m + Shape::kTokens - 1) / Shape::kTokens));
+  return launch(kKernel, grid, kWarps * 32, Shape::kBytes, stream, 1, problem);
 }
 
 template <Half kType>
 int launch_tokens(const DenseProblem& problem, Stream stream) {
-  if (problem.m <= 8) return launch<kType, 1>(problem, stream);
-  if (problem.m <= 16) return launch<kType, 2>(problem, stream);
-  if (problem.m <= 32) return launch<kType, 4>(problem, stream);
-  return launch<kType, 8>(problem, stream);
+  if (problem.m <= 8) return launch_dense<kType, 1>(problem, stream);
+  if (problem.m <= 16) return launch_dense<kType, 2>(problem, stream);
+  if (problem.m <= 32) return launch_dense<kType, 4>(problem, stream);
+  return launch_dense<kType, 8>(problem, stream);
 }
 
 }  // namespace

@@ -49,13 +49,6 @@ __device__ __forceinline__ void copy_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
-/// Asks for `bytes` (a multiple of 16) to come to the L2 cache; nothing before sm_90.
-__device__ __forceinline__ void prefetch_l2(const void* from, std::uint32_t bytes) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0],%1;" ::"l"(from), "r"(bytes) : "memory");
-#endif
-}
-
 // --- tensor cores, sm_80 ---
 /// d = a b + c for a 16 x 16 and b 16 x 8; with `kFirst`, c is 0.
 template <Half kType, bool kFirst>

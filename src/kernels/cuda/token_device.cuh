@@ -2,14 +2,11 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include <cuda_runtime.h>
-
-#include <atomic>
 #include <cstdint>
 
-#include "kernels/api/cuda_types.h"
+#include "kernels/cuda/launch.cuh"
 
-/// What the kernels of cuda_token.h share: 16-bit numbers, the hooks of programmatic dependent launch, launching.
+/// What the kernels of cuda_token.h share: 16-bit numbers, the hooks of programmatic dependent launch.
 namespace awq::kernels::cuda {
 
 /// Two 16-bit numbers in one register; the lower one lies first in memory.
@@ -55,58 +52,6 @@ __device__ __forceinline__ void release_dependents() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
-}
-
-/// Enqueues `kernel`; `cluster` blocks along x share their memory (1: no cluster).
-template <class... Parameters, class... Arguments>
-int launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, std::size_t shared_bytes, Stream stream,
-           unsigned cluster, Arguments... arguments) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return 0;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = grid;
-  config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = shared_bytes;
-  config.stream = stream;
-  cudaLaunchAttribute attributes[2] = {};
-  unsigned count = 0;
-  if (overlap_allowed()) {
-    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
-  }
-  if (cluster > 1) {
-    attributes[count].id = cudaLaunchAttributeClusterDimension;
-    attributes[count++].val.clusterDim = {cluster, 1, 1};
-  }
-  config.attrs = attributes;
-  config.numAttrs = count;
-  return static_cast<int>(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
-}
-
-/// Lets a kernel have `bytes` of shared memory on the current device; asks the driver once.
-template <auto kKernel>
-int allow_shared_bytes(int bytes) {
-  static std::atomic<std::uint64_t> devices = 0;
-  int device = 0;
-  if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return static_cast<int>(error);
-  const std::uint64_t bit = device < 64 ? std::uint64_t{1} << device : 0;
-  if ((devices.load() & bit) != 0) return 0;
-  cudaError_t error = cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-  // Several blocks shall find room on a multiprocessor.
-  if (error == cudaSuccess) {
-    error =
-        cudaFuncSetAttribute(kKernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
-  }
-  if (error == cudaSuccess) devices.fetch_or(bit);
-  return static_cast<int>(error);
-}
-
-/// Major compute capability of the current device; 0 when there is none.
-inline int device_generation() {
-  int device = 0;
-  int major = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) return 0;
-  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess) return 0;
-  return major;
 }
 
 /// Calls function.template operator()<type>() for the type.

@@ -1,8 +1,6 @@
-#include <cuda.h>
 #include <cuda_runtime.h>
 
 #include <array>
-#include <atomic>
 #include <mutex>
 
 #include "kernels/cuda/w4_kernels.h"

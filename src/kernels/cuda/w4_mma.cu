@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/w4_kernels.h"
 #include "kernels/cuda/w4_mma.cuh"
 
@@ -41,31 +42,16 @@ struct MmaLaunch {
   int tokens = 0;  ///< of a tile: 8, 16, 32, 64
   int group_size = 128;
   int shared_bytes = 0;
-  bool overlap = false;
 };
 
 template <Half kType, int kGroup, int kBlocks>
 int launch_mma(const MmaLaunch& launch, Stream stream) {
-  const auto kernel = w4_mma_kernel<kType, kGroup, kBlocks>;
-  static const cudaError_t allowed = [kernel, &launch] {
-    const cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, launch.shared_bytes);
-    if (error != cudaSuccess) return error;
-    return cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
-  }();
-  if (allowed != cudaSuccess) return allowed;
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(launch.args.strips * launch.args.token_tiles), 1,
-                        static_cast<unsigned>(launch.args.parts));
-  config.blockDim = dim3(kMmaWarps * 32);
-  config.dynamicSmemBytes = static_cast<std::size_t>(launch.shared_bytes);
-  config.stream = stream;
-  config.attrs = &overlap;
-  config.numAttrs = launch.overlap ? 1 : 0;
-  return cudaLaunchKernelEx(&config, kernel, launch.args);
+  constexpr auto kKernel = w4_mma_kernel<kType, kGroup, kBlocks>;
+  if (const int status = allow_shared_bytes<kKernel>(launch.shared_bytes); status != 0) return status;
+  const dim3 grid(static_cast<unsigned>(launch.args.strips * launch.args.token_tiles), 1,
+                  static_cast<unsigned>(launch.args.parts));
+  return cuda::launch(kKernel, grid, kMmaWarps * 32, static_cast<std::size_t>(launch.shared_bytes), stream, 1,
+                      launch.args);
 }
 
 template <Half kType, int kGroup>
@@ -117,7 +103,6 @@ int mma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream,
   MmaLaunch launch;
   launch.tokens = tokens;
   launch.group_size = group_of(problem.layout);
-  launch.overlap = overlap_allowed() && limits.capability >= 90;
   MmaArgs& args = launch.args;
   args.weight = static_cast<const std::uint8_t*>(problem.weight);
   args.x = static_cast<const std::uint16_t*>(problem.x);

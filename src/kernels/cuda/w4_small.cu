@@ -1,5 +1,4 @@
-#include <cuda_runtime.h>
-
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/w4_kernels.h"
 #include "kernels/cuda/w4_small.cuh"
 
@@ -30,11 +29,10 @@ int block_bytes(const W4Problem& problem) {
 bool fits_twice(int bytes, const DeviceLimits& limits) { return 2 * (bytes + 1024) <= limits.shared_bytes + 1024; }
 
 template <Half kType, int kGroup>
-int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int together) {
-  const auto kernel = w4_small_kernel<kType, kGroup, kDepth>;
-  static const cudaError_t allowed =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, limits.shared_bytes);
-  if (allowed != cudaSuccess) return allowed;
+int launch_small(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int together) {
+  constexpr auto kKernel = w4_small_kernel<kType, kGroup, kDepth>;
+  if (const int status = allow_shared_bytes<kKernel>(limits.shared_bytes, Carveout::kDriver); status != 0)
+    return status;
   SmallArgs args{.weight = static_cast<const std::uint8_t*>(problem.weight),
                  .x = static_cast<const std::uint16_t*>(problem.x),
                  .y = static_cast<std::uint16_t*>(problem.y),
@@ -50,28 +48,19 @@ int launch(const W4Problem& problem, const DeviceLimits& limits, Stream stream, 
   args.tiles = (args.n + tile_rows - 1) / tile_rows;
   const int bytes = shared_bytes<kGroup>(problem);
   const int resident = limits.multiprocessors * together;
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(args.tiles < resident ? args.tiles : resident));
-  config.blockDim = dim3(kSmallWarps * 32);
-  config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
-  config.stream = stream;
-  config.attrs = &overlap;
-  config.numAttrs = overlap_allowed() && limits.capability >= 90 ? 1 : 0;
-  return cudaLaunchKernelEx(&config, kernel, args);
+  const unsigned grid = static_cast<unsigned>(args.tiles < resident ? args.tiles : resident);
+  return launch(kKernel, dim3(grid), kSmallWarps * 32, static_cast<std::size_t>(bytes), stream, 1, args);
 }
 
 template <Half kType>
 int launch_group(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int together) {
   switch (problem.layout.step_groups()) {
     case 4:
-      return launch<kType, 32>(problem, limits, stream, together);
+      return launch_small<kType, 32>(problem, limits, stream, together);
     case 2:
-      return launch<kType, 64>(problem, limits, stream, together);
+      return launch_small<kType, 64>(problem, limits, stream, together);
     default:
-      return launch<kType, 128>(problem, limits, stream, together);
+      return launch_small<kType, 128>(problem, limits, stream, together);
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/w4_wgmma_consume.cuh"
 #include "kernels/cuda/w4_wgmma_produce.cuh"
 
@@ -63,31 +64,11 @@ __global__ void __launch_bounds__(kWgmmaThreads<kTokens>, wgmma_blocks_together(
 
 template <int kTokens, Half kType, int kGroup, bool kCluster>
 int launch_wgmma_kernel(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream) {
-  const auto kernel = w4_wgmma_kernel<kTokens, kType, kGroup, kCluster>;
+  constexpr auto kKernel = w4_wgmma_kernel<kTokens, kType, kGroup, kCluster>;
   constexpr WgmmaMemory kMemory{kTokens, kGroup, kCluster};
-  static const cudaError_t allowed =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMemory.bytes());
-  if (allowed != cudaSuccess) return allowed;
-  cudaLaunchAttribute attributes[2]{};
-  unsigned count = 0;
-  if (launch.args.cluster > 1) {
-    attributes[count].id = cudaLaunchAttributeClusterDimension;
-    attributes[count].val.clusterDim = {static_cast<unsigned>(launch.args.cluster), 1, 1};
-    ++count;
-  }
-  if (overlap_allowed()) {
-    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[count].val.programmaticStreamSerializationAllowed = 1;
-    ++count;
-  }
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(launch.blocks));
-  config.blockDim = dim3(kWgmmaThreads<kTokens>);
-  config.dynamicSmemBytes = static_cast<std::size_t>(kMemory.bytes());
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = count;
-  return cudaLaunchKernelEx(&config, kernel, x, launch.args);
+  if (const int status = allow_shared_bytes<kKernel>(kMemory.bytes(), Carveout::kDriver); status != 0) return status;
+  return cuda::launch(kKernel, dim3(static_cast<unsigned>(launch.blocks)), kWgmmaThreads<kTokens>, kMemory.bytes(),
+                      stream, static_cast<unsigned>(launch.args.cluster), x, launch.args);
 }
 
 template <int kTokens, Half kType, int kGroup>

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "kernels/api/cuda_types.h"
+
+/// Launching on the current device; statuses are cudaError_t as numbers.
+namespace awq::kernels::cuda {
+
+/// Major compute capability of the current device; 0 when there is none.
+inline int device_generation() {
+  int device = 0;
+  int major = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return 0;
+  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess) return 0;
+  return major;
+}
+
+/// True when kernels may start before their predecessor ends: allowed, known to the device (compute capability 9.0),
+/// and waited for by the code that runs there, which PTX of an older target, translated at load, would not do.
+inline bool launches_overlap() {
+  if (!overlap_allowed()) return false;
+  constexpr int kTargets[] = {__CUDA_ARCH_LIST__};  // 900 for compute_90
+  const int generation = device_generation();
+  if (generation < 9) return false;
+  for (const int target : kTargets) {
+    if (target / 100 == generation) return true;
+  }
+  return false;
+}
+
+/// Enqueues `kernel`; `cluster` blocks along x share their memory (1: no cluster).
+template <class... Parameters, class... Arguments>
+int launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, std::size_t shared_bytes, Stream stream,
+           unsigned cluster, const Arguments&... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return 0;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = dim3(threads);
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  cudaLaunchAttribute attributes[2] = {};
+  unsigned count = 0;
+  if (launches_overlap()) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count++].val.clusterDim = {cluster, 1, 1};
+  }
+  config.attrs = attributes;
+  config.numAttrs = count;
+  return static_cast<int>(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
+}
+
+enum class Carveout : std::uint8_t {
+  kMost,    ///< as much shared memory as there is, so that several blocks find room on a multiprocessor
+  kDriver,  ///< what the driver thinks best
+};
+/// Lets a kernel have `bytes` of shared memory on the current device; asks the driver once per device.
+template <auto kKernel>
+int allow_shared_bytes(int bytes, Carveout carveout = Carveout::kMost) {
+  static std::atomic<std::uint64_t> devices = 0;
+  int device = 0;
+  if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return static_cast<int>(error);
+  const std::uint64_t bit = device < 64 ? std::uint64_t{1} << device : 0;
+  if ((devices.load() & bit) != 0) return 0;
+  cudaError_t error = cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  if (error == cudaSuccess && carveout == Carveout::kMost) {
+    error =
+        cudaFuncSetAttribute(kKernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
+  }
+  if (error == cudaSuccess) devices.fetch_or(bit);
+  return static_cast<int>(error);
+}
+
+}  // namespace awq::kernels::cuda
