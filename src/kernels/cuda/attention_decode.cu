@@ -46,7 +46,7 @@ __device__ __forceinline__ void run_unit(const AttentionArguments& a, int sequen
   for (int page = 0; page < kUnitPages; ++page) {
     pages[page] = a.cache + kv_page(__shfl_sync(0xffffffffU, block, page), a.num_kv_heads, kv_head, kDim);
     copy_page<kDim>(slots + page * kPage, pages[page], first_token + page * kBlockTokens, span, lane);
-    commit_copies();
+    ptx::copy_commit();
   }
   std::uint32_t q[kDim / 16][4];
   load_queries<kDim>(a, query_begin, queries, kv_head, first_row, lane, q);
@@ -56,16 +56,16 @@ __device__ __forceinline__ void run_unit(const AttentionArguments& a, int sequen
   const auto copy_values = [&](int page) {
     copy_page<kDim>(slots + page * kPage, pages[page] + kBlockTokens * kDim, first_token + page * kBlockTokens, span,
                     lane);
-    commit_copies();
+    ptx::copy_commit();
   };
   static_assert(kUnitPages == 4);
-  wait_for_copies<2>();
+  ptx::copy_wait<2>();
   __syncwarp();  // the other lanes' copies have arrived, too
   score_pages<kType, kDim, 2>(q, keys, kPage, 0, s);
   __syncwarp();  // nobody reads these keys any more
   copy_values(0);
   copy_values(1);
-  wait_for_copies<2>();
+  ptx::copy_wait<2>();
   __syncwarp();
   score_pages<kType, kDim, 2>(q, keys, kPage, 2, s);
   __syncwarp();
@@ -94,13 +94,13 @@ __device__ __forceinline__ void run_unit(const AttentionArguments& a, int sequen
 #pragma unroll
     for (int i = 0; i < kDim / 16; ++i) add_values<kType>(p[page], values + page * kPage, i, o[2 * i], o[2 * i + 1]);
   };
-  wait_for_copies<3>();
+  ptx::copy_wait<3>();
   add_page(0);
-  wait_for_copies<2>();
+  ptx::copy_wait<2>();
   add_page(1);
-  wait_for_copies<1>();
+  ptx::copy_wait<1>();
   add_page(2);
-  wait_for_copies<0>();
+  ptx::copy_wait<0>();
   add_page(3);
   __syncwarp();  // the pages may be overwritten
 }
@@ -111,7 +111,8 @@ __device__ __forceinline__ void store_result(const AttentionArguments& a, std::i
                                              float2 value, float sum) {
   const float inverse = inverse_sum(sum);
   std::uint16_t* to = a.out + (token * a.num_heads + head) * a.head_dim + column;
-  *reinterpret_cast<std::uint32_t*>(to) = pack_halves<kType>(__fmul_rn(value.x, inverse), __fmul_rn(value.y, inverse));
+  *reinterpret_cast<std::uint32_t*>(to) =
+      ptx::pack_halves<kType>(__fmul_rn(value.x, inverse), __fmul_rn(value.y, inverse));
 }
 
 template <Half kType, int kDim>
@@ -120,8 +121,8 @@ __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments 
   __shared__ float unit_largest[kWarps][kTileRows];
   __shared__ float unit_sum[kWarps][kTileRows];
   __shared__ Fold folds[kWarps][kTileRows];
-  wait_for_inputs();
-  release_dependents();
+  ptx::wait_for_earlier_kernel();
+  ptx::let_next_kernel_start();
   const int sequence = static_cast<int>(blockIdx.z);
   const int kv_head = static_cast<int>(blockIdx.y) % a.num_kv_heads;
   const int first_row = static_cast<int>(blockIdx.y) / a.num_kv_heads * kTileRows;
@@ -146,7 +147,7 @@ __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments 
     float sum[2];
     float o[kDim / 8][4];
     run_unit<kType, kDim>(a, sequence, query_begin, queries, past, kv_head, first_row, span, unit, block,
-                          shared_address(slots), largest, sum, o);
+                          ptx::shared_address(slots), largest, sum, o);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = lane / 4 + half * 8;
@@ -206,8 +207,8 @@ constexpr int kCombineBatch = 16;
 /// One block joins the chunks of a row, one thread per column.
 template <Half kType, int kDim>
 __global__ void __launch_bounds__(kDim) combine_kernel(AttentionArguments a) {
-  wait_for_inputs();
-  release_dependents();
+  ptx::wait_for_earlier_kernel();
+  ptx::let_next_kernel_start();
   const int sequence = static_cast<int>(blockIdx.z);
   const int query = static_cast<int>(blockIdx.y);
   const int head = static_cast<int>(blockIdx.x);
@@ -240,7 +241,7 @@ __global__ void __launch_bounds__(kDim) combine_kernel(AttentionArguments a) {
     }
   }
   a.out[((query_begin + static_cast<std::int64_t>(query)) * a.num_heads + head) * kDim + column] =
-      narrow_half<kType>(__fmul_rn(value, inverse_sum(sum)));
+      ptx::to_half<kType>(__fmul_rn(value, inverse_sum(sum)));
 }
 
 template <Half kType, int kDim>

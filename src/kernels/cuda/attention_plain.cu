@@ -14,8 +14,8 @@ constexpr unsigned kAll = 0xffffffffU;
 template <Half kType>
 __global__ void __launch_bounds__(kWarps* kWarp) plain_kernel(AttentionArguments a) {
   __shared__ float queries[kWarps][kMaxHeadDim];
-  wait_for_inputs();
-  release_dependents();
+  ptx::wait_for_earlier_kernel();
+  ptx::let_next_kernel_start();
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const std::int64_t token = blockIdx.x;
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) plain_kernel(AttentionArguments
 #pragma unroll
   for (int e = 0; e < kLaneElements; ++e) {
     const int i = e * kWarp + lane;
-    if (i < dim) to[i] = narrow_half<kType>(out[e] / sum);
+    if (i < dim) to[i] = ptx::to_half<kType>(out[e] / sum);
   }
 }
 

@@ -191,7 +191,7 @@ __device__ __forceinline__ void store_rows(const AttentionArguments& a, const Ti
     std::uint16_t* to = a.out + (token * a.num_heads + head) * kDim + lane % 4 * 2;
 #pragma unroll
     for (int n = 0; n < kDim / 8; ++n) {
-      *reinterpret_cast<std::uint32_t*>(to + n * 8) = pack_halves<kType>(
+      *reinterpret_cast<std::uint32_t*>(to + n * 8) = ptx::pack_halves<kType>(
           __fmul_rn(sums.values[n][half * 2], inverse), __fmul_rn(sums.values[n][half * 2 + 1], inverse));
     }
   }
@@ -204,8 +204,8 @@ __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(Attent
   __shared__ int positions[kWarps * kTileRows];
   constexpr int kStageBytes = 2 * kUnitPages * kPageBytes<kDim>;
   constexpr int kTile = kWarps * kTileRows;
-  wait_for_inputs();
-  release_dependents();
+  ptx::wait_for_earlier_kernel();
+  ptx::let_next_kernel_start();
   // The same for all lanes, and the compiler shall know.
   const int warp = __shfl_sync(0xffffffffU, static_cast<int>(threadIdx.x / 32), 0);
   const int lane = static_cast<int>(threadIdx.x % 32);
@@ -220,14 +220,14 @@ __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(Attent
 
   using Load = Loader<kDim, kWarps>;
   Load load(a, tile.sequence, kv_head, block_span);
-  const std::uint32_t shared = shared_address(stages);
+  const std::uint32_t shared = ptx::shared_address(stages);
   // One group of copies per stage, empty behind the last unit, so that the count of groups under way is always known.
   for (int s = 0; s < kStages - 1; ++s) {
     if (first_unit + s < end_unit) {
       load.look_up(first_unit + s);
       load.copy(a, first_unit + s, shared + s * kStageBytes + Load::shared_offset());
     }
-    commit_copies();
+    ptx::copy_commit();
   }
   load.look_up(first_unit + kStages - 1);
 
@@ -253,14 +253,14 @@ __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(Attent
   chunk.clear();
   int stage = 0;
   for (int unit = first_unit; unit < end_unit; ++unit) {
-    wait_for_copies<kStages - 2>();
+    ptx::copy_wait<kStages - 2>();
     __syncthreads();  // the unit is there for all, and all are done with the stage that the next copies overwrite
     const int ahead = unit + kStages - 1;
     if (ahead < end_unit) {
       load.copy(a, ahead, shared + (stage == 0 ? kStages - 1 : stage - 1) * kStageBytes + Load::shared_offset());
       load.look_up(ahead + 1);
     }
-    commit_copies();
+    ptx::copy_commit();
     if (seen.has(unit)) {
       run_unit<kType, kDim>(q, shared + stage * kStageBytes, unit, !whole.has(unit), positions + warp * kTileRows,
                             a.window, a.scale, lane, chunk);

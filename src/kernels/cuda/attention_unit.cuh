@@ -57,9 +57,9 @@ __device__ __forceinline__ void score_pages(const std::uint32_t (&q)[kDim / 16][
 #pragma unroll
     for (int page = first; page < first + kPages; ++page) {
       std::uint32_t b[4];
-      load_matrices(b, (keys + page * stride) ^ (step * 32));
-      multiply_add<kType>(s[2 * page], q[step], b[0], b[1]);
-      multiply_add<kType>(s[2 * page + 1], q[step], b[2], b[3]);
+      ptx::load_matrices((keys + page * stride) ^ (step * 32), b);
+      ptx::mma<kType, false>(s[2 * page], q[step], b[0], b[1]);
+      ptx::mma<kType, false>(s[2 * page + 1], q[step], b[2], b[3]);
     }
   }
 }
@@ -70,8 +70,8 @@ __device__ __forceinline__ void add_values(const std::uint32_t (&p)[4], std::uin
                                            float (&low)[4], float (&high)[4]) {
   std::uint32_t b[4];
   load_matrices_transposed(b, values ^ (columns16 * 32));
-  multiply_add<kType>(low, p, b[0], b[1]);
-  multiply_add<kType>(high, p, b[2], b[3]);
+  ptx::mma<kType, false>(low, p, b[0], b[1]);
+  ptx::mma<kType, false>(high, p, b[2], b[3]);
 }
 
 /// Hides the keys that a row must not see; rows g and g + 8 stand at these positions.
@@ -110,7 +110,7 @@ __device__ __forceinline__ void weigh_unit(const float (&s)[kUnitKeys / 8][4], f
       const float first = exp2_approx(__fmaf_rn(s[n][half * 2], scale, -base));
       const float second = exp2_approx(__fmaf_rn(s[n][half * 2 + 1], scale, -base));
       total = __fadd_rn(total, __fadd_rn(first, second));
-      p[n / 2][n % 2 * 2 + half] = pack_halves<kType>(first, second);
+      p[n / 2][n % 2 * 2 + half] = ptx::pack_halves<kType>(first, second);
     }
     total = __fadd_rn(total, __shfl_xor_sync(0xffffffffU, total, 1));
     sum[half] = __fadd_rn(total, __shfl_xor_sync(0xffffffffU, total, 2));

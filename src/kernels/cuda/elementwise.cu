@@ -12,8 +12,8 @@ constexpr unsigned kWarp = 32;
 
 template <Half kType, bool kVector>
 __global__ void embed_kernel(const std::uint16_t* table, const std::int32_t* ids, std::int64_t width, float* hidden) {
-  wait_for_inputs();
-  release_dependents();
+  ptx::wait_for_earlier_kernel();
+  ptx::let_next_kernel_start();
   const std::int64_t token = blockIdx.x;
   const std::uint16_t* from = table + ids[token] * width;
   float* to = hidden + token * width;
@@ -81,16 +81,16 @@ __device__ __forceinline__ void store_four(const NormArguments& a, std::int64_t 
                                            float factor) {
   const float4 w = *reinterpret_cast<const float4*>(a.weight + i);
   uint2 halves;
-  halves.x = pack_halves<kType>(v.x * factor * w.x, v.y * factor * w.y);
-  halves.y = pack_halves<kType>(v.z * factor * w.z, v.w * factor * w.w);
+  halves.x = ptx::pack_halves<kType>(v.x * factor * w.x, v.y * factor * w.y);
+  halves.y = ptx::pack_halves<kType>(v.z * factor * w.z, v.w * factor * w.w);
   *reinterpret_cast<uint2*>(a.y + out * a.width + i) = halves;
 }
 
 /// One block per row, which stays in registers: kFours fours of elements per thread; 0: any width, read twice.
 template <Half kType, int kFours>
 __global__ void __launch_bounds__(512) norm_kernel(NormArguments a) {
-  wait_for_inputs();
-  release_dependents();
+  ptx::wait_for_earlier_kernel();
+  ptx::let_next_kernel_start();
   const std::int64_t out = blockIdx.x;
   const std::int64_t in = a.rows != nullptr ? a.rows[out] : out;
   float sum = 0;
@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(512) norm_kernel(NormArguments a) {
     const float factor = rsqrtf(block_sum(sum) / static_cast<float>(a.width) + a.eps);
     // Every thread reads what it has written itself.
     for (std::int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
-      a.y[out * a.width + i] = narrow_half<kType>(x[i] * factor * a.weight[i]);
+      a.y[out * a.width + i] = ptx::to_half<kType>(x[i] * factor * a.weight[i]);
     }
   }
 }
@@ -152,7 +152,7 @@ template <Half kType>
 __device__ __forceinline__ std::uint32_t silu_pair(std::uint32_t gates, std::uint32_t ups) {
   const float2 gate = unpack_halves<kType>(gates);
   const float2 up = unpack_halves<kType>(ups);
-  return pack_halves<kType>(silu_times(gate.x, up.x), silu_times(gate.y, up.y));
+  return ptx::pack_halves<kType>(silu_times(gate.x, up.x), silu_times(gate.y, up.y));
 }
 
 constexpr unsigned kSiluThreads = 256;
@@ -160,8 +160,8 @@ constexpr unsigned kSiluThreads = 256;
 template <Half kType, bool kVector>
 __global__ void __launch_bounds__(kSiluThreads)
     silu_kernel(const std::uint16_t* gate_up, std::int64_t inner, std::uint16_t* y) {
-  wait_for_inputs();
-  release_dependents();
+  ptx::wait_for_earlier_kernel();
+  ptx::let_next_kernel_start();
   const std::int64_t token = blockIdx.y;
   const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * kSiluThreads + threadIdx.x) * (kVector ? 8 : 1);
   if (i >= inner) return;
@@ -173,7 +173,7 @@ __global__ void __launch_bounds__(kSiluThreads)
     *reinterpret_cast<uint4*>(to) = make_uint4(silu_pair<kType>(g.x, u.x), silu_pair<kType>(g.y, u.y),
                                                silu_pair<kType>(g.z, u.z), silu_pair<kType>(g.w, u.w));
   } else {
-    *to = narrow_half<kType>(silu_times(widen_half<kType>(gate[0]), widen_half<kType>(gate[inner])));
+    *to = ptx::to_half<kType>(silu_times(widen_half<kType>(gate[0]), widen_half<kType>(gate[inner])));
   }
 }
 
@@ -208,8 +208,8 @@ __global__ void __launch_bounds__(kArgmaxThreads)
     argmax_kernel(const float* logits, std::int64_t vocab, bool vector, std::int32_t* ids) {
   __shared__ Best of_warps[kArgmaxThreads / kWarp];
   [[maybe_unused]] __shared__ Best of_blocks[kArgmaxCluster];
-  wait_for_inputs();
-  release_dependents();
+  ptx::wait_for_earlier_kernel();
+  ptx::let_next_kernel_start();
   const float* row = logits + blockIdx.y * vocab;
   const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * kArgmaxThreads;
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kArgmaxThreads + threadIdx.x;

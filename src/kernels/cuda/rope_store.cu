@@ -40,9 +40,9 @@ __device__ __forceinline__ void load_halves(const std::uint16_t* from, float* to
 template <Half kType, int kWidth>
 __device__ __forceinline__ void store_halves(std::uint16_t* to, const float* from) {
   if constexpr (kWidth == 2) {
-    *reinterpret_cast<std::uint32_t*>(to) = pack_halves<kType>(from[0], from[1]);
+    *reinterpret_cast<std::uint32_t*>(to) = ptx::pack_halves<kType>(from[0], from[1]);
   } else {
-    *to = narrow_half<kType>(from[0]);
+    *to = ptx::to_half<kType>(from[0]);
   }
 }
 
@@ -50,8 +50,8 @@ __device__ __forceinline__ void store_halves(std::uint16_t* to, const float* fro
 /// partners, 32 * kWidth further again, kTurns times.
 template <Half kType, int kWidth, int kTurns>
 __global__ void __launch_bounds__(kWarpsPerBlock * 32) rope_kernel(RopeArguments a) {
-  wait_for_inputs();
-  release_dependents();
+  ptx::wait_for_earlier_kernel();
+  ptx::let_next_kernel_start();
   const int head = static_cast<int>(blockIdx.y * kWarpsPerBlock + threadIdx.x / 32);
   const int total = a.num_heads + 2 * a.num_kv_heads;
   if (head >= total) return;
