@@ -29,6 +29,9 @@ void expect_runnable(const W4Choice& c, std::int64_t k, std::int64_t m, int fits
       EXPECT_EQ(c.tokens, 128);
       EXPECT_GT(m, 64);
       break;
+    case W4Kind::kMma:
+      ADD_FAILURE() << "not a kernel of Hopper";
+      break;
   }
 }
 

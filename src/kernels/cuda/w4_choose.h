@@ -13,11 +13,14 @@ enum class W4Kind : std::uint8_t {
   kSmall,       ///< `blocks` per multiprocessor
   kWgmma,       ///< tiles of `tokens`; `blocks` 1: stripes, else a cluster of so many per tile
   kWgmmaPairs,  ///< stripes of pairs
+  kMma,         ///< tiles of `tokens`, for every device
 };
 struct W4Choice {
   W4Kind kind = W4Kind::kSmall;
   int tokens = 0;
   int blocks = 1;
+
+  constexpr bool operator==(const W4Choice&) const = default;
 };
 
 /// For compute capability 9.0. `small_fits`: the tokens fit in a block's shared memory beside the ring of weights;

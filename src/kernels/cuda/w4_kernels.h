@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/api/cuda_linear.h"
+#include "kernels/cuda/w4_choose.h"
 
 /// The table of 4-bit kernels for NVIDIA devices. All rows that run on a device give the same bits.
 namespace awq::kernels::cuda {
@@ -15,6 +16,7 @@ struct DeviceLimits {
 
 struct W4Kernel {
   const char* name;
+  W4Choice choice;  ///< what w4_choose() looks for
   /// Null when the kernel can run the problem, else the reason in words.
   const char* (*objection)(const W4Problem& problem, const DeviceLimits& limits);
   /// Scratch for products of up to `m` rows.

@@ -1,8 +1,3 @@
-#include <cstdio>
-#include <cstring>
-#include <iterator>
-
-#include "kernels/cuda/w4_choose.h"
 #include "kernels/cuda/w4_kernels.h"
 #include "kernels/cuda/w4_wgmma.h"
 
@@ -15,6 +10,7 @@ template <int kTogether>
 constexpr W4Kernel small_row(const char* name) {
   return {
       name,
+      {W4Kind::kSmall, 0, kTogether},
       [](const W4Problem& problem, const DeviceLimits& limits) { return small_objection(problem, limits, kTogether); },
       no_workspace,
       [](const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
@@ -32,7 +28,11 @@ int wgmma_row_run(const W4Problem& problem, const DeviceLimits& limits, Stream s
 }
 template <int kTokens, WgmmaSharing kSharing, int kCluster>
 constexpr W4Kernel wgmma_row(const char* name) {
-  return {name, wgmma_row_objection<kTokens, kSharing, kCluster>,
+  constexpr W4Kind kKind = kSharing == WgmmaSharing::kStripesPairs ? W4Kind::kWgmmaPairs : W4Kind::kWgmma;
+  constexpr int kBlocks = kSharing == WgmmaSharing::kCluster ? kCluster : 1;
+  return {name,
+          {kKind, kTokens, kBlocks},
+          wgmma_row_objection<kTokens, kSharing, kCluster>,
           kSharing == WgmmaSharing::kCluster ? no_workspace : wgmma_workspace,
           wgmma_row_run<kTokens, kSharing, kCluster>};
 }
@@ -40,6 +40,7 @@ constexpr W4Kernel wgmma_row(const char* name) {
 template <int kTokens>
 constexpr W4Kernel mma_row(const char* name) {
   return {name,
+          {W4Kind::kMma, kTokens, 1},
           [](const W4Problem& problem, const DeviceLimits& limits) { return mma_objection(problem, limits, kTokens); },
           [](const W4Layout& layout, std::int64_t m, const DeviceLimits& limits) {
             return mma_workspace(layout, m, limits, kTokens);
@@ -80,37 +81,29 @@ constexpr W4Kernel kTable[] = {
     mma_row<16>("mma-16"),
     mma_row<32>("mma-32"),
     mma_row<64>("mma-64"),
-    {nullptr, nullptr, nullptr, nullptr},
+    {nullptr, {}, nullptr, nullptr, nullptr},
 };
 
-/// The row with this name, or -1.
-int row_of(const W4Choice& choice) {
-  char name[32];
-  switch (choice.kind) {
-    case W4Kind::kSmall:
-      std::snprintf(name, sizeof name, choice.blocks == 2 ? "small-twice" : "small");
-      break;
-    case W4Kind::kWgmmaPairs:
-      std::snprintf(name, sizeof name, "wgmma-%d-pairs", choice.tokens);
-      break;
-    case W4Kind::kWgmma:
-      std::snprintf(name, sizeof name, choice.blocks == 1 ? "wgmma-%d" : "wgmma-%d-cluster%d", choice.tokens,
-                    choice.blocks);
-      break;
-  }
+/// The row, or -1.
+constexpr int row_of(const W4Choice& choice) {
   for (int i = 0; kTable[i].name != nullptr; ++i) {
-    if (std::strcmp(kTable[i].name, name) == 0) return i;
+    if (kTable[i].choice == choice) return i;
   }
   return -1;
 }
 
 /// The row where Hopper's matrix instructions are not there, or not for this problem.
 int mma_choose(const W4Problem& problem, const DeviceLimits& limits) {
-  constexpr int kSmall = 0;
-  constexpr int kMma = static_cast<int>(std::size(kTable)) - 5;  // the row of 8 tokens
-  if (kTable[kSmall].objection(problem, limits) == nullptr) return kSmall;
-  return kMma + (problem.m <= 8 ? 0 : problem.m <= 16 ? 1 : problem.m <= 32 ? 2 : 3);
+  if (small_objection(problem, limits, 1) == nullptr) return row_of({W4Kind::kSmall, 0, 1});
+  return row_of({W4Kind::kMma, problem.m <= 8 ? 8 : problem.m <= 16 ? 16 : problem.m <= 32 ? 32 : 64, 1});
 }
+
+// Every kernel that a choice can name without looking whether it runs.
+static_assert(row_of({W4Kind::kSmall, 0, 1}) >= 0 && row_of({W4Kind::kSmall, 0, 2}) >= 0);
+static_assert(row_of({W4Kind::kMma, 8, 1}) >= 0 && row_of({W4Kind::kMma, 16, 1}) >= 0 &&
+              row_of({W4Kind::kMma, 32, 1}) >= 0 && row_of({W4Kind::kMma, 64, 1}) >= 0);
+static_assert(row_of({W4Kind::kWgmma, 8, 1}) >= 0 && row_of({W4Kind::kWgmma, 64, 4}) >= 0 &&
+              row_of({W4Kind::kWgmma, 128, 1}) >= 0 && row_of({W4Kind::kWgmmaPairs, 128, 1}) >= 0);
 
 }  // namespace
 
