@@ -30,34 +30,34 @@ __device__ __forceinline__ std::int64_t stride() { return static_cast<std::int64
 template <Half kType>
 __global__ void __launch_bounds__(kThreads)
     fill_normal_kernel(std::uint16_t* to, std::int64_t count, float deviation, std::uint32_t seed) {
-  wait_for_inputs();
+  ptx::wait_for_earlier_kernel();
   for (std::int64_t i = first_index(); i < count; i += stride()) {
     // Box and Muller: the radius from a uniform number of (0, 1), the angle from another one, in units of pi.
     const std::uint32_t a = random_word(i, seed);
     const std::uint32_t b = mix(a + 77);
     const float u = (static_cast<float>(a >> 8) + 1) / 16777217.0F;
-    to[i] = narrow_half<kType>(deviation * sqrtf(-2 * logf(u)) * cospif(static_cast<float>(b) * 0x1p-31F));
+    to[i] = ptx::to_half<kType>(deviation * sqrtf(-2 * logf(u)) * cospif(static_cast<float>(b) * 0x1p-31F));
   }
 }
 
 __global__ void __launch_bounds__(kThreads) fill_words(std::uint32_t* to, std::int64_t words, std::uint32_t seed) {
-  wait_for_inputs();
+  ptx::wait_for_earlier_kernel();
   for (std::int64_t i = first_index(); i < words; i += stride()) to[i] = random_word(i, seed);
 }
 
 /// The scales of every slab: `scales` of them after its codes.
 __global__ void __launch_bounds__(kThreads)
     fill_scales(std::uint8_t* stream, std::int64_t slabs, int slab_bytes, int scales, std::uint32_t seed) {
-  wait_for_inputs();
+  ptx::wait_for_earlier_kernel();
   for (std::int64_t i = first_index(); i < slabs * scales; i += stride()) {
     auto* record = reinterpret_cast<std::uint16_t*>(stream + i / scales * slab_bytes + 1024);
-    record[i % scales] = narrow_half<Half::kF16>(0.002F + 4e-6F * static_cast<float>(random_word(i, seed) % 1000));
+    record[i % scales] = ptx::to_half<Half::kF16>(0.002F + 4e-6F * static_cast<float>(random_word(i, seed) % 1000));
   }
 }
 
 /// Every block copies a part of its own, and nothing of it stays in the cache.
 __global__ void __launch_bounds__(kCopyThreads) copy_kernel(uint4* to, const uint4* from, std::int64_t count) {
-  wait_for_inputs();
+  ptx::wait_for_earlier_kernel();
   const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kCopyThreads * kCopyVectors + threadIdx.x;
   uint4 v[kCopyVectors];
 #pragma unroll
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(kCopyThreads) copy_kernel(uint4* to, const uin
 
 __global__ void __launch_bounds__(kThreads)
     different_kernel(const std::uint16_t* a, const std::uint16_t* b, std::int64_t count, std::uint32_t* different) {
-  wait_for_inputs();
+  ptx::wait_for_earlier_kernel();
   std::uint32_t found = 0;
   for (std::int64_t i = first_index(); i < count; i += stride()) found += a[i] != b[i] ? 1U : 0U;
   found = __reduce_add_sync(0xffffffffU, found);
