@@ -167,7 +167,7 @@ void Decoder::apply(std::span<const ops::Linear* const> linears, const float* x,
 }
 
 void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index, float* hidden,
-                            ops::Precision precision, const SiteObserver& observer, std::optional<Site> last) {
+                            ops::Precision precision, const SiteObserver& observer, const LayerPart& part) {
   const std::int64_t tokens = tokens_;
   if (tokens == 0) return;
   const std::int64_t h = config_.hidden_size;
@@ -184,22 +184,25 @@ void Decoder::forward_layer(const DecoderLayer& layer, std::int64_t layer_index,
     apply(std::span(linears).first(roles.size()), x.data(), tokens, {ys.begin(), ys.size()}, precision);
   };
 
-  ops::rms_norm(hidden, tokens, h, layer.input_norm.data(), eps, work_.normed.data());
-  observe(Site::kAttentionInput, work_.normed.data());
-  if (last == Site::kAttentionInput) return;
-  project({Role::kQ, Role::kK, Role::kV}, work_.normed, {work_.q.data(), work_.k.data(), work_.v.data()});
-  attend(layer, layer_index);
-  observe(Site::kAttentionOutput, work_.attended.data());
-  if (last == Site::kAttentionOutput) return;
-  project({Role::kO}, work_.attended, {work_.branch.data()});
-
-  ops::add_rms_norm(hidden, work_.branch.data(), tokens, h, layer.mlp_norm.data(), eps, work_.normed.data());
+  if (part.after_attention) {
+    ops::rms_norm(hidden, tokens, h, layer.mlp_norm.data(), eps, work_.normed.data());
+  } else {
+    ops::rms_norm(hidden, tokens, h, layer.input_norm.data(), eps, work_.normed.data());
+    observe(Site::kAttentionInput, work_.normed.data());
+    if (part.last == Site::kAttentionInput) return;
+    project({Role::kQ, Role::kK, Role::kV}, work_.normed, {work_.q.data(), work_.k.data(), work_.v.data()});
+    attend(layer, layer_index);
+    observe(Site::kAttentionOutput, work_.attended.data());
+    if (part.last == Site::kAttentionOutput) return;
+    project({Role::kO}, work_.attended, {work_.branch.data()});
+    ops::add_rms_norm(hidden, work_.branch.data(), tokens, h, layer.mlp_norm.data(), eps, work_.normed.data());
+  }
   observe(Site::kMlpInput, work_.normed.data());
-  if (last == Site::kMlpInput) return;
+  if (part.last == Site::kMlpInput) return;
   project({Role::kGate, Role::kUp}, work_.normed, {work_.gate.data(), work_.up.data()});
   ops::silu_multiply(work_.gate.data(), work_.up.data(), tokens * inner);
   observe(Site::kMlpProduct, work_.gate.data());
-  if (last == Site::kMlpProduct) return;
+  if (part.last == Site::kMlpProduct) return;
   project({Role::kDown}, work_.gate, {work_.branch.data()});
   ops::add_to(hidden, work_.branch.data(), tokens * h);
 }

@@ -37,6 +37,12 @@ struct DecoderLayer {
   const ops::Linear& operator[](Role role) const { return linears[static_cast<std::size_t>(role)]; }
 };
 
+/// The part of a layer that a pass runs; by default all of it. Linears outside of it may be empty.
+struct LayerPart {
+  bool after_attention = false;  ///< only the MLP: `hidden` has attention's output in it already
+  std::optional<Site> last;      ///< nothing behind the activations of this site
+};
+
 /// Scratch memory of a forward pass; grows to the largest batch and is then reused.
 struct Workspace {
   AlignedBuffer<float> normed, q, k, v, attended, branch, gate, up;
@@ -52,17 +58,16 @@ class Decoder {
   /// Tells which sequences the next calls of forward_layer() run: once per batch.
   void begin(std::span<const SequenceSlice> slices, const KvPool* pool = nullptr);
   /// hidden [tokens, hidden_size] in binary32, updated in place. The caller advances the lengths of caches after the
-  /// last layer. With `last`, nothing behind the activations of that site is computed (linears that read them may be
-  /// empty), and `hidden` then holds what the next branch would be added to.
+  /// last layer. Where `part` ends at a site, `hidden` then holds what the next branch would be added to.
   void forward_layer(const DecoderLayer& layer, std::int64_t layer_index, float* hidden,
                      ops::Precision precision = ops::Precision::kF32, const SiteObserver& observer = nullptr,
-                     std::optional<Site> last = std::nullopt);
+                     const LayerPart& part = {});
   /// begin() and forward_layer() in one, for callers that hold one layer at a time.
   void forward_layer(const DecoderLayer& layer, std::int64_t layer_index, std::span<const SequenceSlice> slices,
                      float* hidden, ops::Precision precision = ops::Precision::kF32,
-                     const SiteObserver& observer = nullptr, std::optional<Site> last = std::nullopt) {
+                     const SiteObserver& observer = nullptr, const LayerPart& part = {}) {
     begin(slices);
-    forward_layer(layer, layer_index, hidden, precision, observer, last);
+    forward_layer(layer, layer_index, hidden, precision, observer, part);
   }
 
   /// Products whose result for a row does not depend on how many rows there are: the same token alone and in a

@@ -50,53 +50,61 @@ model::LinearWeights dense_copy(const model::LinearWeights& from, ops::Precision
 
 }  // namespace
 
+bool runs(const model::LayerPart& part, model::Site input) {
+  return !(part.after_attention && input < model::Site::kMlpInput) && !(part.last && input >= *part.last);
+}
+
 model::DecoderLayer runnable(const model::Architecture& architecture, const model::LayerWeights& weights,
-                             std::optional<model::Site> last, ops::Precision precision) {
+                             const model::LayerPart& part, ops::Precision precision) {
   model::LayerWeights out;
   out.input_norm = copy(weights.input_norm);
   out.mlp_norm = copy(weights.mlp_norm);
   out.q_norm = copy(weights.q_norm);
   out.k_norm = copy(weights.k_norm);
   for (const model::LinearSpec& linear : architecture.linears) {
-    if (last && linear.input >= *last) continue;
-    out[linear.role] = dense_copy(weights[linear.role], precision);
+    if (runs(part, linear.input)) out[linear.role] = dense_copy(weights[linear.role], precision);
   }
   return model::DecoderLayer(std::move(out));
 }
 
 LayerPasses::LayerPasses(const model::ModelConfig& config, std::int64_t index, std::int64_t blocks, std::int64_t length,
                          ops::Precision precision)
-    : decoder_(config),
+    : config_(config),
+      decoder_(config),
       index_(index),
       blocks_(blocks),
       length_(length),
       per_chunk_(std::max<std::int64_t>(1, kCalibrationChunk / length)),
-      precision_(precision),
-      rows_(static_cast<std::size_t>(per_chunk_ * length * config.hidden_size)) {}
+      precision_(precision) {}
 
 void LayerPasses::forward(const model::DecoderLayer& layer, const HiddenStates& stream, std::int64_t block,
-                          std::optional<model::Site> last, const Seen& seen, std::optional<model::Site> wanted) {
+                          const model::LayerPart& part, std::optional<model::Site> wanted, const Seen& seen) {
   stop_flag().throw_if_requested();
   const std::vector<model::SequenceSlice> slices(static_cast<std::size_t>(blocks_at(block)), {.token_count = length_});
+  rows_.ensure(static_cast<std::size_t>(per_chunk_ * length_ * config_.hidden_size));
   stream.load(block * length_, tokens_at(block), rows_.data());
-  if (!wanted) wanted = last;
   decoder_.forward_layer(
       layer, index_, slices, rows_.data(), precision_,
       [&](model::Site at, const float* x, std::int64_t tokens) {
         if (seen && wanted == at) seen(x, tokens);
       },
-      last);
+      part);
 }
 
 void LayerPasses::store(HiddenStates& stream, std::int64_t block) const {
   stream.store(block * length_, tokens_at(block), rows_.data());
 }
 
-void LayerPasses::advance(const model::DecoderLayer& layer, HiddenStates& stream) {
+void LayerPasses::advance(const model::DecoderLayer& layer, HiddenStates& stream, const model::LayerPart& part) {
   for (std::int64_t block = 0; block < blocks_; block += per_chunk_) {
-    forward(layer, stream, block, std::nullopt, nullptr);
+    forward(layer, stream, block, part);
     store(stream, block);
   }
+}
+
+void LayerPasses::release() {
+  decoder_ = model::Decoder(config_);
+  rows_ = {};
 }
 
 }  // namespace awq::quantize

@@ -14,10 +14,13 @@
 
 namespace awq::quantize {
 
-/// A layer that computes with `weights` up to the activations of `last`, or all of it. Quantized linears are expanded
-/// to dense ones, bf16 where products are; `weights` stays as it is.
+/// True when a pass over `part` multiplies by the linears that read `input`.
+bool runs(const model::LayerPart& part, model::Site input);
+
+/// A layer that computes `part` with `weights`. Quantized linears are expanded to dense ones, bf16 where products are;
+/// `weights` stays as it is.
 model::DecoderLayer runnable(const model::Architecture& architecture, const model::LayerWeights& weights,
-                             std::optional<model::Site> last, ops::Precision precision);
+                             const model::LayerPart& part, ops::Precision precision);
 
 /// The passes of one layer over the calibration tokens, a chunk of blocks at a time.
 class LayerPasses {
@@ -27,13 +30,16 @@ class LayerPasses {
   LayerPasses(const model::ModelConfig& config, std::int64_t index, std::int64_t blocks, std::int64_t length,
               ops::Precision precision);
 
-  /// Runs blocks [block, block + blocks_at(block)) of `stream` through `layer` up to `last` (all of it when empty);
-  /// rows() then holds the hidden states. `seen` gets the activations of `wanted`, by default those of `last`.
+  /// Runs blocks [block, block + blocks_at(block)) of `stream` through `part` of `layer`; rows() then holds the hidden
+  /// states. `seen` gets the activations of `wanted`, a site within the part.
   void forward(const model::DecoderLayer& layer, const HiddenStates& stream, std::int64_t block,
-               std::optional<model::Site> last, const Seen& seen, std::optional<model::Site> wanted = std::nullopt);
+               const model::LayerPart& part, std::optional<model::Site> wanted = std::nullopt,
+               const Seen& seen = nullptr);
   void store(HiddenStates& stream, std::int64_t block) const;
-  /// Runs `stream` through the whole layer.
-  void advance(const model::DecoderLayer& layer, HiddenStates& stream);
+  /// Runs `stream` through `part` of `layer`.
+  void advance(const model::DecoderLayer& layer, HiddenStates& stream, const model::LayerPart& part);
+  /// Gives the scratch memory back until the next pass.
+  void release();
 
   std::int64_t blocks() const { return blocks_; }
   std::int64_t blocks_at(std::int64_t block) const { return std::min(per_chunk_, blocks_ - block); }
@@ -42,6 +48,7 @@ class LayerPasses {
   const AlignedBuffer<float>& rows() const { return rows_; }
 
  private:
+  const model::ModelConfig& config_;
   model::Decoder decoder_;
   std::int64_t index_;
   std::int64_t blocks_, length_, per_chunk_;

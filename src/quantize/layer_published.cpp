@@ -38,9 +38,9 @@ class Module {
         stream_(stream),
         // Hidden states in front of the MLP are the residual stream plus the output of attention; behind the layer,
         // plus that of the MLP.
-        last_(site <= Site::kAttentionOutput ? std::optional<Site>(Site::kMlpInput) : std::nullopt),
+        part_{.last = site <= Site::kAttentionOutput ? std::optional<Site>(Site::kMlpInput) : std::nullopt},
         hidden_size_(hidden_size),
-        layer_(runnable(architecture, weights, last_, precision)) {
+        layer_(runnable(architecture, weights, part_, precision)) {
     const std::int64_t chunks = (passes.blocks() + passes.per_chunk() - 1) / passes.per_chunk();
     const std::int64_t wanted = std::max<std::int64_t>(1, kModuleTokens / passes.tokens_at(0));
     stride_ = std::max<std::int64_t>(1, chunks / wanted);
@@ -69,7 +69,7 @@ class Module {
  private:
   void run(const std::function<void(std::int64_t)>& done) {
     for (std::int64_t block = 0; block < passes_.blocks(); block += passes_.per_chunk() * stride_) {
-      passes_.forward(layer_, stream_, block, last_, nullptr);
+      passes_.forward(layer_, stream_, block, part_);
       done(passes_.tokens_at(block) * hidden_size_);
     }
   }
@@ -91,7 +91,7 @@ class Module {
   LayerPasses& passes_;
   const model::LayerWeights& weights_;
   const HiddenStates& stream_;
-  std::optional<Site> last_;
+  model::LayerPart part_;
   std::int64_t hidden_size_;
   model::DecoderLayer layer_;
   std::int64_t stride_ = 1;

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/resources.h"
 #include "ops/gemm.h"
+#include "quantize/layer_passes.h"
 #include "quantize/output_writer.h"
 #include "quantize/pipeline.h"
 #include "quantize/quadratic_form.h"
@@ -16,6 +17,8 @@ namespace awq::quantize {
 namespace {
 
 using model::LinearSpec;
+using model::Role;
+using model::Site;
 using model::SiteSpec;
 
 // Program text, libraries and their generated code, allocator slack.
@@ -52,16 +55,17 @@ std::uint64_t matrix(std::int64_t a, std::int64_t b) {
   return static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b);
 }
 
+/// Canonical codes with their scales and zero points.
+std::uint64_t code_bytes(std::uint64_t weights) { return weights + weights / 16; }
+
 struct LayerBytes {
-  std::uint64_t stored = 0;           ///< raw weights
-  std::uint64_t gram = 0;             ///< of all sites
-  std::uint64_t codes = 0;            ///< canonical tensors, one byte per code
-  std::uint64_t largest_site = 0;     ///< weights as floats and search memory of the most demanding site
-  std::uint64_t widest_pair = 0;      ///< in sequence: Gram matrix and correction of the most demanding site
-  std::uint64_t sequence_search = 0;  ///< in sequence: all that the search of the most demanding site holds
+  std::uint64_t stored = 0;        ///< raw weights
+  std::uint64_t gram = 0;          ///< of all sites
+  std::uint64_t codes = 0;         ///< canonical tensors, one byte per code
+  std::uint64_t largest_site = 0;  ///< weights as floats and search memory of the most demanding site
 };
 
-LayerBytes layer_bytes(const model::ModelFiles& files, ops::Precision precision, bool corrects) {
+LayerBytes layer_bytes(const model::ModelFiles& files, ops::Precision precision) {
   const model::ModelConfig& c = files.config();
   const std::uint64_t element = dtype_bits(files.dtype()) / 8;
   LayerBytes out;
@@ -74,24 +78,73 @@ LayerBytes layer_bytes(const model::ModelFiles& files, ops::Precision precision,
       if (linear.input != site.site) continue;
       const std::uint64_t count = matrix(model::linear_shape(c, linear.role).out_features, width);
       out.stored += count * element;
-      out.codes += count + count / 16;
+      out.codes += code_bytes(count);
       floats += count * 4;
       largest = std::max(largest, count);
     }
-    // In sequence: one site's matrices at a time; plain rounding kept for comparison, the factor of the Gram matrix,
-    // and changes and products of 512 rows.
-    const bool writes_residual = site.site == model::Site::kAttentionOutput || site.site == model::Site::kMlpProduct;
-    const std::uint64_t pair = SiteStatistics::bytes(width) +
-                               (corrects ? CorrectionStatistics::bytes(width, writes_residual ? c.hidden_size : 0) : 0);
-    out.widest_pair = std::max(out.widest_pair, pair);
-    out.sequence_search =
-        std::max(out.sequence_search, pair + floats + floats / 2 +
-                                          std::max(ReverseCholesky::bytes(width) + 2 * matrix(512, width) * 4,
-                                                   QuadraticForm::bytes(width, precision)));
     out.largest_site =
         std::max(out.largest_site, floats + floats / 4 + largest + QuadraticForm::bytes(width, precision));
   }
   return out;
+}
+
+/// Scratch memory of a pass of `tokens` tokens through a layer, with the rounded inputs of the widest product.
+std::uint64_t pass_bytes(const model::ModelConfig& c, std::int64_t tokens) {
+  const std::int64_t widest = std::max({c.hidden_size, c.q_width(), c.intermediate_size});
+  return matrix(tokens, 4 * c.hidden_size + 2 * c.q_width() + 2 * c.kv_width() + 2 * c.intermediate_size + widest) * 4;
+}
+
+/// The most that run_in_sequence() holds beside the hidden states: over all sites, during its passes and its search.
+std::uint64_t sequence_bytes(const model::ModelFiles& files, ops::Precision precision, bool corrects,
+                             std::int64_t tokens) {
+  const model::ModelConfig& c = files.config();
+  const std::uint64_t stored = dtype_bits(files.dtype()) / 8;
+  const std::uint64_t running = precision == ops::Precision::kBf16 ? 2 : 4;
+  const auto weights = [&](auto counts) {
+    std::uint64_t sum = 0;
+    for (const LinearSpec& linear : files.architecture().linears) {
+      const auto shape = model::linear_shape(c, linear.role);
+      if (counts(linear.input)) sum += matrix(shape.out_features, shape.in_features);
+    }
+    return sum;
+  };
+  // Past attention nobody runs it again.
+  const auto rest_after = [&](Site site) {
+    return model::LayerPart{.after_attention = site >= Site::kAttentionOutput};
+  };
+  std::uint64_t most = 0;
+  for (const SiteSpec& spec : files.architecture().sites) {
+    const Site site = spec.site;
+    const std::int64_t width = model::site_width(c, site);
+    const bool writes_residual = site == Site::kAttentionOutput || site == Site::kMlpProduct;
+    const std::uint64_t pair = SiteStatistics::bytes(width) +
+                               (corrects ? CorrectionStatistics::bytes(width, writes_residual ? c.hidden_size : 0) : 0);
+    const std::uint64_t own = weights([&](Site input) { return input == site; });
+    const std::uint64_t later = weights([&](Site input) { return input > site; });
+    const std::uint64_t done = code_bytes(weights([&](Site input) { return input < site; }));
+    // The original layer, during the passes for this site and after them.
+    const bool last = site == Site::kMlpProduct;
+    const std::uint64_t exact =
+        !corrects ? 0 : weights([&](Site input) { return site <= Site::kAttentionOutput || input >= Site::kMlpInput; });
+    const std::uint64_t exact_rest =
+        !corrects || last ? 0 : weights([&](Site input) { return runs(rest_after(site), input); });
+    // What is run up to the site, then to go on after the last one.
+    const model::LayerPart part{.after_attention = last, .last = site};
+    const std::uint64_t copy = weights([&](Site input) { return runs(part, input); });
+    const std::uint64_t copy_to_leave = !last ? 0 : weights([&](Site input) { return input >= Site::kMlpInput; });
+    // Inputs kept and weighted, their rounded forms, and what the residual streams differ by.
+    const std::uint64_t kept =
+        matrix(tokens, corrects ? (writes_residual ? 12 : 8) * width + 6 * c.hidden_size : 2 * width);
+    const std::uint64_t passes = (later + own + exact) * stored + done + copy * running + pair + kept;
+    const std::uint64_t leaving = done + code_bytes(own) + copy_to_leave * running;
+    // Floats, plain rounding to compare with and what comes of it; the factor of the Gram matrix; changes and products
+    // of 512 rows.
+    const std::uint64_t search =
+        (later + exact_rest) * stored + done + pair + own * 4 + 2 * code_bytes(own) +
+        std::max(ReverseCholesky::bytes(width) + 2 * matrix(512, width) * 4, QuadraticForm::bytes(width, precision));
+    most = std::max({most, std::max(passes, leaving) + pass_bytes(c, tokens), search});
+  }
+  return most;
 }
 
 /// Size of all files in a folder and its folders; what cannot be read counts as nothing.
@@ -113,27 +166,15 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
   const model::ModelConfig& c = files.config();
   const bool in_sequence = blocks > 0 && quantizes_in_sequence(options);
   const int streams = stream_count(options);
-  const LayerBytes layer = layer_bytes(files, precision, streams > 1);
+  const LayerBytes layer = layer_bytes(files, precision);
   const std::int64_t tokens = blocks * length;
   const std::int64_t chunk =
       std::min<std::int64_t>(std::max(kCalibrationChunk, length), std::max<std::int64_t>(tokens, 1));
   const std::uint64_t hidden = matrix(tokens, c.hidden_size) * 2;
-  const std::uint64_t widths =
-      static_cast<std::uint64_t>(4 * c.hidden_size + 2 * c.q_width() + 2 * c.kv_width() + 2 * c.intermediate_size);
-  const std::uint64_t widest = static_cast<std::uint64_t>(std::max({c.hidden_size, c.q_width(), c.intermediate_size}));
-  const std::uint64_t activations = static_cast<std::uint64_t>(chunk) * (widths * 4 + widest * 4);
+  const std::uint64_t activations = pass_bytes(c, chunk);
   std::uint64_t forward = blocks > 0 ? layer.stored + layer.gram + activations : layer.stored;
   std::uint64_t search = (blocks > 0 ? layer.gram : 0) + layer.stored / 2 + layer.codes + layer.largest_site;
-  if (in_sequence) {
-    // The layer as it is so far, a dense copy of it that runs, and the original beside them.
-    const std::uint64_t element = precision == ops::Precision::kBf16 ? 2 : 4;
-    const std::uint64_t weights = layer.stored / (dtype_bits(files.dtype()) / 8);
-    const std::uint64_t held = layer.stored * static_cast<std::uint64_t>(streams) + layer.codes;
-    const std::uint64_t kept =
-        static_cast<std::uint64_t>(chunk) * (widest * 12 + static_cast<std::uint64_t>(c.hidden_size) * 6);
-    forward = held + weights * element + layer.widest_pair + activations + kept;
-    search = held + layer.sequence_search;
-  }
+  if (in_sequence) forward = search = sequence_bytes(files, precision, streams > 1, chunk);
   if (blocks > 0 && options.method == "awq" && options.recipe == "paper") {
     // The scale search runs a copy of the layer on the hidden states that entered it and keeps outputs to compare with;
     // a site's weights are there as floats, as codes and expanded again.
@@ -161,8 +202,11 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
     if (searches) per_layer += kEvaluations * n * k * k + 88 * n * k * 128;  // half of H; 44 range candidates
     // Error feedback on a triangle; correction and four passes of descent on all of H.
     if (in_sequence) per_layer += n * k * k * (streams > 1 ? 1 + 4 + 8 : 1);
-    // The original layer again up to the outputs of attention, the quantized one up to each site and through.
-    if (in_sequence) per_layer += 2 * n * k * static_cast<double>(tokens) * (streams > 1 ? 2.4 : 1.1);
+    // Beside one pass: attention's inputs and the MLP's twice, and with corrections all of the original layer.
+    if (in_sequence) {
+      const bool twice = linear.role != Role::kO && linear.role != Role::kDown;
+      per_layer += 2 * n * k * static_cast<double>(tokens) * ((twice ? 1 : 0) + (streams > 1 ? 1 : 0));
+    }
   }
   for (const SiteSpec& site : files.architecture().sites) {
     const double width = static_cast<double>(model::site_width(c, site.site));
