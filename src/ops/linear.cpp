@@ -3,6 +3,8 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <numeric>
+#include <optional>
 
 #include "base/check.h"
 #include "base/cpu_features.h"
@@ -35,6 +37,35 @@ constexpr std::int64_t kTileRows = 256;
 // Fewest rows of outputs that are worth a task of their own.
 constexpr std::int64_t kRowsPerTask = 16;
 
+/// The inputs sorted by group, as they come within one: nothing to sort gives an empty order, groups that differ in
+/// size none at all.
+std::optional<std::vector<std::int32_t>> order_by_group(const quant::QuantizedTensor& tensor) {
+  std::vector<std::int32_t> order(tensor.group_index.size());
+  if (order.empty()) return order;
+  std::iota(order.begin(), order.end(), 0);
+  const auto group = [&](std::int32_t k) { return tensor.group_index[static_cast<std::size_t>(k)]; };
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) { return group(a) < group(b); });
+  const std::size_t size = order.size() / tensor.groups();
+  for (std::size_t j = 0; j < order.size(); ++j) {
+    if (static_cast<std::size_t>(group(order[j])) != j / size) return std::nullopt;
+  }
+  return order;
+}
+
+/// Codes [N, K] with their columns in `order`; nothing where that is empty.
+AlignedBuffer<std::uint8_t> ordered_codes(const quant::QuantizedTensor& tensor, std::span<const std::int32_t> order) {
+  if (order.empty()) return {};
+  const std::size_t width = order.size();
+  AlignedBuffer<std::uint8_t> out(tensor.codes.size());
+#pragma omp parallel for schedule(static)
+  for (std::uint64_t n = 0; n < tensor.out_features; ++n) {
+    for (std::size_t j = 0; j < width; ++j) {
+      out[n * width + j] = tensor.codes[n * width + static_cast<std::size_t>(order[j])];
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 const char* linear_objection(const LinearKernel& kernel, const LinearArgs& args) {
@@ -59,8 +90,9 @@ Linear::Linear(std::uint64_t out_features, std::uint64_t in_features, DType dtyp
 Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias)
     : n_(tensor.out_features), k_(tensor.in_features), bias_(std::move(bias)) {
   AWQ_CHECK(bias_.empty() || bias_.size() == n_);
-  // The packed kernels know integers in the order of the inputs.
-  if (!tensor.group_index.empty() || tensor.scheme.kind != quant::CodeKind::kInteger) {
+  // The packed kernels know integers in groups of one size.
+  const std::optional<std::vector<std::int32_t>> order = order_by_group(tensor);
+  if (!order || tensor.scheme.kind != quant::CodeKind::kInteger) {
     weight_ = AlignedBuffer<std::byte>(n_ * k_ * sizeof(float));
     quant::dequantize(tensor, reinterpret_cast<float*>(weight_.data()));
     return;
@@ -72,7 +104,10 @@ Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias)
       .bits = static_cast<std::uint8_t>(tensor.scheme.bits <= 4 ? 4 : 8),
       .half_scales = kernels::scales_fit_half(tensor.scales.data(), static_cast<std::int64_t>(tensor.scales.size()))};
   weight_ = AlignedBuffer<std::byte>(static_cast<std::size_t>(packed_.bytes()));
-  const kernels::PackSource source{tensor.codes.data(), tensor.scales.data(), tensor.zero_points.data()};
+  input_order_ = *order;
+  const AlignedBuffer<std::uint8_t> ordered = ordered_codes(tensor, input_order_);
+  const kernels::PackSource source{ordered.empty() ? tensor.codes.data() : ordered.data(), tensor.scales.data(),
+                                   tensor.zero_points.data()};
   auto* packed = reinterpret_cast<std::uint8_t*>(weight_.data());
 #pragma omp parallel
   {  // each thread first touches what it will read
@@ -127,13 +162,19 @@ AlignedBuffer<std::byte> Linear::take_weight() {
   return std::move(weight_);
 }
 
-std::uint64_t Linear::resident_bytes() const { return weight_.size() + bias_.size() * sizeof(float); }
+std::uint64_t Linear::resident_bytes() const {
+  return weight_.size() + bias_.size() * sizeof(float) + input_order_.size() * sizeof(std::int32_t);
+}
 
 void Linear::forward(const float* x, std::int64_t m, float* y, Precision precision) const {
   if (m == 0) return;
+  forward_ordered(in_order(x, m), m, y, precision);
+}
+
+void Linear::forward_ordered(const float* x, std::int64_t m, float* y, Precision precision) const {
   if (quantized() && activation_precision() != ActivationPrecision::kF32) {
     const Linear* self = this;
-    forward_together({&self, 1}, x, m, {&y, 1});
+    AWQ_CHECK(run_together({&self, 1}, x, m, {&y, 1}));
   } else if (quantized() && m <= kernels::kMaxPackedFloatRows) {
     forward_packed_few(x, m, y);
   } else if (quantized()) {
@@ -182,7 +223,7 @@ void Linear::forward_many(const float* x, std::int64_t m, float* y) const {
     AlignedBuffer<float> tile(static_cast<std::size_t>(std::min(kTileRows, n) * k));
     for (std::int64_t begin = 0; begin < n; begin += kTileRows) {
       const std::int64_t rows = std::min(kTileRows, n - begin);
-      expand_rows(static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(begin + rows), tile.data());
+      expand_stored(static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(begin + rows), tile.data());
       gemm(GemmF32{.transpose_b = true,
                    .m = m,
                    .n = rows,
@@ -229,6 +270,16 @@ void Linear::add_bias(std::int64_t m, float* y) const {
 }
 
 void Linear::expand_rows(std::uint64_t begin, std::uint64_t end, float* out) const {
+  expand_stored(begin, end, out);
+  if (input_order_.empty()) return;
+  std::vector<float> row(k_);
+  for (float* at = out; at != out + (end - begin) * k_; at += k_) {
+    std::copy_n(at, k_, row.begin());
+    for (std::size_t j = 0; j < k_; ++j) at[input_order_[j]] = row[j];
+  }
+}
+
+void Linear::expand_stored(std::uint64_t begin, std::uint64_t end, float* out) const {
   AWQ_CHECK(begin <= end && end <= n_);
   const auto first = static_cast<std::int64_t>(begin);
   const auto last = static_cast<std::int64_t>(end);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/aligned_buffer.h"
 #include "kernels/api/linear.h"
@@ -30,7 +31,8 @@ class Linear {
   /// `weight` holds N * K elements of `dtype` (F32, F16, BF16), row-major; `bias` N floats or nothing.
   Linear(std::uint64_t out_features, std::uint64_t in_features, DType dtype, AlignedBuffer<std::byte> weight,
          AlignedBuffer<float> bias);
-  /// Packs a canonical tensor, in parallel; with a group_index the weights are expanded to F32 instead.
+  /// Packs a canonical tensor, in parallel. Groups that do not follow the inputs (GPTQ's act-order) are packed one
+  /// after the other and the inputs put in that order for each product; groups of unequal sizes are expanded to F32.
   Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias);
 
   /// The same linear with symmetric codes of 8 bits per group of 128 inputs (64, 32 or all where that does not divide):
@@ -66,7 +68,16 @@ class Linear {
   friend void forward_together(std::span<const Linear* const>, const float*, std::int64_t, std::span<float* const>,
                                Precision);
 
+  /// expand_rows() with the inputs in the order of the packed codes.
+  void expand_stored(std::uint64_t begin, std::uint64_t end, float* out) const;
   kernels::PackedArgs packed_args(float* y) const;
+  /// x [m, K] in the order of the packed codes: x itself, or a copy in memory of the calling thread that lasts until
+  /// its next product.
+  const float* in_order(const float* x, std::int64_t m) const;
+  /// forward() and forward_together() for inputs that are in the order of the packed codes.
+  void forward_ordered(const float* x, std::int64_t m, float* y, Precision precision) const;
+  static bool run_together(std::span<const Linear* const> linears, const float* x, std::int64_t m,
+                           std::span<float* const> ys);
   const std::uint8_t* packed_weight() const { return reinterpret_cast<const std::uint8_t*>(weight_.data()); }
   void forward_packed_few(const float* x, std::int64_t m, float* y) const;
   void forward_few(const float* x, std::int64_t m, float* y) const;
@@ -74,6 +85,7 @@ class Linear {
   void forward_bf16(const float* x, std::int64_t m, float* y) const;
   void add_bias(std::int64_t m, float* y) const;
   void forward_dense_rows(const float* x, std::int64_t m, float* y) const;
+  /// x in the order of the packed codes.
   void forward_packed_rows(const float* x, std::int64_t m, float* y) const;
 
   std::uint64_t n_ = 0;
@@ -82,6 +94,7 @@ class Linear {
   kernels::PackedLayout packed_{};                        ///< n = 0 for dense weights
   AlignedBuffer<std::byte> weight_;
   AlignedBuffer<float> bias_;
+  std::vector<std::int32_t> input_order_;  ///< packed input j is input input_order_[j]; empty: as they come
 };
 
 /// ys[i] = linears[i] applied to the one input x [m, K] that all of them read: with integer activations x is rounded

@@ -26,7 +26,7 @@ ActivationPrecision& process_precision() {
 /// Buffers of the thread that calls forward(), grown to the largest call and kept: a step allocates nothing.
 struct Scratch {
   AlignedBuffer<std::int8_t> codes;
-  AlignedBuffer<float> scales, minus_sums, group_sums;
+  AlignedBuffer<float> scales, minus_sums, group_sums, ordered;
 };
 Scratch& scratch() {
   thread_local Scratch buffers;
@@ -174,29 +174,49 @@ PackedArgs Linear::packed_args(float* y) const {
   return {.layout = packed_, .weight = packed_weight(), .bias = bias_.data(), .x = {}, .y = y};
 }
 
-void forward_together(std::span<const Linear* const> linears, const float* x, std::int64_t m,
-                      std::span<float* const> ys, Precision precision) {
-  AWQ_CHECK(linears.size() == ys.size() && !linears.empty());
-  if (m == 0) return;
+const float* Linear::in_order(const float* x, std::int64_t m) const {
+  if (input_order_.empty()) return x;
+  scratch().ordered.ensure(static_cast<std::size_t>(m) * k_);
+  float* out = scratch().ordered.data();
+  const auto width = static_cast<std::int64_t>(k_);
+  const std::int32_t* order = input_order_.data();
+#pragma omp parallel for schedule(static) if (m * width > kSerialInputs)
+  for (std::int64_t row = 0; row < m; ++row) {
+    for (std::int64_t j = 0; j < width; ++j) out[row * width + j] = x[row * width + order[j]];
+  }
+  return out;
+}
+
+/// False when the linears cannot share one rounding of x.
+bool Linear::run_together(std::span<const Linear* const> linears, const float* x, std::int64_t m,
+                          std::span<float* const> ys) {
+  if (activation_precision() == ActivationPrecision::kF32 || linears.size() > kMostTogether) return false;
   std::array<Job, kMostTogether> jobs;
-  bool together = activation_precision() != ActivationPrecision::kF32 && linears.size() <= kMostTogether;
   const int planes = activation_precision() == ActivationPrecision::kInt15 ? 2 : 1;
-  for (std::size_t i = 0; i < linears.size() && together; ++i) {
-    together = linears[i]->quantized();
-    if (!together) break;
+  for (std::size_t i = 0; i < linears.size(); ++i) {
+    if (!linears[i]->quantized()) return false;
     jobs[i].args = linears[i]->packed_args(ys[i]);
     jobs[i].kernel = &select_packed(jobs[i].args.layout.bits, planes, m);
-    together = same_rounding(jobs[0], jobs[i]);
-  }
-  if (!together) {
-    AWQ_CHECK(linears.size() > 1 || !linears.front()->quantized() ||
-              activation_precision() == ActivationPrecision::kF32);
-    for (std::size_t i = 0; i < linears.size(); ++i) linears[i]->forward(x, m, ys[i], precision);
-    return;
+    if (!same_rounding(jobs[0], jobs[i])) return false;
   }
   const std::span<Job> used(jobs.data(), linears.size());
   prepare_activations(used, m, planes);
   run_jobs(used, x);
+  return true;
+}
+
+void forward_together(std::span<const Linear* const> linears, const float* x, std::int64_t m,
+                      std::span<float* const> ys, Precision precision) {
+  AWQ_CHECK(linears.size() == ys.size() && !linears.empty());
+  if (m == 0) return;
+  // GPTQ orders the inputs by their activations alone, so that all readers of a site usually have the same order.
+  const Linear& first = *linears.front();
+  const bool one_order = std::all_of(linears.begin(), linears.end(),
+                                     [&](const Linear* linear) { return linear->input_order_ == first.input_order_; });
+  if (one_order && Linear::run_together(linears, first.in_order(x, m), m, ys)) {
+    return;
+  }
+  for (std::size_t i = 0; i < linears.size(); ++i) linears[i]->forward(x, m, ys[i], precision);
 }
 
 void Linear::forward_packed_few(const float* x, std::int64_t m, float* y) const {

@@ -81,7 +81,7 @@ void forward_rows_alike(std::span<const Linear* const> linears, const float* x, 
     if (exact(&linear) || m <= (linear.quantized() ? kernels::kMaxPackedFloatRows : kernels::kMaxRows)) {
       linear.forward(x, m, ys[i]);
     } else if (linear.quantized()) {
-      linear.forward_packed_rows(x, m, ys[i]);
+      linear.forward_packed_rows(linear.in_order(x, m), m, ys[i]);
     } else {
       linear.forward_dense_rows(x, m, ys[i]);
     }

@@ -31,10 +31,20 @@ Linear make_quantized(int bits) {
                 to_buffer(random_floats(4, kOutputs)));
 }
 
+/// Groups in an order of their own, as GPTQ's act-order leaves them.
+Linear make_act_order(std::uint64_t seed) {
+  const std::vector<float> weights = random_floats(seed, kOutputs * kInputs);
+  quant::QuantizedTensor tensor =
+      quant::round_to_nearest(weights.data(), kOutputs, kInputs, {.bits = 4, .group_size = 64}, DType::kF16);
+  tensor.group_index = test::shuffled_groups(seed, kInputs, 64);
+  return Linear(tensor, {});
+}
+
 TEST(LinearRows, EachRowAsIfItCameAlone) {
   const ActivationPrecision before = activation_precision();
-  const std::array<Linear, 5> linears = {make_linear(DType::kF32), make_linear(DType::kBf16), make_linear(DType::kF16),
-                                         make_quantized(4), make_quantized(8)};
+  const std::array<Linear, 7> linears = {make_linear(DType::kF32), make_linear(DType::kBf16), make_linear(DType::kF16),
+                                         make_act_order(6),        make_act_order(7),         make_quantized(4),
+                                         make_quantized(8)};
   std::vector<const Linear*> all;
   for (const Linear& linear : linears) all.push_back(&linear);
   const std::vector<float> x = random_floats(5, 40 * kInputs);

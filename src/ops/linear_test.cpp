@@ -130,6 +130,29 @@ TEST(Linear, GroupIndexAndZeroPointSixteen) {
   }
 }
 
+TEST(Linear, ActOrder) {
+  constexpr std::size_t kRows = 33;
+  constexpr std::size_t kWidth = 256;
+  for (const std::size_t size : {std::size_t{32}, std::size_t{64}, std::size_t{128}}) {
+    const std::vector<float> source = random_floats(size, kRows * kWidth);
+    quant::QuantizedTensor tensor = quant::round_to_nearest(
+        source.data(), kRows, kWidth, {.bits = 4, .group_size = static_cast<std::int64_t>(size)}, DType::kF16);
+    for (const bool equal_sizes : {true, false}) {
+      tensor.group_index = test::shuffled_groups(size, kWidth, size);
+      if (!equal_sizes) tensor.group_index[0] = (tensor.group_index[0] + 1) % static_cast<std::int32_t>(kWidth / size);
+      std::vector<float> weights(kRows * kWidth);
+      quant::dequantize(tensor, weights.data());
+      const Linear linear(tensor, to_buffer(random_floats(3, kRows)));
+      EXPECT_EQ(linear.quantized(), equal_sizes);
+      expect_forward(linear, weights, random_floats(3, kRows), equal_sizes ? tolerance::kCodeProducts : 0,
+                     Precision::kF32, "act-order");
+      std::vector<float> rows(2 * kWidth);
+      linear.expand_rows(4, 6, rows.data());
+      EXPECT_TRUE(std::equal(rows.begin(), rows.end(), weights.begin() + 4 * kWidth));
+    }
+  }
+}
+
 TEST(Linear, ExpandRowsIsTheDefinition) {
   const std::vector<float> source = random_floats(4, 9 * 96);
   const auto tensor = quant::round_to_nearest(source.data(), 9, 96, {.bits = 4, .group_size = 32}, DType::kBf16);
