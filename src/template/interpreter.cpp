@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <deque>
 
 #include "base/check.h"
 #include "template/scope.h"
-#include "text/utf8.h"
 
 namespace awq::templates {
 namespace {
@@ -18,7 +16,7 @@ class Interpreter {
   Interpreter(const RenderLimits& limits, const std::function<std::tm()>& clock) : runtime_(limits, clock) {}
 
   std::string run(const Block& block, std::vector<std::pair<std::string, Value>> variables) {
-    for (const char* name : {"range", "dict", "namespace", "raise_exception", "strftime_now"}) {
+    for (const char* name : global_functions()) {
       scopes_.root().set(name, runtime_.make_callable({.name = name}));
     }
     for (auto& [name, value] : variables) scopes_.root().set(name, std::move(value));
@@ -46,32 +44,6 @@ class Interpreter {
     int& depth_;
   };
 
-  /// The state of a loop while it runs. It stays valid afterwards, because a template can keep `loop`.
-  class Running {
-   public:
-    Running(Interpreter& in, std::vector<Value> items) : in_(in), state(take(in)) {
-      state.items = std::move(items);
-      state.depth = ++in_.loop_depth_;
-    }
-    ~Running() {
-      --in_.loop_depth_;
-      state = {};
-      in_.free_loops_.push_back(&state);
-    }
-
-   private:
-    static Loop& take(Interpreter& in) {
-      if (in.free_loops_.empty()) return in.loops_.emplace_back();
-      Loop& out = *in.free_loops_.back();
-      in.free_loops_.pop_back();
-      return out;
-    }
-    Interpreter& in_;
-
-   public:
-    Loop& state;
-  };
-
   // ---- statements ----
 
   Flow execute(const Block& block, Scope& scope, std::string& out) {
@@ -89,12 +61,6 @@ class Interpreter {
     out += text;
   }
 
-  /// str() with its cost paid: a value can print much larger than it is.
-  std::string text_of(const Value& value) {
-    if (!value.is_string()) runtime_.charge(value.extent().weight * 8);
-    return to_text(value);
-  }
-
   Flow execute(const Stmt& stmt, Scope& scope, std::string& out) {
     const Level level(*this);
     switch (stmt.kind) {
@@ -106,7 +72,7 @@ class Interpreter {
         if (value.is_string()) {
           print(value.as_string(), out);
         } else {
-          print(text_of(value), out);
+          print(runtime_.text_of(value), out);
         }
         return Flow::kNext;
       }
@@ -118,7 +84,7 @@ class Interpreter {
       case StmtKind::kFor:
         return loop(stmt, scope, out);
       case StmtKind::kSet:
-        assign(stmt.target, evaluate(*stmt.expr, scope), scope);
+        assign(runtime_, stmt.target, evaluate(*stmt.expr, scope), scope);
         return Flow::kNext;
       case StmtKind::kBreak:
         return Flow::kBreak;
@@ -138,20 +104,20 @@ class Interpreter {
     if (stmt.kind == StmtKind::kCallBlock) {
       scope.captured = true;
       const Value caller = runtime_.make_callable({.macro = stmt.macro.get(), .scope = &scope});
-      print(text_of(call(*stmt.expr, scope, &caller)), out);
+      print(runtime_.text_of(call(*stmt.expr, scope, &caller)), out);
       return Flow::kNext;
     }
     Scopes::Inner inner(scopes_, scope);
-    for (const auto& [target, expr] : stmt.bindings) assign(target, evaluate(*expr, scope), *inner);
+    for (const auto& [target, expr] : stmt.bindings) assign(runtime_, target, evaluate(*expr, scope), *inner);
     if (stmt.kind == StmtKind::kWith || stmt.kind == StmtKind::kScope) return execute(stmt.body, *inner, out);
     std::string text;
     const Flow flow = execute(stmt.body, *inner, text);
     Value value(std::move(text));
     if (stmt.expr != nullptr) value = filter(*stmt.expr, scope, &value);
     if (stmt.kind == StmtKind::kSetBlock) {
-      assign(stmt.target, std::move(value), scope);
+      assign(runtime_, stmt.target, std::move(value), scope);
     } else {
-      print(text_of(value), out);
+      print(runtime_.text_of(value), out);
     }
     return flow;
   }
@@ -166,7 +132,7 @@ class Interpreter {
       std::vector<Value> chosen;
       for (Value& item : items) {
         Scopes::Inner inner(scopes_, scope);
-        assign(stmt.target, item, *inner);
+        assign(runtime_, stmt.target, item, *inner);
         if (is_true(evaluate(*stmt.condition, *inner))) chosen.push_back(std::move(item));
       }
       items = std::move(chosen);
@@ -175,50 +141,16 @@ class Interpreter {
       Scopes::Inner inner(scopes_, scope);
       return execute(stmt.otherwise, *inner, out);
     }
-    const Running running(*this, std::move(items));
-    Loop& state = running.state;
+    Loops::Running running(loops_, std::move(items));
+    Loop& state = *running;
     for (; state.index < state.items.size(); ++state.index) {
       runtime_.charge(1);
       Scopes::Inner inner(scopes_, scope);
       inner->set("loop", Value(&state));
-      assign(stmt.target, state.items[state.index], *inner);
+      assign(runtime_, stmt.target, state.items[state.index], *inner);
       if (execute(stmt.body, *inner, out) == Flow::kBreak) break;
     }
     return Flow::kNext;
-  }
-
-  void assign(const Target& target, Value value, Scope& scope) {
-    if (!target.tuple.empty()) {
-      if (!value.is_string() && !value.is_sequence() && !value.is_map()) {
-        require_defined(value);
-        render_error("cannot unpack non-iterable " + type_name(value) + " object");
-      }
-      const std::vector<Value> items = runtime_.iterate(value);
-      if (items.size() != target.tuple.size()) {
-        render_error(fmt::format("{} values to unpack (expected {}, got {})",
-                                 items.size() < target.tuple.size() ? "not enough" : "too many", target.tuple.size(),
-                                 items.size()));
-      }
-      for (std::size_t i = 0; i < items.size(); ++i) assign(target.tuple[i], items[i], scope);
-      return;
-    }
-    if (target.attribute.empty()) {
-      scope.set(target.name, std::move(value));
-      return;
-    }
-    const Value* object = scope.find(target.name);
-    if (object == nullptr || object->type() != Type::kNamespace) {
-      render_error("cannot assign attribute on non-namespace object");
-    }
-    auto& attributes = object->as_namespace()->attributes;
-    runtime_.charge(attributes.size());
-    const auto at = std::find_if(attributes.begin(), attributes.end(),
-                                 [&](const auto& entry) { return entry.first == target.attribute; });
-    if (at != attributes.end()) {
-      at->second = std::move(value);
-    } else {
-      attributes.emplace_back(target.attribute, std::move(value));
-    }
   }
 
   // ---- expressions ----
@@ -298,7 +230,7 @@ class Interpreter {
       }
       case ExprKind::kConcat: {
         std::string out;
-        for (const ExprPtr& part : e.parts) print(text_of(evaluate(*part, scope)), out);
+        for (const ExprPtr& part : e.parts) print(runtime_.text_of(evaluate(*part, scope)), out);
         return out;
       }
       default:
@@ -374,7 +306,7 @@ class Interpreter {
     const Callable& target = *function.as_callable();
     if (target.macro != nullptr) return call_macro(target, args);
     if (target.is_method) return call_method(runtime_, target.self, target.name, args);
-    return call_global(target.name, args);
+    return call_global(runtime_, target.name, args);
   }
 
   Value call_macro(const Callable& target, CallArgs& args) {
@@ -425,79 +357,17 @@ class Interpreter {
   /// Jinja2 takes surplus arguments only in macros that read them.
   static void check_surplus(const Macro& macro, const CallArgs& args,
                             const std::vector<std::pair<Value, Value>>& extra) {
-    if (args.positional.size() > macro.parameters.size() && !mentions(macro.body, "varargs")) {
+    if (args.positional.size() > macro.parameters.size() && !reads_name(macro.body, "varargs")) {
       render_error(fmt::format("macro '{}' takes not more than {} argument(s)", macro.name, macro.parameters.size()));
     }
-    if (!extra.empty() && !mentions(macro.body, "kwargs")) {
+    if (!extra.empty() && !reads_name(macro.body, "kwargs")) {
       render_error(fmt::format("macro '{}' takes no keyword argument {}", macro.name, to_repr(extra[0].first)));
     }
   }
 
-  static bool mentions(const Block& block, std::string_view name) { return reads_name(block, name); }
-
-  Value call_global(const std::string& name, const CallArgs& args) {
-    if (name == "raise_exception") {
-      const auto a = bind(name, args, {"message"});
-      throw TemplateRefusal(ErrorCode::kInvalidArgument, a[0] == nullptr ? "" : text_of(*a[0]));
-    }
-    if (name == "strftime_now") {
-      const auto a = bind(name, args, {"format"});
-      if (a[0] == nullptr) render_error("strftime_now: expected a format");
-      return formatted_time(require_string(*a[0], name));
-    }
-    if (name == "range") return range(args);
-    std::vector<std::pair<Value, Value>> entries;
-    if (args.positional.size() > 1) render_error(name + " expected at most 1 argument");
-    if (!args.positional.empty()) {
-      if (!args.positional[0].is_map()) render_error(name + ": expected a mapping");
-      runtime_.charge(args.positional[0].as_map().entries.size());
-      entries = args.positional[0].as_map().entries;
-    }
-    for (const auto& [key, value] : args.named) entries.emplace_back(key, value);
-    Value map = Value::map(std::move(entries));
-    if (name == "dict") return map;
-    std::vector<std::pair<std::string, Value>> attributes;
-    for (const auto& [key, value] : map.as_map().entries) attributes.emplace_back(require_string(key, name), value);
-    return runtime_.make_namespace(std::move(attributes));
-  }
-
-  Value range(const CallArgs& args) {
-    const auto a = bind("range", args, {"start", "stop", "step"});
-    if (a[0] == nullptr) render_error("range expected at least 1 argument, got 0");
-    const std::int64_t start = a[1] == nullptr ? 0 : require_int(*a[0], "range");
-    const std::int64_t stop = require_int(a[1] == nullptr ? *a[0] : *a[1], "range");
-    const std::int64_t step = a[2] == nullptr ? 1 : require_int(*a[2], "range");
-    if (step == 0) render_error("range() arg 3 must not be zero");
-    std::vector<Value> items;
-    for (std::int64_t i = start; step > 0 ? i < stop : i > stop;) {
-      if (static_cast<std::int64_t>(items.size()) >= runtime_.limits().range_length) {
-        render_error(fmt::format("range too big: more than {} items", runtime_.limits().range_length));
-      }
-      items.emplace_back(i);
-      if (__builtin_add_overflow(i, step, &i)) break;
-    }
-    runtime_.charge(items.size());
-    return Value::sequence(SequenceKind::kRange, std::move(items));
-  }
-
-  std::string formatted_time(const std::string& format) {
-    if (format.size() > 256 || format.find('\0') != std::string::npos) render_error("strftime_now: format too long");
-    const std::tm now = runtime_.now();
-    std::array<char, 8192> buffer;
-    // A mark at the end tells an empty result from one that does not fit.
-    const std::string marked = format + "|";
-    const std::size_t size = std::strftime(buffer.data(), buffer.size(), marked.c_str(), &now);
-    if (size == 0) render_error("strftime_now: the result is too long");
-    std::string out(buffer.data(), size - 1);
-    if (text::valid_utf8_prefix(out) != out.size()) render_error("strftime_now: the result is not UTF-8");
-    return out;
-  }
-
   Runtime runtime_;
   Scopes scopes_;
-  std::deque<Loop> loops_;
-  std::vector<Loop*> free_loops_;
-  int loop_depth_ = 0;
+  Loops loops_;
   int depth_ = 0;
   int line_ = 0;
 };

@@ -266,6 +266,11 @@ std::vector<Value> Runtime::iterate(const Value& value) {
   }
 }
 
+std::string Runtime::text_of(const Value& value) {
+  if (!value.is_string()) charge(value.extent().weight * 8);
+  return to_text(value);
+}
+
 std::int64_t Runtime::length(const Value& value) {
   switch (value.type()) {
     case Type::kUndefined:

@@ -6,6 +6,7 @@
 #include <functional>
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -83,6 +84,8 @@ class Runtime {
   /// The values that a `for` over `value` gives. Throws for what cannot be iterated.
   std::vector<Value> iterate(const Value& value);
   std::int64_t length(const Value& value);
+  /// str(value) with its cost paid: a value can print much larger than it is.
+  std::string text_of(const Value& value);
 
  private:
   Value slice_text(const std::string& text, const Value& start, const Value& stop, const Value& step);
@@ -98,6 +101,9 @@ class Runtime {
 /// True when `type_name(value)` has a method of this name; `blocked` says whether the sandbox withholds it because it
 /// would change the value.
 bool has_method(const Value& value, std::string_view name, bool& blocked);
+/// The functions that every template sees, and calls of them by name. raise_exception throws TemplateRefusal.
+std::span<const char* const> global_functions();
+Value call_global(Runtime& runtime, const std::string& name, const CallArgs& args);
 Value call_method(Runtime& runtime, const Value& self, const std::string& name, const CallArgs& args);
 Value apply_filter(Runtime& runtime, const std::string& name, const Value& input, const CallArgs& args);
 bool apply_test(Runtime& runtime, const std::string& name, const Value& input, const CallArgs& args);

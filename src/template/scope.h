@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "template/ast.h"
+#include "template/runtime.h"
 #include "template/value.h"
 
 namespace awq::templates {
@@ -81,6 +82,46 @@ class Scopes {
   std::vector<Scope*> free_;
 };
 
+/// Owns the states of loops. A state stays valid after its loop, because a template can keep `loop`, and is then used
+/// again.
+class Loops {
+ public:
+  /// The state of a loop while it runs.
+  class Running {
+   public:
+    Running(Loops& loops, std::vector<Value> items) : loops_(loops), state_(loops.take()) {
+      state_.items = std::move(items);
+      state_.depth = ++loops_.depth_;
+    }
+    ~Running() {
+      --loops_.depth_;
+      state_ = {};
+      loops_.free_.push_back(&state_);
+    }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+    Loop& operator*() { return state_; }
+
+   private:
+    Loops& loops_;
+    Loop& state_;
+  };
+
+ private:
+  Loop& take() {
+    if (free_.empty()) return all_.emplace_back();
+    Loop& out = *free_.back();
+    free_.pop_back();
+    return out;
+  }
+
+  std::deque<Loop> all_;
+  std::vector<Loop*> free_;
+  int depth_ = 0;
+};
+
+/// Sets the variables that a target names, or the attribute of a namespace.
+void assign(Runtime& runtime, const Target& target, Value value, Scope& scope);
 /// True when an expression in the block reads this name.
 bool reads_name(const Block& block, std::string_view name);
 /// Calls `visit` with every expression of the block, outermost first.
