@@ -8,8 +8,8 @@
 
 #include "base/check.h"
 #include "grammar/json_rules.h"
-#include "grammar/regex_parser.h"
 #include "grammar/schema_merge.h"
+#include "grammar/schema_scalars.h"
 #include "text/utf8.h"
 
 namespace awq::grammar {
@@ -35,33 +35,12 @@ constexpr const char* kRefused[] = {"not",
                                     "$recursiveRef"};
 constexpr const char* kTypes[] = {"object", "array", "string", "number", "integer", "boolean", "null"};
 
-const char* format_pattern(const std::string& format) {
-#define AWQ_DATE                                                                                          \
-  "[1-9][0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|" \
-  "02-(?:0[1-9]|1[0-9]|2[0-8]))"
-#define AWQ_TIME "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-  static const std::map<std::string, const char*> patterns = {
-      {"date", AWQ_DATE},
-      {"time", AWQ_TIME},
-      {"date-time", AWQ_DATE "T" AWQ_TIME},
-      {"uuid", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"},
-      {"ipv4", "(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"},
-      {"email",
-       "[A-Za-z0-9][A-Za-z0-9_+-]{0,30}(?:\\.[A-Za-z0-9_+-]{1,15}){0,2}@[A-Za-z0-9]{1,30}(?:\\.[A-Za-z0-9]{1,15}){1,"
-       "3}"},
-  };
-#undef AWQ_DATE
-#undef AWQ_TIME
-  const auto found = patterns.find(format);
-  return found == patterns.end() ? nullptr : found->second;
-}
-
 class SchemaCompiler {
  public:
   SchemaCompiler(Grammar& grammar, const Json& root) : g_(grammar), rules_(grammar), root_{root} {}
 
   NodeId compile(const Json& schema, const std::string& path) {
-    if (++depth_ > g_.limits().depth || ++total_depth_ > 256) refuse(path, "nested too deeply");
+    if (++depth_ > g_.limits().depth || ++total_depth_ > 256) refuse_schema(path, "nested too deeply");
     const NodeId out = compile_inner(schema, path);
     --depth_;
     --total_depth_;
@@ -69,18 +48,14 @@ class SchemaCompiler {
   }
 
  private:
-  [[noreturn]] static void refuse(const std::string& path, const std::string& what) {
-    grammar_error(fmt::format("schema {}: {}", path.empty() ? "#" : printable(path, 200), what));
-  }
-
   NodeId compile_inner(const Json& schema, const std::string& path) {
     if (schema.is_boolean()) return schema.get<bool>() ? rules_.value() : g_.nothing();
-    if (!schema.is_object()) refuse(path, "expected an object or a boolean");
+    if (!schema.is_object()) refuse_schema(path, "expected an object or a boolean");
     for (const char* keyword : kRefused) {
       const auto found = schema.find(keyword);
       const bool harmless = found != schema.end() && found->is_boolean() && !found->get<bool>() &&
                             std::string_view(keyword) == "uniqueItems";
-      if (found != schema.end() && !harmless) refuse(path, fmt::format("\"{}\" is not supported", keyword));
+      if (found != schema.end() && !harmless) refuse_schema(path, fmt::format("\"{}\" is not supported", keyword));
     }
     if (schema.contains("$ref")) return reference(schema, path);
     if (schema.contains("allOf")) return compile(merged_all_of(root_, schema, path), path);
@@ -94,7 +69,7 @@ class SchemaCompiler {
   }
 
   NodeId reference(const Json& schema, const std::string& path) {
-    if (!schema["$ref"].is_string()) refuse(path, "$ref: expected a text");
+    if (!schema["$ref"].is_string()) refuse_schema(path, "$ref: expected a text");
     if (has_constraints_beside(schema, "$ref")) {
       return compile(merged_schemas(root_, without(schema, "$ref"), resolve(root_, schema["$ref"], path), path), path);
     }
@@ -111,11 +86,12 @@ class SchemaCompiler {
 
   NodeId branches(const Json& schema, const char* keyword, const std::string& path) {
     const Json& list = schema[keyword];
-    if (!list.is_array() || list.empty()) refuse(path, fmt::format("{}: expected a list that is not empty", keyword));
+    if (!list.is_array() || list.empty())
+      refuse_schema(path, fmt::format("{}: expected a list that is not empty", keyword));
     if (std::string_view(keyword) == "oneOf" && !mutually_exclusive(root_, list, path)) {
-      refuse(path,
-             "oneOf: the branches do not visibly exclude each other (by type, by const or by a required "
-             "property with different const); use anyOf");
+      refuse_schema(path,
+                    "oneOf: the branches do not visibly exclude each other (by type, by const or by a required "
+                    "property with different const); use anyOf");
     }
     const bool alone = !has_constraints_beside(schema, keyword);
     std::vector<NodeId> parts;
@@ -140,10 +116,11 @@ class SchemaCompiler {
   NodeId literals(const Json& schema, const std::string& path) {
     for (const char* keyword : {"minLength", "maxLength", "pattern", "minimum", "maximum", "exclusiveMinimum",
                                 "exclusiveMaximum", "properties", "items", "prefixItems"}) {
-      if (schema.contains(keyword)) refuse(path, fmt::format("\"{}\" beside enum or const is not supported", keyword));
+      if (schema.contains(keyword))
+        refuse_schema(path, fmt::format("\"{}\" beside enum or const is not supported", keyword));
     }
     Json values = schema.contains("enum") ? schema["enum"] : Json::array({schema["const"]});
-    if (!values.is_array()) refuse(path, "enum: expected a list");
+    if (!values.is_array()) refuse_schema(path, "enum: expected a list");
     std::vector<NodeId> parts;
     for (const Json& value : values) {
       if (schema.contains("const") && value != schema["const"]) continue;
@@ -163,7 +140,7 @@ class SchemaCompiler {
       for (const Json& name : list) {
         const bool known =
             name.is_string() && std::find(std::begin(kTypes), std::end(kTypes), name) != std::end(kTypes);
-        if (!known) refuse(path, "type: found " + printable(name.dump(), 40));
+        if (!known) refuse_schema(path, "type: found " + printable(name.dump(), 40));
         out.push_back(name.get<std::string>());
       }
       return out;
@@ -182,108 +159,10 @@ class SchemaCompiler {
     if (type == "any") return rules_.value();
     if (type == "object") return object(schema, path);
     if (type == "array") return array(schema, path);
-    if (type == "string") return string(schema, path);
+    if (type == "string") return string_schema(rules_, schema, path);
     if (type == "boolean") return rules_.boolean();
     if (type == "null") return rules_.null();
-    return number(schema, type == "integer", path);
-  }
-
-  std::optional<std::int64_t> count(const Json& schema, const char* keyword, const std::string& path) const {
-    const auto found = schema.find(keyword);
-    if (found == schema.end()) return std::nullopt;
-    const bool whole = found->is_number_float() &&
-                       found->get<double>() ==
-                           static_cast<double>(static_cast<std::int64_t>(std::clamp(found->get<double>(), -1.0, 1e9)));
-    if (!found->is_number_integer() && !whole) refuse(path, fmt::format("{}: expected a whole number", keyword));
-    const auto value = static_cast<std::int64_t>(found->get<double>());
-    if (value < 0 || value > g_.limits().repeat) {
-      refuse(path, fmt::format("{}: expected 0 to {}", keyword, g_.limits().repeat));
-    }
-    return value;
-  }
-
-  NodeId quoted(NodeId content) { return g_.sequence({g_.text("\""), content, g_.text("\"")}); }
-
-  NodeId string(const Json& schema, const std::string& path) {
-    const auto min = count(schema, "minLength", path);
-    const auto max = count(schema, "maxLength", path);
-    const char* pattern = nullptr;
-    std::string given;
-    auto anchors = RegexAnchors::kFull;
-    if (schema.contains("format") && schema["format"].is_string()) {
-      pattern = format_pattern(schema["format"].get<std::string>());
-    }
-    if (schema.contains("pattern")) {
-      if (!schema["pattern"].is_string()) refuse(path, "pattern: expected a text");
-      if (pattern != nullptr) refuse(path, "pattern beside this format is not supported");
-      given = schema["pattern"].get<std::string>();
-      pattern = given.c_str();
-      anchors = RegexAnchors::kSearch;
-    }
-    if (pattern != nullptr) {
-      if (min.value_or(0) > 0 || max)
-        refuse(path, "minLength and maxLength beside pattern or format are not supported");
-      try {
-        return quoted(parse_regex(g_, given.empty() ? std::string_view(pattern) : std::string_view(given), anchors,
-                                  write_in_json_string));
-      } catch (Error& error) {
-        error.add_note("schema " + printable(path, 200));
-        throw;
-      }
-    }
-    if (!min && !max) return rules_.string();
-    return quoted(g_.repeat(rules_.string_char(), min.value_or(0), max.value_or(kUnbounded)));
-  }
-
-  /// A bound as a whole number. `up`: the smallest whole number that is not below it; a bound between two whole
-  /// numbers loses its openness.
-  std::optional<std::int64_t> bound(const Json& value, bool up, bool whole_only, const char* keyword,
-                                    const std::string& path) const {
-    if (!value.is_number()) refuse(path, fmt::format("{}: expected a number", keyword));
-    if (value.is_number_integer()) {
-      const bool fits = !value.is_number_unsigned() || std::in_range<std::int64_t>(value.get<std::uint64_t>());
-      if (!fits) refuse(path, fmt::format("{}: beyond 64 bits", keyword));
-      return value.get<std::int64_t>();
-    }
-    const double number = value.get<double>();
-    const double rounded = up ? std::ceil(number) : std::floor(number);
-    if (!(std::abs(number) < 9e15)) refuse(path, fmt::format("{}: too large", keyword));
-    if (rounded != number && !whole_only) {
-      refuse(path, fmt::format("{}: bounds of \"number\" that are not whole are not supported", keyword));
-    }
-    return static_cast<std::int64_t>(rounded);
-  }
-
-  NodeId number(const Json& schema, bool integer, const std::string& path) {
-    NumberBounds b;
-    const auto is_whole = [&](const char* keyword) {
-      return !schema[keyword].is_number_float() ||
-             std::floor(schema[keyword].get<double>()) == schema[keyword].get<double>();
-    };
-    if (schema.contains("minimum")) b.low = bound(schema["minimum"], true, integer, "minimum", path);
-    if (schema.contains("maximum")) b.high = bound(schema["maximum"], false, integer, "maximum", path);
-    if (schema.contains("exclusiveMinimum")) {
-      const auto value = bound(schema["exclusiveMinimum"], true, integer, "exclusiveMinimum", path);
-      if (!b.low || *value >= *b.low) {
-        b.low_open = is_whole("exclusiveMinimum");
-        b.low = value;
-      }
-    }
-    if (schema.contains("exclusiveMaximum")) {
-      const auto value = bound(schema["exclusiveMaximum"], false, integer, "exclusiveMaximum", path);
-      if (!b.high || *value <= *b.high) {
-        b.high_open = is_whole("exclusiveMaximum");
-        b.high = value;
-      }
-    }
-    if (!b.low && !b.high) return integer ? rules_.integer() : rules_.number();
-    if (!integer) return number_range(g_, b);
-    if (b.low && b.low_open && __builtin_add_overflow(*b.low, 1, &*b.low)) return g_.nothing();
-    if (b.high && b.high_open && __builtin_sub_overflow(*b.high, 1, &*b.high)) return g_.nothing();
-    constexpr std::int64_t kFar = 999'999'999'999'999'999;
-    const std::int64_t low = b.low.value_or(std::min(-kFar, b.high.value_or(0)));
-    const std::int64_t high = b.high.value_or(std::max(kFar, b.low.value_or(0)));
-    return low > high ? g_.nothing() : integer_range(g_, low, high);
+    return number_schema(rules_, schema, type == "integer", path);
   }
 
   NodeId array(const Json& schema, const std::string& path) {
@@ -292,10 +171,10 @@ class SchemaCompiler {
     const Json& prefix = schema.contains("prefixItems") ? schema["prefixItems"] : old_tuple ? schema["items"] : none;
     const char* rest_key = old_tuple ? "additionalItems" : "items";
     const Json rest = schema.contains(rest_key) ? schema[rest_key] : Json(true);
-    if (!prefix.is_null() && !prefix.is_array()) refuse(path, "prefixItems: expected a list");
+    if (!prefix.is_null() && !prefix.is_array()) refuse_schema(path, "prefixItems: expected a list");
     const auto fixed = static_cast<std::int64_t>(prefix.is_null() ? 0 : prefix.size());
-    const std::int64_t min = count(schema, "minItems", path).value_or(0);
-    std::int64_t max = count(schema, "maxItems", path).value_or(kUnbounded);
+    const std::int64_t min = schema_count(g_, schema, "minItems", path).value_or(0);
+    std::int64_t max = schema_count(g_, schema, "maxItems", path).value_or(kUnbounded);
     const bool closed = rest.is_boolean() && !rest.get<bool>();
     if (closed) max = max == kUnbounded ? fixed : std::min(max, fixed);
     if (max != kUnbounded && min > max) return g_.nothing();
@@ -326,25 +205,25 @@ class SchemaCompiler {
 
   NodeId object(const Json& schema, const std::string& path) {
     Json properties = schema.contains("properties") ? schema["properties"] : Json::object();
-    if (!properties.is_object()) refuse(path, "properties: expected an object");
+    if (!properties.is_object()) refuse_schema(path, "properties: expected an object");
     std::set<std::string> required;
     if (schema.contains("required")) {
-      if (!schema["required"].is_array()) refuse(path, "required: expected a list");
+      if (!schema["required"].is_array()) refuse_schema(path, "required: expected a list");
       for (const Json& name : schema["required"]) {
-        if (!name.is_string()) refuse(path, "required: expected texts");
+        if (!name.is_string()) refuse_schema(path, "required: expected texts");
         required.insert(name.get<std::string>());
         if (!properties.contains(name.get<std::string>())) properties[name.get<std::string>()] = true;
       }
     }
-    const auto min = count(schema, "minProperties", path);
-    const auto max = count(schema, "maxProperties", path);
+    const auto min = schema_count(g_, schema, "minProperties", path);
+    const auto max = schema_count(g_, schema, "maxProperties", path);
     const Json extra =
         schema.contains("additionalProperties") ? schema["additionalProperties"] : Json(properties.empty());
     const bool closed = extra.is_boolean() && !extra.get<bool>();
     if (properties.empty()) return free_object(extra, closed, min.value_or(0), max.value_or(kUnbounded), path);
     const bool counts_matter = min.value_or(0) > static_cast<std::int64_t>(required.size()) ||
                                (max && (!closed || *max < static_cast<std::int64_t>(properties.size())));
-    if (counts_matter) refuse(path, "minProperties and maxProperties beside properties are not supported");
+    if (counts_matter) refuse_schema(path, "minProperties and maxProperties beside properties are not supported");
 
     std::vector<NodeId> pairs;
     std::vector<bool> needed;
@@ -391,9 +270,9 @@ class SchemaCompiler {
   NodeId other_key(std::vector<std::string> names, const std::string& path) {
     std::sort(names.begin(), names.end());
     for (const std::string& name : names) {
-      if (name.size() > 100) refuse(path, "additionalProperties beside a property of more than 100 bytes");
+      if (name.size() > 100) refuse_schema(path, "additionalProperties beside a property of more than 100 bytes");
     }
-    return quoted(differing(names, 0));
+    return quoted(g_, differing(names, 0));
   }
 
   /// Texts that differ from all `names`, which share their first `at` bytes; those bytes have been read.

@@ -36,7 +36,19 @@ class ExpressionParser {
   Target target(bool with_attribute, std::string_view end_word = {});
 
  private:
-  class Nested;
+  static constexpr int kMaxNesting = 64;  // brackets and operators within each other
+
+  /// Counts one level of nesting for as long as it lives.
+  class Nested {
+   public:
+    explicit Nested(ExpressionParser& parser) : parser_(parser) {
+      if (++parser_.nesting_ > kMaxNesting) parser_.error("expression nested too deeply");
+    }
+    ~Nested() { --parser_.nesting_; }
+
+   private:
+    ExpressionParser& parser_;
+  };
 
   ExprPtr make(ExprKind kind, int line) const;
   ExprPtr checked(ExprPtr node) const;
