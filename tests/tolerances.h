@@ -36,6 +36,9 @@ inline constexpr double kBatchLogits = 1e-4;
 inline constexpr double kDotSigmas = 8;
 inline constexpr double kDotFloor = 4;
 
+/// A weight rounded to bf16.
+inline constexpr double kBf16Weight = 0x1p-9;
+
 /// One product of two bf16-rounded factors is off by 2 * 2^-9 of its magnitude at most; sums average that.
 inline constexpr double kBf16Product = 0x1p-8;
 

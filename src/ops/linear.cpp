@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/float16.h"
+#include "base/parallel.h"
 #include "ops/gemm.h"
 #include "ops/parallel.h"
 #include "quant/group_quant.h"
@@ -34,6 +35,9 @@ DType dtype_of(WeightKind kind) {
 
 // Rows of weights that are expanded at a time: small enough for the cache, large enough for a good product.
 constexpr std::int64_t kTileRows = 256;
+// Rows of x up to which 16-bit weights are widened in registers again for every few rows: expanding them to memory
+// first takes longer.
+constexpr std::int64_t kDenseRows = 64;
 // Fewest rows of outputs that are worth a task of their own.
 constexpr std::int64_t kRowsPerTask = 16;
 
@@ -68,6 +72,27 @@ AlignedBuffer<std::uint8_t> ordered_codes(const quant::QuantizedTensor& tensor, 
 
 }  // namespace
 
+AlignedBuffer<std::byte> expanded_to_bf16(const quant::QuantizedTensor& tensor) {
+  const std::size_t width = tensor.in_features;
+  AlignedBuffer<std::byte> out(tensor.out_features * width * sizeof(Bf16));
+  auto* to = reinterpret_cast<Bf16*>(out.data());
+  ParallelError error;
+#pragma omp parallel
+  {
+    AlignedBuffer<float> row;
+#pragma omp for schedule(static)
+    for (std::uint64_t n = 0; n < tensor.out_features; ++n) {
+      error.guard([&] {
+        row.ensure(width);
+        quant::dequantize_rows(tensor, n, n + 1, row.data());
+        for (std::size_t k = 0; k < width; ++k) to[n * width + k] = to_bf16(row[k]);
+      });
+    }
+  }
+  error.rethrow();
+  return out;
+}
+
 const char* linear_objection(const LinearKernel& kernel, const LinearArgs& args) {
   if (kernel.min_isa > static_cast<std::uint8_t>(active_isa())) return "the processor or --isa does not allow it";
   return kernel.supports(args);
@@ -92,7 +117,14 @@ Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias)
   AWQ_CHECK(bias_.empty() || bias_.size() == n_);
   // The packed kernels know integers in groups of one size.
   const std::optional<std::vector<std::int32_t>> order = order_by_group(tensor);
-  if (!order || tensor.scheme.kind != quant::CodeKind::kInteger) {
+  if (tensor.scheme.kind != quant::CodeKind::kInteger) {
+    // Half of an 8-bit float's step is 2^-4 of the weight at most; bf16 adds 2^-9 and takes half the memory of
+    // binary32.
+    kind_ = WeightKind::kBf16;
+    weight_ = expanded_to_bf16(tensor);
+    return;
+  }
+  if (!order) {
     weight_ = AlignedBuffer<std::byte>(n_ * k_ * sizeof(float));
     quant::dequantize(tensor, reinterpret_cast<float*>(weight_.data()));
     return;
@@ -184,6 +216,8 @@ void Linear::forward_ordered(const float* x, std::int64_t m, float* y, Precision
     forward_bf16(x, m, y);
   } else if (m <= kernels::kMaxRows) {
     forward_few(x, m, y);
+  } else if (!quantized() && kind_ != WeightKind::kF32 && m <= kDenseRows) {
+    forward_dense_rows(x, m, y);
   } else {
     forward_many(x, m, y);
   }

@@ -23,6 +23,9 @@ enum class ActivationPrecision { kF32, kInt8, kInt15 };
 void set_activation_precision(ActivationPrecision precision);
 ActivationPrecision activation_precision();
 
+/// Weights [N, K] of a quantized tensor rounded to bf16, in parallel.
+AlignedBuffer<std::byte> expanded_to_bf16(const quant::QuantizedTensor& tensor);
+
 /// y = x * W^T + bias, with W [N, K] resident in the type it was stored in (32 or 16 bits), or packed codes of 4 or 8
 /// bits.
 class Linear {
@@ -33,6 +36,7 @@ class Linear {
          AlignedBuffer<float> bias);
   /// Packs a canonical tensor, in parallel. Groups that do not follow the inputs (GPTQ's act-order) are packed one
   /// after the other and the inputs put in that order for each product; groups of unequal sizes are expanded to F32.
+  /// 8-bit floats are expanded to BF16.
   Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias);
 
   /// The same linear with symmetric codes of 8 bits per group of 128 inputs (64, 32 or all where that does not divide):

@@ -317,7 +317,7 @@ TEST(Linear, Float8WeightsAreExpanded) {
   const quant::QuantizedTensor tensor = quant::round_to_nearest(w.data(), 24, 64, scheme, DType::kF32);
   std::vector<float> stored(w.size());
   quant::dequantize(tensor, stored.data());
-  expect_forward(Linear(tensor, {}), stored, {}, 0, Precision::kF32, "float8");
+  expect_forward(Linear(tensor, {}), stored, {}, tolerance::kBf16Weight, Precision::kF32, "float8");
 }
 
 }  // namespace

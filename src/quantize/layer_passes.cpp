@@ -1,7 +1,5 @@
 #include "quantize/layer_passes.h"
 
-#include "base/parallel.h"
-
 namespace awq::quantize {
 namespace {
 
@@ -23,28 +21,14 @@ model::LinearWeights dense_copy(const model::LinearWeights& from, ops::Precision
     to.dense = copy(from.dense);
     return to;
   }
-  const quant::QuantizedTensor& tensor = *from.quantized;
-  const bool bf16 = precision == ops::Precision::kBf16;
-  to.dtype = bf16 ? DType::kBf16 : DType::kF32;
-  const std::size_t width = static_cast<std::size_t>(tensor.in_features);
-  to.dense = AlignedBuffer<std::byte>(static_cast<std::size_t>(tensor.out_features) * width * (bf16 ? 2 : 4));
-  ParallelError error;
-#pragma omp parallel
-  {
-    AlignedBuffer<float> row;
-#pragma omp for schedule(static)
-    for (std::uint64_t n = 0; n < tensor.out_features; ++n) {
-      error.guard([&] {
-        if (bf16) row.ensure(width);
-        float* out = bf16 ? row.data() : reinterpret_cast<float*>(to.dense.data()) + n * width;
-        quant::dequantize_rows(tensor, n, n + 1, out);
-        if (!bf16) return;
-        Bf16* rounded = reinterpret_cast<Bf16*>(to.dense.data()) + n * width;
-        for (std::size_t k = 0; k < width; ++k) rounded[k] = to_bf16(row[k]);
-      });
-    }
+  if (precision == ops::Precision::kBf16) {
+    to.dtype = DType::kBf16;
+    to.dense = ops::expanded_to_bf16(*from.quantized);
+    return to;
   }
-  error.rethrow();
+  to.dtype = DType::kF32;
+  to.dense = AlignedBuffer<std::byte>(to.out_features * to.in_features * sizeof(float));
+  quant::dequantize(*from.quantized, reinterpret_cast<float*>(to.dense.data()));
   return to;
 }
 
