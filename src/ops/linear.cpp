@@ -37,9 +37,9 @@ DType dtype_of(WeightKind kind) {
 constexpr std::int64_t kTileRows = 256;
 // Rows of x up to which 16-bit weights are widened in registers again for every few rows: expanding them to memory
 // first takes longer.
-constexpr std::int64_t kDenseRows = 64;
-// Fewest rows of outputs that are worth a task of their own.
-constexpr std::int64_t kRowsPerTask = 16;
+constexpr std::int64_t kDenseRows = 4096;
+// Fewest rows of outputs that are worth a task of their own; the tiles of all kernels divide it.
+constexpr std::int64_t kRowsPerTask = 24;
 
 /// The inputs sorted by group, as they come within one: nothing to sort gives an empty order, groups that differ in
 /// size none at all.
@@ -216,7 +216,8 @@ void Linear::forward_ordered(const float* x, std::int64_t m, float* y, Precision
     forward_bf16(x, m, y);
   } else if (m <= kernels::kMaxRows) {
     forward_few(x, m, y);
-  } else if (!quantized() && kind_ != WeightKind::kF32 && m <= kDenseRows) {
+  } else if (!quantized() && kind_ != WeightKind::kF32 && active_isa() != Isa::kScalar) {
+    // Widening in registers for every few rows again is faster than widening into memory for a product of oneDNN.
     forward_dense_rows(x, m, y);
   } else {
     forward_many(x, m, y);

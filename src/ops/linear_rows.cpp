@@ -9,7 +9,7 @@ namespace awq::ops {
 namespace {
 
 // Outputs whose weights stay in the second-level cache while all rows of x pass by.
-constexpr std::int64_t kTileOutputs = 64;
+constexpr std::int64_t kTileOutputs = 96;
 // Products that one thread finishes before a second one has begun.
 constexpr std::int64_t kSerialProducts = 1 << 16;
 

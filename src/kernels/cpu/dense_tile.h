@@ -1,0 +1,109 @@
+#pragma once
+
+// The loop over inputs that all vector kernels for dense weights share; instantiated like packed_tile.h.
+
+#include <cstdint>
+
+#include "kernels/api/linear.h"
+
+namespace awq::kernels {
+
+/// kRows rows of x times kOutputs outputs. One vector of sums for each, whatever the tile, so that a result depends on
+/// neither; enough of them run side by side to hide the latency of a product, and a single row reads as many streams of
+/// weights as a core's prefetchers follow. With kFetch the weights of the next tile are asked for on the way.
+///
+/// V provides kLanes; Floats; zero(); multiply_add(a, b, c); load(p) and load_some(p, count) of floats; sum(v). Load
+/// provides kBytes of a weight, and load(p) and load_some(p, count) as Floats.
+template <class V, class Load, int kRows, int kOutputs, bool kFetch>
+inline void dense_tile(const LinearArgs& a, std::int64_t row, std::int64_t n) {
+  constexpr std::int64_t kLanes = V::kLanes;
+  constexpr std::int64_t kLine = 64 / Load::kBytes;  // weights of a cache line
+  using Floats = typename V::Floats;
+  const std::int64_t stride = a.k * Load::kBytes;
+  const char* w = static_cast<const char*>(a.weight) + n * stride;
+  const float* x = a.x + row * a.k;
+  Floats sum[kRows][kOutputs];
+  for (int r = 0; r < kRows; ++r) {
+    for (int o = 0; o < kOutputs; ++o) sum[r][o] = V::zero();
+  }
+  const auto step = [&](std::int64_t k) {
+    if constexpr (kRows <= kOutputs) {
+      Floats inputs[kRows];
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) inputs[r] = V::load(x + r * a.k + k);
+#pragma GCC unroll 8
+      for (int o = 0; o < kOutputs; ++o) {
+        const Floats weights = Load::load(w + o * stride + k * Load::kBytes);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) sum[r][o] = V::multiply_add(inputs[r], weights, sum[r][o]);
+      }
+    } else {
+      Floats weights[kOutputs];
+#pragma GCC unroll 8
+      for (int o = 0; o < kOutputs; ++o) weights[o] = Load::load(w + o * stride + k * Load::kBytes);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const Floats inputs = V::load(x + r * a.k + k);
+#pragma GCC unroll 8
+        for (int o = 0; o < kOutputs; ++o) sum[r][o] = V::multiply_add(inputs, weights[o], sum[r][o]);
+      }
+    }
+  };
+  std::int64_t k = 0;
+  for (; k + kLine <= a.k; k += kLine) {
+    if constexpr (kFetch) {
+      for (int o = kOutputs; o < 2 * kOutputs; ++o) __builtin_prefetch(w + o * stride + k * Load::kBytes);
+    }
+#pragma GCC unroll 4
+    for (std::int64_t at = 0; at < kLine; at += kLanes) step(k + at);
+  }
+  for (; k + kLanes <= a.k; k += kLanes) step(k);
+  if (k < a.k) {
+    const std::int64_t left = a.k - k;
+    for (int o = 0; o < kOutputs; ++o) {
+      const auto weights = Load::load_some(w + o * stride + k * Load::kBytes, left);
+      for (int r = 0; r < kRows; ++r) {
+        sum[r][o] = V::multiply_add(V::load_some(x + r * a.k + k, left), weights, sum[r][o]);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int o = 0; o < kOutputs; ++o) {
+      const float total = V::sum(sum[r][o]);
+      a.y[(row + r) * a.n + n + o] = a.bias != nullptr ? total + a.bias[n + o] : total;
+    }
+  }
+}
+
+/// Rows [row, row + kRows) and all outputs of a tile.
+template <class V, class Load, int kRows, bool kFetch>
+inline void dense_outputs(const LinearArgs& a, std::int64_t row, std::int64_t n_begin, std::int64_t n_end) {
+  constexpr int kOutputs = V::kOutputs[kRows - 1];
+  std::int64_t n = n_begin;
+  for (; n + kOutputs <= n_end; n += kOutputs) dense_tile<V, Load, kRows, kOutputs, kFetch>(a, row, n);
+  for (; n < n_end; ++n) dense_tile<V, Load, kRows, 1, false>(a, row, n);
+}
+
+/// V::kOutputs says how many outputs the registers hold beside 1, 2, 3 and 4 rows. Beyond four rows a few outputs go to
+/// all of them, four at a time, while their weights are in the first cache.
+template <class V, class Load>
+inline void dense_run(const LinearArgs& a, std::int64_t n_begin, std::int64_t n_end) noexcept {
+  using Outputs = void (*)(const LinearArgs&, std::int64_t, std::int64_t, std::int64_t);
+  constexpr std::int64_t kMostRows = 4;
+  // Memory streams best by itself beside one row.
+  static constexpr Outputs kFirst[kMostRows] = {dense_outputs<V, Load, 1, false>, dense_outputs<V, Load, 2, true>,
+                                                dense_outputs<V, Load, 3, true>, dense_outputs<V, Load, 4, true>};
+  static constexpr Outputs kAgain[kMostRows] = {dense_outputs<V, Load, 1, false>, dense_outputs<V, Load, 2, false>,
+                                                dense_outputs<V, Load, 3, false>, dense_outputs<V, Load, 4, false>};
+  const std::int64_t parts = (a.m + kMostRows - 1) / kMostRows;
+  const std::int64_t together = parts == 1 ? n_end - n_begin : V::kOutputs[(a.m + parts - 1) / parts - 1];
+  for (std::int64_t n = n_begin; n < n_end; n += together) {
+    const std::int64_t end = n + together < n_end ? n + together : n_end;
+    for (std::int64_t part = 0; part < parts; ++part) {
+      const std::int64_t begin = a.m * part / parts;
+      (part == 0 ? kFirst : kAgain)[a.m * (part + 1) / parts - begin - 1](a, begin, n, end);
+    }
+  }
+}
+
+}  // namespace awq::kernels
