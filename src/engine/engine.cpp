@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <exception>
@@ -52,6 +54,8 @@ class Engine::Impl {
     }
     const std::int64_t tokens =
         request.n * (static_cast<std::int64_t>(request.prompt.size()) + request.sampling.max_tokens);
+    if (tokens > options_.max_waiting_tokens)
+      return {.status = Submission::Status::kInvalid, .problem = too_many(tokens)};
     RequestId id = 0;
     {
       const std::lock_guard lock(mutex_);
@@ -179,6 +183,14 @@ class Engine::Impl {
     open_tokens_ -= closed_.tokens;
     closed_ = {};
     if (open_requests_ == 0) idle_.notify_all();
+  }
+
+  /// Why a request that never fits is not told to come again.
+  RequestProblem too_many(std::int64_t tokens) const {
+    return {"max_tokens",
+            fmt::format("the request asks for {} tokens of prompt and output, more than the {} that are taken "
+                        "of all requests together",
+                        tokens, options_.max_waiting_tokens)};
   }
 
   /// With mutex_ held.

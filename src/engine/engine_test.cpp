@@ -110,6 +110,20 @@ TEST(Engine, InvalidRequestsAreNotTaken) {
   EXPECT_EQ(s.problem.field, "max_tokens");
 }
 
+TEST(Engine, WhatNeverFitsIsInvalidAndNotOverload) {
+  EngineOptions options;
+  options.max_waiting_tokens = 30;
+  const auto engine = make_engine(options);
+  Request request = request_of(1, 10);
+  const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+  request.sampling.max_tokens = 30 - prompt + 1;
+  const Submission s = engine->submit(request, std::make_shared<Waiter>());
+  EXPECT_EQ(s.status, Submission::Status::kInvalid);
+  EXPECT_NE(s.problem.message.find("31 tokens"), std::string::npos) << s.problem.message;
+  --request.sampling.max_tokens;
+  EXPECT_EQ(engine->submit(request, std::make_shared<Waiter>()).status, Submission::Status::kAccepted);
+}
+
 TEST(Engine, QueuesAreBounded) {
   EngineOptions options;
   options.max_waiting_requests = 5;

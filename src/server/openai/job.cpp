@@ -1,5 +1,7 @@
 #include "server/openai/job.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -58,9 +60,22 @@ void Job::start() {
   if (exchange_->cancelled()) throw ApiError(503, "the request was cancelled before it began");
   const auto self = shared_from_this();
   std::int64_t prompt_tokens = 0;
-  for (const engine::Request& request : spec_.requests)
-    prompt_tokens += static_cast<std::int64_t>(request.prompt.size());
+  std::int64_t all_tokens = 0;
+  for (const engine::Request& request : spec_.requests) {
+    const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+    prompt_tokens += prompt;
+    all_tokens += request.n * (prompt + request.sampling.max_tokens);
+  }
   scope_->log().prompt_tokens = prompt_tokens;
+  // What never fits is no matter of coming again later.
+  if (all_tokens > service_.limits().max_queued_tokens) {
+    throw ApiError(400,
+                   fmt::format("max_tokens: all prompts and choices of the request need {} tokens, expected at most {} "
+                               "(--max-queued-tokens)",
+                               all_tokens, service_.limits().max_queued_tokens),
+                   "max_tokens")
+        .set_limit(&ServeLimits::max_queued_tokens);
+  }
   {
     // Events of the first prompts wait until all prompts are in, or it would not be known whether to answer 429.
     const std::lock_guard lock(mutex_);
