@@ -5,8 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include "engine/engine_core.h"
@@ -18,39 +16,11 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::FakeModel;
+using test::kShape;
+using test::make_engine;
 using test::Recorder;
-
-/// A recorder that another thread can wait for.
-struct Waiter : Recorder {
-  explicit Waiter(std::int64_t n = 1) : left(n) {}
-  void on_token(const TokenEvent& event) override {
-    const std::lock_guard lock(mutex);
-    Recorder::on_token(event);
-    if (event.finish != FinishReason::kNone && --left == 0) done.notify_all();
-  }
-  void wait() {
-    std::unique_lock lock(mutex);
-    ASSERT_TRUE(done.wait_for(lock, 60s, [&] { return left == 0; }));
-  }
-  std::int64_t left;
-  std::mutex mutex;
-  std::condition_variable done;
-};
-
-const FakeModel::Shape kShape{.vocab = 20, .max_model_len = 64, .blocks = 64, .block_size = 4};
-
-Request request_of(std::uint64_t seed, std::int64_t max_tokens) {
-  Request r{.prompt = {1, 2, static_cast<std::int32_t>(seed % 20)}};
-  r.sampling.seed = seed;
-  r.sampling.max_tokens = max_tokens;
-  r.sampling.ignore_eos = true;
-  return r;
-}
-
-std::unique_ptr<Engine> make_engine(EngineOptions options = {}, FakeModel::Shape shape = kShape) {
-  options.max_num_seqs = std::min<std::int64_t>(options.max_num_seqs, 8);
-  return std::make_unique<Engine>(std::make_unique<FakeModel>(shape), options);
-}
+using test::request_of;
+using test::Waiter;
 
 TEST(Engine, RunsARequest) {
   const auto engine = make_engine();
