@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 #include "grammar/json_rules.h"
-#include "grammar/regex_parser.h"
+#include "grammar/json_string.h"
 #include "grammar/schema_merge.h"
 #include "text/utf8.h"
 
@@ -35,27 +35,6 @@ constexpr const char* kRefused[] = {"not",
                                     "$recursiveRef"};
 constexpr const char* kTypes[] = {"object", "array", "string", "number", "integer", "boolean", "null"};
 
-const char* format_pattern(const std::string& format) {
-#define AWQ_DATE                                                                                          \
-  "[1-9][0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|" \
-  "02-(?:0[1-9]|1[0-9]|2[0-8]))"
-#define AWQ_TIME "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-  static const std::map<std::string, const char*> patterns = {
-      {"date", AWQ_DATE},
-      {"time", AWQ_TIME},
-      {"date-time", AWQ_DATE "T" AWQ_TIME},
-      {"uuid", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"},
-      {"ipv4", "(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"},
-      {"email",
-       "[A-Za-z0-9][A-Za-z0-9_+-]{0,30}(?:\\.[A-Za-z0-9_+-]{1,15}){0,2}@[A-Za-z0-9]{1,30}(?:\\.[A-Za-z0-9]{1,15}){1,"
-       "3}"},
-  };
-#undef AWQ_DATE
-#undef AWQ_TIME
-  const auto found = patterns.find(format);
-  return found == patterns.end() ? nullptr : found->second;
-}
-
 class SchemaCompiler {
  public:
   SchemaCompiler(Grammar& grammar, const Json& root) : g_(grammar), rules_(grammar), root_{root} {}
@@ -69,9 +48,7 @@ class SchemaCompiler {
   }
 
  private:
-  [[noreturn]] static void refuse(const std::string& path, const std::string& what) {
-    grammar_error(fmt::format("schema {}: {}", path.empty() ? "#" : printable(path, 200), what));
-  }
+  [[noreturn]] static void refuse(const std::string& path, const std::string& what) { schema_error(path, what); }
 
   NodeId compile_inner(const Json& schema, const std::string& path) {
     if (schema.is_boolean()) return schema.get<bool>() ? rules_.value() : g_.nothing();
@@ -189,50 +166,14 @@ class SchemaCompiler {
   }
 
   std::optional<std::int64_t> count(const Json& schema, const char* keyword, const std::string& path) const {
-    const auto found = schema.find(keyword);
-    if (found == schema.end()) return std::nullopt;
-    const bool whole = found->is_number_float() &&
-                       found->get<double>() ==
-                           static_cast<double>(static_cast<std::int64_t>(std::clamp(found->get<double>(), -1.0, 1e9)));
-    if (!found->is_number_integer() && !whole) refuse(path, fmt::format("{}: expected a whole number", keyword));
-    const auto value = static_cast<std::int64_t>(found->get<double>());
-    if (value < 0 || value > g_.limits().repeat) {
-      refuse(path, fmt::format("{}: expected 0 to {}", keyword, g_.limits().repeat));
-    }
-    return value;
+    return schema_count(schema, keyword, path, g_.limits().repeat);
   }
 
   NodeId quoted(NodeId content) { return g_.sequence({g_.text("\""), content, g_.text("\"")}); }
 
   NodeId string(const Json& schema, const std::string& path) {
-    const auto min = count(schema, "minLength", path);
-    const auto max = count(schema, "maxLength", path);
-    const char* pattern = nullptr;
-    std::string given;
-    auto anchors = RegexAnchors::kFull;
-    if (schema.contains("format") && schema["format"].is_string()) {
-      pattern = format_pattern(schema["format"].get<std::string>());
-    }
-    if (schema.contains("pattern")) {
-      if (!schema["pattern"].is_string()) refuse(path, "pattern: expected a text");
-      if (pattern != nullptr) refuse(path, "pattern beside this format is not supported");
-      given = schema["pattern"].get<std::string>();
-      pattern = given.c_str();
-      anchors = RegexAnchors::kSearch;
-    }
-    if (pattern != nullptr) {
-      if (min.value_or(0) > 0 || max)
-        refuse(path, "minLength and maxLength beside pattern or format are not supported");
-      try {
-        return quoted(parse_regex(g_, given.empty() ? std::string_view(pattern) : std::string_view(given), anchors,
-                                  write_in_json_string));
-      } catch (Error& error) {
-        error.add_note("schema " + printable(path, 200));
-        throw;
-      }
-    }
-    if (!min && !max) return rules_.string();
-    return quoted(g_.repeat(rules_.string_char(), min.value_or(0), max.value_or(kUnbounded)));
+    const auto content = add_string_text(g_, schema, path, write_in_json_string, [&] { return rules_.string_char(); });
+    return content ? quoted(*content) : rules_.string();
   }
 
   /// A bound as a whole number. `up`: the smallest whole number that is not below it; a bound between two whole
