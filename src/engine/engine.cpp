@@ -15,6 +15,7 @@
 #include "base/resources.h"
 #include "engine/engine_core.h"
 #include "engine/language_step_model.h"
+#include "ops/gemm.h"
 
 namespace awq::engine {
 namespace {
@@ -203,6 +204,7 @@ class Engine::Impl {
   }
 
   void work() {
+    ops::adopt_threads();
     std::vector<NewRequest> requests;
     std::vector<Command> commands;
     while (true) {

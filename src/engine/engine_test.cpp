@@ -3,6 +3,7 @@
 #include "engine/engine.h"
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <atomic>
 #include <thread>
@@ -10,6 +11,7 @@
 #include "engine/engine_core.h"
 #include "engine/prompt_lookup.h"
 #include "engine/test_support.h"
+#include "ops/gemm.h"
 
 namespace awq::engine {
 namespace {
@@ -92,6 +94,28 @@ TEST(Engine, WhatNeverFitsIsInvalidAndNotOverload) {
   EXPECT_NE(s.problem.message.find("31 tokens"), std::string::npos) << s.problem.message;
   --request.sampling.max_tokens;
   EXPECT_EQ(engine->submit(request, std::make_shared<Waiter>()).status, Submission::Status::kAccepted);
+}
+
+TEST(Engine, ItsThreadLeadsTeamsOfTheConfiguredSize) {
+  struct Watched : FakeModel {
+    explicit Watched(std::atomic<int>& seen) : FakeModel(kShape), seen_(seen) {}
+    void run(std::span<const std::int32_t> ids, std::span<const model::SequenceSlice> slices) override {
+      seen_ = omp_get_max_threads();
+      FakeModel::run(ids, slices);
+    }
+    std::atomic<int>& seen_;
+  };
+  const int before = omp_get_max_threads();
+  for (const int threads : {1, 3}) {
+    ops::configure_threads(threads);
+    std::atomic<int> seen = 0;
+    Engine engine(std::make_unique<Watched>(seen), EngineOptions{});
+    const auto sink = std::make_shared<Waiter>();
+    engine.submit(request_of(1, 2), sink);
+    sink->wait();
+    EXPECT_EQ(seen, threads);
+  }
+  ops::configure_threads(before);
 }
 
 TEST(Engine, QueuesAreBounded) {

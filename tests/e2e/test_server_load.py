@@ -25,6 +25,13 @@ class Load(Case):
     def hits(self, server, name):
         return server.metrics()[f'awq:limit_hits_total{{limit="{name}"}}']
 
+    def test_one_thread_is_one(self):
+        """The engine's thread leads no team with --threads 1: a request starts nothing."""
+        server = self.serve("--threads", 1)
+        before = server.threads()
+        self.assertEqual(server.complete(" ".join([PROMPT] * 20), max_tokens=8).status, 200)
+        self.assertEqual(server.threads(), before)
+
     def test_a_disconnect_frees_blocks(self):
         server = self.serve()
         for stream in (True, False):
