@@ -6,7 +6,9 @@
 
 #include "awq/error.h"
 #include "chat/chat_test_support.h"
+#include "file/input_file.h"
 #include "file/json.h"
+#include "support/shared_data.h"
 
 namespace awq::chat {
 namespace {
@@ -182,6 +184,28 @@ TEST(XmlCalls, AnEndTagInsideAJsonStringIsNone) {
   EXPECT_TRUE(grammar_takes(tool_call_grammar(ToolFormat::kQwenXml, tools, {}), text));
   EXPECT_EQ(summary(text, options(ToolFormat::kQwenXml, tools, true)),
             R"(||f({"l": ["</parameter> \" </parameter>"]});)");
+}
+
+TEST(XmlCalls, WhatTemplatesShowIsReadAndEnforced) {
+  AWQ_REQUIRE_SHARED(folder, "chat-templates");
+  const OrderedJson tools = tool_with(R"({"city":{"type":"string"},"unit":{"enum":["celsius","fahrenheit"]}})");
+  int seen = 0;
+  for (const file::Json& row : file::read_json_file(folder / "golden.json", {.max_bytes = 64 << 20})) {
+    if (row["scenario"] != "tool_roundtrip" || !row["expected"].is_string()) continue;
+    const std::filesystem::path path = folder / "templates" / row["template"].get<std::string>();
+    const ToolFormat format = detect_tool_format(file::read_text_file(path, 1 << 20));
+    if (!is_xml(format)) continue;
+    SCOPED_TRACE(path.filename().string());
+    const auto text = row["expected"].get<std::string>();
+    const std::size_t begin = text.rfind("<tool_call>");
+    const std::string call = text.substr(begin, text.find("</tool_call>", begin) + 12 - begin);
+    EXPECT_EQ(summary(call, options(format, tools)), "||get_weather({\"city\": \"Paris\", \"unit\": \"celsius\"});");
+    OrderedJson named = tools;
+    named[0]["function"]["name"] = "get_weather";
+    EXPECT_TRUE(grammar_takes(tool_call_grammar(format, named, {}), call)) << call;
+    ++seen;
+  }
+  EXPECT_EQ(seen, 5);
 }
 
 TEST(XmlCalls, WhatCannotBeWrittenIsRefused) {

@@ -95,6 +95,9 @@ class Server:
             self.process.wait()
             raise
         self._reader.join(5)
+        reports = [line for line in self.log if re.search(r"(Thread|Address|Leak)Sanitizer|runtime error:", line)]
+        if reports:
+            raise AssertionError("".join(self.log[-200:]))
         return status
 
     def request(self, method, path, body=None, headers=None, timeout=60):
