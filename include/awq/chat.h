@@ -8,6 +8,7 @@
 namespace awq {
 
 /// A conversation with a model that has a chat template: the history is rendered with the template for every answer.
+/// Keys and values stay, so that an answer computes only what is new since the one before.
 class ChatSession {
  public:
   /// Loads the model. `options.prompt` and `prompt_ids` are not used; `system` is the system message, empty for none.

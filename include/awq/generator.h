@@ -36,6 +36,7 @@ struct GenerateOptions {
 
 struct GenerateSummary {
   std::int64_t prompt_tokens = 0;
+  std::int64_t cached_tokens = 0;  ///< of the prompt, kept from earlier turns of a conversation and not computed again
   std::int64_t completion_tokens = 0;
   std::string text;
   std::vector<std::int32_t> token_ids;  ///< the new tokens

@@ -75,7 +75,7 @@ struct ServeOptions {
   std::filesystem::path tls_certificate, tls_key;  ///< PEM; both or none
   std::vector<std::string> served_model_names;     ///< empty: the folder's name
   std::filesystem::path chat_template;             ///< a file that replaces the model's template
-  std::string tool_call_parser = "auto";           ///< auto, none, hermes, llama3_json, mistral, mistral_named
+  std::string tool_call_parser = "auto";           ///< auto, none, or a format of docs/chat.md
   std::string reasoning_parser = "auto";           ///< auto, none, think
   std::string generation_config = "auto";          ///< auto: the model's file; none; or a folder
   std::string override_generation_config;          ///< a JSON object, or empty

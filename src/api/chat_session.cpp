@@ -64,6 +64,7 @@ struct ChatSession::State {
   chat::PromptEncoder encoder;
   generate::GenerationOptions generation;
   api::TextModel model;
+  generate::KeptContext kept;  ///< of the conversation so far; before the model in destruction
   double load_seconds;
   std::string system;
   Json messages = Json::array();
@@ -88,7 +89,8 @@ GenerateSummary ChatSession::say(const std::string& message) {
   if (std::any_of(ids.begin(), ids.end(), [vocab](std::int32_t id) { return id < 0 || id >= vocab; })) {
     fail(ErrorCode::kCorruptFile, "the tokenizer gives an id beyond the {} tokens of the model", vocab);
   }
-  const generate::GenerationResult result = s.model.generate(*s.tokenizer, ids, s.generation, s.options.on_text);
+  const generate::GenerationResult result =
+      s.model.generate(*s.tokenizer, ids, s.generation, s.options.on_text, &s.kept);
   // What a model thought is no part of what it said.
   const std::string& source = s.chat->source();
   const bool reasons = chat::template_reasons(source);

@@ -28,13 +28,15 @@ generate::GenerationOptions generation_options(const GenerateOptions& options) {
 GenerateSummary summarize(const generate::GenerationResult& result, std::size_t prompt_tokens, double load_seconds) {
   GenerateSummary out;
   out.prompt_tokens = static_cast<std::int64_t>(prompt_tokens);
+  out.cached_tokens = result.cached_tokens;
   out.completion_tokens = static_cast<std::int64_t>(result.token_ids.size());
   out.text = result.text;
   out.token_ids = result.token_ids;
   out.finish_reason = result.finish_reason;
   out.load_seconds = load_seconds;
-  if (result.prefill_seconds > 0)
-    out.prefill_tokens_per_s = static_cast<double>(prompt_tokens) / result.prefill_seconds;
+  if (result.prefill_seconds > 0) {
+    out.prefill_tokens_per_s = static_cast<double>(out.prompt_tokens - out.cached_tokens) / result.prefill_seconds;
+  }
   // The first new token comes out of the prefill.
   if (result.token_ids.size() > 1 && result.decode_seconds > 0) {
     out.decode_tokens_per_s = static_cast<double>(result.token_ids.size() - 1) / result.decode_seconds;

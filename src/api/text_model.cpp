@@ -25,9 +25,9 @@ TextModel::~TextModel() = default;
 
 generate::GenerationResult TextModel::generate(const text::Tokenizer& tokenizer, std::span<const std::int32_t> prompt,
                                                const generate::GenerationOptions& options,
-                                               const generate::TextCallback& on_text) {
-  if (on_device_ == nullptr) return generate::generate(*on_processor_, tokenizer, prompt, options, on_text);
-  return generate::generate(*on_device_, tokenizer, prompt, options, on_text, gpu::kDefaultBatchedTokens);
+                                               const generate::TextCallback& on_text, generate::KeptContext* kept) {
+  if (on_device_ == nullptr) return generate::generate(*on_processor_, tokenizer, prompt, options, on_text, kept);
+  return generate::generate(*on_device_, tokenizer, prompt, options, on_text, gpu::kDefaultBatchedTokens, kept);
 }
 
 }  // namespace awq::api

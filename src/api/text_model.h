@@ -20,8 +20,8 @@ class TextModel {
   TextModel& operator=(const TextModel&) = delete;
   ~TextModel();
   generate::GenerationResult generate(const text::Tokenizer& tokenizer, std::span<const std::int32_t> prompt,
-                                      const generate::GenerationOptions& options,
-                                      const generate::TextCallback& on_text);
+                                      const generate::GenerationOptions& options, const generate::TextCallback& on_text,
+                                      generate::KeptContext* kept = nullptr);
 
  private:
   std::unique_ptr<model::LanguageModel> on_processor_;

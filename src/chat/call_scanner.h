@@ -21,23 +21,35 @@ struct ChatDelta {
   bool operator==(const ChatDelta&) const = default;
 };
 
-/// Reads one call, `{"name": ..., "arguments": {...}}` with the keys in any order and `parameters` for `arguments`,
-/// one character at a time, and gives the arguments away as soon as the name is known.
-class CallScanner {
+/// Reads one call of a tool, one character at a time.
+class CallReader {
  public:
-  /// Calls of functions not among `names` are none; no names: all are. The list must outlive the scanner.
-  explicit CallScanner(const std::vector<std::string>& names) : names_(names) {}
-
+  virtual ~CallReader() = default;
   enum class State { kMore, kDone, kBad };
 
   /// What the character settled goes to the end of `out`, without index and id. After kDone or kBad nothing more is
   /// taken. kBad before started(): this is no call.
-  State push(char c, std::vector<ChatDelta>& out);
-  bool started() const { return started_; }
+  virtual State push(char c, std::vector<ChatDelta>& out) = 0;
+  virtual bool started() const = 0;
+  /// Everything that was pushed, at least until started().
+  virtual const std::string& raw() const = 0;
   /// The value of the arguments is complete, though the call is still open.
-  bool arguments_ended() const { return has_arguments_ && step_ == Step::kCommaOrEnd; }
-  /// Everything that was pushed.
-  const std::string& raw() const { return raw_; }
+  virtual bool arguments_ended() const { return false; }
+  /// After kDone: the mark that ends the call was read as well.
+  virtual bool closed() const { return false; }
+};
+
+/// Reads one call, `{"name": ..., "arguments": {...}}` with the keys in any order and `parameters` for `arguments`,
+/// one character at a time, and gives the arguments away as soon as the name is known.
+class CallScanner : public CallReader {
+ public:
+  /// Calls of functions not among `names` are none; no names: all are. The list must outlive the scanner.
+  explicit CallScanner(const std::vector<std::string>& names) : names_(names) {}
+
+  State push(char c, std::vector<ChatDelta>& out) override;
+  bool started() const override { return started_; }
+  bool arguments_ended() const override { return has_arguments_ && step_ == Step::kCommaOrEnd; }
+  const std::string& raw() const override { return raw_; }
 
  private:
   enum class Step { kOpen, kKeyOrEnd, kKey, kColon, kValue, kInValue, kCommaOrEnd };

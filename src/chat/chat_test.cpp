@@ -1,50 +1,16 @@
 #include <gtest/gtest.h>
 
 #include "awq/error.h"
-#include "chat/output_parser.h"
+#include "chat/chat_test_support.h"
 #include "file/input_file.h"
-#include "grammar/matcher.h"
 #include "support/shared_data.h"
 
 namespace awq::chat {
 namespace {
 
 using file::OrderedJson;
-
-/// Pieces of the same kind, joined: what a client puts together.
-std::vector<ChatDelta> joined(const std::vector<ChatDelta>& deltas) {
-  std::vector<ChatDelta> out;
-  for (const ChatDelta& delta : deltas) {
-    const bool same = !out.empty() && out.back().kind == delta.kind && delta.kind != ChatDelta::Kind::kToolStart &&
-                      out.back().index == delta.index;
-    if (same) {
-      out.back().text += delta.text;
-    } else {
-      out.push_back(delta);
-    }
-  }
-  return out;
-}
-
-std::vector<ChatDelta> fed(std::string_view text, const OutputOptions& options, std::size_t step) {
-  OutputParser parser(options);
-  std::vector<ChatDelta> out;
-  for (std::size_t at = 0; at < text.size(); at += step) {
-    for (ChatDelta& delta : parser.push(text.substr(at, step))) out.push_back(std::move(delta));
-  }
-  for (ChatDelta& delta : parser.finish()) out.push_back(std::move(delta));
-  return joined(out);
-}
-
-/// "reasoning|content|name(arguments);..." of an answer, the same however it is cut.
-std::string summary(std::string_view text, const OutputOptions& options) {
-  const std::vector<ChatDelta> whole = fed(text, options, text.size() + 1);
-  for (const std::size_t step : {1U, 2U, 3U, 7U}) EXPECT_EQ(fed(text, options, step), whole) << text << " by " << step;
-  const ParsedOutput parsed = parse_output(text, options);
-  std::string out = parsed.reasoning + "|" + parsed.content + "|";
-  for (const auto& call : parsed.calls) out += call.name + "(" + call.arguments + ");";
-  return out;
-}
+using test::grammar_takes;
+using test::summary;
 
 TEST(OutputParser, Reasoning) {
   const OutputOptions thinks{.reasoning = true};
@@ -125,14 +91,6 @@ OrderedJson tools() {
                                        "tools");
 }
 
-bool grammar_takes(const grammar::Grammar& grammar, std::string_view text) {
-  std::vector<std::string> bytes;
-  for (int byte = 0; byte < 256; ++byte) bytes.emplace_back(1, static_cast<char>(byte));
-  grammar::Matcher matcher(std::make_shared<grammar::CompiledGrammar>(
-      grammar, std::make_shared<const grammar::Vocabulary>(std::move(bytes), std::span<const std::int32_t>())));
-  return matcher.accept_bytes(text) && matcher.can_end();
-}
-
 TEST(ToolGrammar, SaysCallsThatTheParserReads) {
   struct Case {
     ToolFormat format;
@@ -181,7 +139,13 @@ TEST(ToolFormats, AreRecognised) {
   EXPECT_EQ(format("meta-llama-Llama-3.1-8B-Instruct.jinja"), "llama3_json");
   EXPECT_EQ(format("mistralai-Mistral-Nemo-Instruct-2407.jinja"), "mistral");
   EXPECT_EQ(format("unsloth-mistral-Devstral-Small-2507.jinja"), "mistral_named");
-  EXPECT_EQ(format("Qwen3-Coder.jinja"), "none");
+  for (const char* name :
+       {"Qwen3-Coder.jinja", "stepfun-ai-Step-3.5-Flash.jinja", "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16.jinja"}) {
+    EXPECT_EQ(format(name), "qwen3_coder") << name;
+  }
+  EXPECT_EQ(format("GLM-4.6.jinja"), "glm45");
+  EXPECT_EQ(format("GLM-5.2.jinja"), "glm45");
+  EXPECT_EQ(format("ByteDance-Seed-OSS.jinja"), "none");
   EXPECT_EQ(format("google-gemma-2-2b-it.jinja"), "none");
 }
 

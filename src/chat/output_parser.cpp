@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "chat/xml_call_scanner.h"
+#include "chat/xml_calls.h"
+
 namespace awq::chat {
 namespace {
 
@@ -17,6 +20,9 @@ constexpr std::string_view kPythonTag = "<|python_tag|>";
 constexpr std::size_t kMaxName = 256;
 
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+
+/// Whether calls stand between <tool_call> and </tool_call>.
+bool has_tags(ToolFormat format) { return format == ToolFormat::kHermes || is_xml(format); }
 
 /// Length of the longest end of `text` that is a proper beginning of `tag`.
 std::size_t partial(std::string_view text, std::string_view tag) {
@@ -131,7 +137,7 @@ void OutputParser::start(char c) {
       const std::string rest = tagged ? std::string() : std::string(text);
       if (!tagged) held_.resize(begin);  // the white space before, in case this is no call
       place_ = Place::kCall;
-      scanner_.emplace(names_);
+      scanner_ = std::make_unique<CallScanner>(names_);
       for (const char next : rest) call(next);
       return;
     }
@@ -176,9 +182,7 @@ void OutputParser::content(char c) {
   }
   held_ += c;
   const bool mistral = options_.tools == ToolFormat::kMistral || options_.tools == ToolFormat::kMistralNamed;
-  const std::string_view tag = options_.tools == ToolFormat::kHermes ? kToolCall
-                               : mistral                             ? kToolCalls
-                                                                     : std::string_view();
+  const std::string_view tag = has_tags(options_.tools) ? kToolCall : mistral ? kToolCalls : std::string_view();
   if (tag.empty()) return release(0);
   if (held_.ends_with(tag)) {
     held_.resize(held_.size() - tag.size());
@@ -206,14 +210,18 @@ void OutputParser::release(std::size_t keep) {
 }
 
 void OutputParser::begin_call() {
-  scanner_.emplace(names_);
-  held_ = options_.tools == ToolFormat::kHermes ? std::string(kToolCall) : std::string();
+  if (is_xml(options_.tools)) {
+    scanner_ = std::make_unique<XmlCallScanner>(options_.tools, options_.tool_list, options_.enforced);
+  } else {
+    scanner_ = std::make_unique<CallScanner>(names_);
+  }
+  held_ = has_tags(options_.tools) ? std::string(kToolCall) : std::string();
   place_ = Place::kCall;
 }
 
 void OutputParser::call(char c) {
   std::vector<ChatDelta> found;
-  const CallScanner::State state = scanner_->push(c, found);
+  const CallReader::State state = scanner_->push(c, found);
   for (ChatDelta& delta : found) {
     if (delta.kind == Kind::kToolStart) {
       delta.index = calls_++;
@@ -224,10 +232,10 @@ void OutputParser::call(char c) {
     }
   }
   const bool named = options_.tools == ToolFormat::kMistralNamed && !in_list_;
-  if (state == CallScanner::State::kDone || (named && scanner_->arguments_ended())) {
+  if (state == CallReader::State::kDone || (named && scanner_->arguments_ended())) {
     held_.clear();
-    place_ = Place::kBetweenCalls;
-  } else if (state == CallScanner::State::kBad) {
+    place_ = scanner_->closed() ? Place::kAfterReasoning : Place::kBetweenCalls;
+  } else if (state == CallReader::State::kBad) {
     if (!scanner_->started()) {
       say(Kind::kContent, held_ + scanner_->raw());
       place_ = Place::kContent;
@@ -280,7 +288,7 @@ void OutputParser::between_calls(char c) {
     }
     return;
   }
-  if (options_.tools == ToolFormat::kHermes) {
+  if (has_tags(options_.tools)) {
     held_ += c;
     if (held_.ends_with(kToolCallEnd)) {
       held_.clear();

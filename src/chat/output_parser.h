@@ -1,7 +1,7 @@
 #pragma once
 
 #include <functional>
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +17,9 @@ struct OutputOptions {
   bool in_reasoning = false;             ///< the prompt ends inside <think>: see opens_reasoning()
   /// Functions of the request. A JSON answer of a Llama model looks like a call; it is one only with such a name.
   std::vector<std::string> tool_names{};
+  /// `tools` of the request, or null: where arguments are elements, their schemas tell texts from JSON.
+  std::shared_ptr<const file::OrderedJson> tool_list{};
+  bool enforced = false;  ///< the answer follows tool_call_grammar()
   /// Name of call number `index`; empty: "call_0", "call_1" ...
   std::function<std::string(int index)> make_id{};
 };
@@ -63,7 +66,7 @@ class OutputParser {
   bool reasoning_begun_ = false;
   bool in_list_ = false;  ///< Mistral's brackets are open
   int calls_ = 0;
-  std::optional<CallScanner> scanner_;
+  std::unique_ptr<CallReader> scanner_;
   std::vector<ChatDelta> out_;
 };
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "grammar/json_rules.h"
+#include "chat/xml_calls.h"
 #include "grammar/json_schema.h"
 
 namespace awq::chat {
@@ -45,6 +45,7 @@ std::vector<Tool> read_tools(const OrderedJson& tools) {
 NodeId one_call(Grammar& g, ToolFormat format, const Tool& tool) {
   NodeId arguments = 0;
   try {
+    if (is_xml(format)) return add_xml_call(g, format, tool.name, tool.parameters);
     arguments = grammar::add_json_schema(g, tool.parameters);
   } catch (Error& error) {
     error.add_note("parameters of tool " + printable(tool.name, 60));
@@ -62,20 +63,33 @@ ToolFormat detect_tool_format(std::string_view source) {
   const auto has = [&](std::string_view text) { return source.find(text) != std::string_view::npos; };
   if (has("[TOOL_CALLS]")) return has("[ARGS]") ? ToolFormat::kMistralNamed : ToolFormat::kMistral;
   // Some families put other notations inside the same tags.
+  if (has("<tool_call>") && has("<function=") && has("<parameter=")) return ToolFormat::kQwenXml;
+  if (has("<tool_call>") && has("<arg_key>") && has("<arg_value>")) return ToolFormat::kGlm;
   if (has("<tool_call>") && !has("<function=") && !has("<arg_key>") && !has("<invoke")) return ToolFormat::kHermes;
   if (has("<|python_tag|>") || (has("Environment: ipython") && has("\"parameters\""))) return ToolFormat::kLlama3;
   return ToolFormat::kNone;
 }
 
 const char* tool_format_name(ToolFormat format) {
-  constexpr const char* kNames[] = {"none", "hermes", "llama3_json", "mistral", "mistral_named"};
+  constexpr const char* kNames[] = {"none",          "hermes",      "llama3_json", "mistral",
+                                    "mistral_named", "qwen3_coder", "glm45"};
   return kNames[static_cast<int>(format)];
+}
+
+std::span<const ToolFormat> tool_formats() {
+  using enum ToolFormat;
+  static constexpr ToolFormat kAll[] = {kNone, kHermes, kLlama3, kMistral, kMistralNamed, kQwenXml, kGlm};
+  return kAll;
 }
 
 std::vector<std::string> tool_markers(ToolFormat format) {
   switch (format) {
     case ToolFormat::kHermes:
+    case ToolFormat::kQwenXml:
       return {"<tool_call>", "</tool_call>", "<think>", "</think>"};
+    case ToolFormat::kGlm:
+      return {"<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>",
+              "<arg_value>", "</arg_value>", "<think>",   "</think>"};
     case ToolFormat::kLlama3:
       return {"<|python_tag|>", "<think>", "</think>"};
     case ToolFormat::kMistral:
@@ -113,6 +127,14 @@ Grammar tool_call_grammar(ToolFormat format, const OrderedJson& tools, const Too
       call = g.sequence({g.text("<tool_call>\n"), call, g.text("\n</tool_call>")});
       body = list(call, g.sequence({g.text("\n"), call}));
       break;
+    case ToolFormat::kQwenXml:
+      call = g.sequence({g.text("<tool_call>\n"), call, g.text("</tool_call>")});
+      body = list(call, g.sequence({g.text("\n"), call}));
+      break;
+    case ToolFormat::kGlm:
+      call = g.sequence({g.text("<tool_call>"), call, g.text("</tool_call>")});
+      body = list(call, g.sequence({g.optional(g.text("\n")), call}));
+      break;
     case ToolFormat::kMistral:
       body = g.sequence({g.text("[TOOL_CALLS]["), list(call, g.sequence({g.text(", "), call})), g.text("]")});
       break;
@@ -129,26 +151,11 @@ Grammar tool_call_grammar(ToolFormat format, const OrderedJson& tools, const Too
 }
 
 void add_reasoning_prefix(Grammar& g) {
-  // One rule for each length of "</think>" that has been read; another character leads back as far as it must. Only
-  // the first character of the mark can begin it again.
-  constexpr std::string_view kEnd = "</think>";
-  std::vector<grammar::RuleId> states;
-  for (std::size_t i = 0; i <= kEnd.size(); ++i) states.push_back(g.declare("thought"));
-  for (std::size_t i = 0; i < kEnd.size(); ++i) {
-    const auto next = static_cast<char32_t>(kEnd[i]);
-    std::vector<grammar::CharRange> known = {{next, next}};
-    std::vector<NodeId> ways = {g.sequence({g.text(std::string(1, kEnd[i])), g.rule(states[i + 1])})};
-    if (i > 0) {
-      known.push_back({'<', '<'});
-      ways.push_back(g.sequence({g.text("<"), g.rule(states[1])}));
-    }
-    const grammar::CharSet others = grammar::CharSet(std::move(known)).complement();
-    ways.push_back(g.sequence({g.char_class(others), g.rule(states[0])}));
-    g.define(states[i], g.choice(std::move(ways)));
-  }
   const NodeId blank = g.repeat(g.text("\n"), 0, 2);
-  g.define(states[kEnd.size()], g.sequence({blank, g.rule(g.start())}));
-  g.set_start(states[0]);
+  const NodeId answer = g.sequence({blank, g.rule(g.start())});
+  const grammar::RuleId start = g.declare("thought");
+  g.define(start, add_text_until(g, "</think>", answer));
+  g.set_start(start);
 }
 
 }  // namespace awq::chat

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,11 +17,15 @@ enum class ToolFormat {
   kLlama3,        ///< {"name": ..., "parameters": {...}}, perhaps after <|python_tag|>, as Llama 3.1 and later
   kMistral,       ///< [TOOL_CALLS][{"name": ..., "arguments": {...}}]
   kMistralNamed,  ///< [TOOL_CALLS]name[ARGS]{...}, as Mistral's templates since 2025
+  kQwenXml,       ///< an element for each argument (xml_calls.h), as Qwen3-Coder, Step 3.5 and Nemotron 3
+  kGlm,           ///< pairs of key and value (xml_calls.h), as GLM since 4.5
 };
 
 /// The format that a chat template shows its model.
 ToolFormat detect_tool_format(std::string_view template_source);
 const char* tool_format_name(ToolFormat format);
+/// All of them.
+std::span<const ToolFormat> tool_formats();
 /// Texts of special tokens that are part of calls: they must be decoded, and a grammar of calls must be able to say
 /// them (the `markers` of grammar::Vocabulary).
 std::vector<std::string> tool_markers(ToolFormat format);

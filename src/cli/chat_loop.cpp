@@ -99,6 +99,8 @@ class ChatLoop {
 
   std::int64_t turns() const { return turns_; }
   std::int64_t tokens() const { return tokens_; }
+  std::int64_t prompt_tokens() const { return prompt_tokens_; }
+  std::int64_t cached_tokens() const { return cached_tokens_; }
 
  private:
   /// An interrupt is dealt with here; anything else that asks for a stop ends the program.
@@ -130,6 +132,8 @@ class ChatLoop {
       const GenerateSummary summary = session_.say(message);
       ++turns_;
       tokens_ += summary.completion_tokens;
+      prompt_tokens_ += summary.prompt_tokens;
+      cached_tokens_ += summary.cached_tokens;
       if (!json_) fmt::print("\n");
       if (summary.finish_reason == "interrupted") {
         keep_or_leave();
@@ -138,8 +142,9 @@ class ChatLoop {
         print_note("(cut off: -n or the context is full)");
       }
       if (terminal_ && !json_) {
-        print_note(fmt::format("[{} prompt tokens at {:.1f}/s, {} new tokens at {:.1f}/s]", summary.prompt_tokens,
-                               summary.prefill_tokens_per_s, summary.completion_tokens, summary.decode_tokens_per_s));
+        print_note(fmt::format("[{} prompt tokens, {} of them kept, the others at {:.1f}/s, {} new tokens at {:.1f}/s]",
+                               summary.prompt_tokens, summary.cached_tokens, summary.prefill_tokens_per_s,
+                               summary.completion_tokens, summary.decode_tokens_per_s));
       }
     } catch (const Error& error) {
       if (error.code() == ErrorCode::kInterrupted) {
@@ -161,6 +166,8 @@ class ChatLoop {
   LineReader reader_;
   std::int64_t turns_ = 0;
   std::int64_t tokens_ = 0;
+  std::int64_t prompt_tokens_ = 0;
+  std::int64_t cached_tokens_ = 0;
 };
 
 }  // namespace
@@ -180,6 +187,8 @@ int chat_loop(const GenerateOptions& options, const std::string& system, const C
     file::OrderedJson out;
     out["messages"] = file::parse_json<file::OrderedJson>(session.history(), "history");
     out["turns"] = loop.turns();
+    out["prompt_tokens"] = loop.prompt_tokens();
+    out["cached_tokens"] = loop.cached_tokens();
     out["completion_tokens"] = loop.tokens();
     print_json(out);
   }

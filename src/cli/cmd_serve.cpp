@@ -70,7 +70,8 @@ std::function<int()> add_serve(CLI::App& app, CommonFlags& common) {
                  "Name in the API (default: that of the folder); may be given again")
       ->allow_extra_args(false);
   app.add_option("--chat-template", o.chat_template, "File that replaces the model's chat template");
-  app.add_option("--tool-call-parser", o.tool_call_parser, "auto, none, hermes, llama3_json, mistral or mistral_named")
+  app.add_option("--tool-call-parser", o.tool_call_parser,
+                 "auto, none, hermes, llama3_json, mistral, mistral_named, qwen3_coder or glm45")
       ->capture_default_str();
   app.add_option("--reasoning-parser", o.reasoning_parser, "auto, none or think")->capture_default_str();
   app.add_option("--generation-config", o.generation_config, "Sampling defaults: auto (the model's), none, or a folder")

@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <exception>
@@ -13,6 +15,7 @@
 #include "base/resources.h"
 #include "engine/engine_core.h"
 #include "engine/language_step_model.h"
+#include "ops/gemm.h"
 
 namespace awq::engine {
 namespace {
@@ -28,9 +31,12 @@ HashKey random_key() {
   return {.low = word(), .high = word()};
 }
 
-struct Cancellation {
+/// What a request is told while it runs.
+struct Command {
+  enum class Kind { kCancel, kPause, kResume };
+  Kind kind = Kind::kCancel;
   RequestId id = 0;
-  std::int64_t choice = -1;
+  std::int64_t choice = -1;  ///< to cancel; -1: all
 };
 
 }  // namespace
@@ -52,6 +58,8 @@ class Engine::Impl {
     }
     const std::int64_t tokens =
         request.n * (static_cast<std::int64_t>(request.prompt.size()) + request.sampling.max_tokens);
+    if (tokens > options_.max_waiting_tokens)
+      return {.status = Submission::Status::kInvalid, .problem = too_many(tokens)};
     RequestId id = 0;
     {
       const std::lock_guard lock(mutex_);
@@ -84,9 +92,9 @@ class Engine::Impl {
     return {.id = id};
   }
 
-  void cancel(Cancellation what) {
+  void tell(Command what) {
     const std::lock_guard lock(mutex_);
-    cancellations_.push_back(what);
+    commands_.push_back(what);
     wake_.notify_one();
   }
 
@@ -181,6 +189,14 @@ class Engine::Impl {
     if (open_requests_ == 0) idle_.notify_all();
   }
 
+  /// Why a request that never fits is not told to come again.
+  RequestProblem too_many(std::int64_t tokens) const {
+    return {"max_tokens",
+            fmt::format("the request asks for {} tokens of prompt and output, more than the {} that are taken "
+                        "of all requests together",
+                        tokens, options_.max_waiting_tokens)};
+  }
+
   /// With mutex_ held.
   double retry_after() const {
     if (tokens_per_second_ <= 0) return kShortestRetry;
@@ -188,17 +204,20 @@ class Engine::Impl {
   }
 
   void work() {
+    ops::adopt_threads();
     std::vector<NewRequest> requests;
-    std::vector<Cancellation> cancellations;
+    std::vector<Command> commands;
     while (true) {
       bool ending = false;
       {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [&] {
-          return !inbox_.empty() || !cancellations_.empty() || !core_.idle() || (stopping_ && open_requests_ == 0);
+          const bool over = stopping_ && open_requests_ == 0;
+          const bool has_to_end = (stopping_ || failed_) && !core_.idle();  // paused ones too
+          return !inbox_.empty() || !commands_.empty() || core_.can_run() || has_to_end || over;
         });
         requests.swap(inbox_);
-        cancellations.swap(cancellations_);
+        commands.swap(commands_);
         ending = stopping_ || failed_;
       }
       for (NewRequest& request : requests) {
@@ -206,11 +225,17 @@ class Engine::Impl {
         core_.add(std::move(request));
       }
       requests.clear();
-      for (const Cancellation& c : cancellations) core_.cancel(c.id, c.choice);
-      cancellations.clear();
+      for (const Command& c : commands) {
+        if (c.kind == Command::Kind::kCancel) {
+          core_.cancel(c.id, c.choice);
+        } else {
+          core_.set_paused(c.id, c.kind == Command::Kind::kPause);
+        }
+      }
+      commands.clear();
       if (ending) {
         core_.cancel_all();
-      } else if (!core_.idle()) {
+      } else if (core_.can_run()) {
         step();
       }
       const std::lock_guard lock(mutex_);
@@ -256,7 +281,7 @@ class Engine::Impl {
   mutable std::mutex mutex_;  ///< of everything below
   std::condition_variable wake_, idle_;
   std::vector<NewRequest> inbox_;
-  std::vector<Cancellation> cancellations_;
+  std::vector<Command> commands_;
   bool draining_ = false, stopping_ = false, failed_ = false;
   std::string error_;
   RequestId last_id_ = 0;
@@ -278,8 +303,11 @@ Engine::~Engine() = default;
 Submission Engine::submit(Request request, std::shared_ptr<RequestSink> sink) {
   return impl_->submit(std::move(request), std::move(sink));
 }
-void Engine::cancel(RequestId id) { impl_->cancel({.id = id}); }
-void Engine::cancel(RequestId id, std::int64_t choice) { impl_->cancel({.id = id, .choice = choice}); }
+void Engine::cancel(RequestId id) { impl_->tell({.id = id}); }
+void Engine::cancel(RequestId id, std::int64_t choice) { impl_->tell({.id = id, .choice = choice}); }
+void Engine::set_paused(RequestId id, bool paused) {
+  impl_->tell({.kind = paused ? Command::Kind::kPause : Command::Kind::kResume, .id = id});
+}
 void Engine::drain() { impl_->drain(); }
 bool Engine::wait_idle(std::chrono::milliseconds timeout) { return impl_->wait_idle(timeout); }
 void Engine::stop() { impl_->stop(); }

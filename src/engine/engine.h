@@ -45,8 +45,10 @@ struct StepReport {
 struct EngineStats {
   std::int64_t running = 0;  ///< sequences that hold blocks
   std::int64_t waiting = 0;  ///< sequences that hold none, preempted ones included
+  std::int64_t paused = 0;   ///< sequences that rest
   std::int64_t kv_blocks_total = 0;
-  std::int64_t kv_blocks_used = 0;  ///< held by running sequences; the others are free, with or without a cached prefix
+  std::int64_t kv_blocks_used =
+      0;  ///< held by running and paused sequences; the others are free, with or without a cached prefix
   std::int64_t kv_block_tokens = 0;
   std::uint64_t kv_bytes_total = 0;
   std::uint64_t steps = 0;
@@ -97,6 +99,10 @@ class Engine {
   void cancel(RequestId id);
   /// Ends one choice, as a stop string does.
   void cancel(RequestId id, std::int64_t choice);
+
+  /// Any thread, sinks included. From the next step on a paused request gets no tokens: its reader is behind. It gives
+  /// its blocks to whoever needs them and goes on with the same tokens when it is resumed. Other ids are ignored.
+  void set_paused(RequestId id, bool paused);
 
   /// Takes no new requests from now on; what was accepted goes on.
   void drain();

@@ -44,30 +44,6 @@ bool gives_tokens(const ScheduledSlice& slice) {
 
 }  // namespace
 
-NewRequest make_request(RequestId id, Request&& request, std::shared_ptr<RequestSink> sink) {
-  NewRequest out;
-  out.state = std::make_shared<RequestState>();
-  RequestState& state = *out.state;
-  state.id = id;
-  state.sampling = std::move(request.sampling);
-  state.cache_salt = std::move(request.cache_salt);
-  state.priority = request.priority;
-  state.prompt_count = static_cast<std::int64_t>(request.prompt.size());
-  state.sink = std::move(sink);
-  state.open = request.n;
-  for (std::int64_t choice = 0; choice < request.n; ++choice) {
-    auto sequence = std::make_unique<Sequence>();
-    sequence->request = out.state;
-    sequence->choice = choice;
-    sequence->ids.reserve(request.prompt.size() + static_cast<std::size_t>(state.sampling.max_tokens));
-    sequence->ids = request.prompt;
-    if (request.make_constraint) sequence->constraint = request.make_constraint();
-    out.choices.push_back(std::move(sequence));
-  }
-  if (request.n > 1) state.leader = out.choices.front().get();
-  return out;
-}
-
 EngineCore::EngineCore(StepModel& model, EngineOptions options, HashKey key)
     : model_(model),
       options_(completed(std::move(options), model)),
@@ -121,6 +97,21 @@ void EngineCore::cancel_all() {
   while (!requests_.empty()) cancel(requests_.begin()->first);
 }
 
+void EngineCore::set_paused(RequestId id, bool paused) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end() || found->second.state->paused == paused) return;
+  found->second.state->paused = paused;
+  paused_requests_ += paused ? 1 : -1;
+  for (const auto& sequence : found->second.choices) {
+    if (sequence->ended) continue;
+    if (paused) {
+      scheduler_.pause(*sequence);
+    } else {
+      scheduler_.resume(*sequence);
+    }
+  }
+}
+
 void EngineCore::make_drafts() {
   if (options_.spec_tokens == 0) return;
   for (Sequence* sequence : scheduler_.running()) {
@@ -138,7 +129,7 @@ bool EngineCore::step(StepReport& report) {
   make_drafts();
   const std::span<const ScheduledSlice> slices = scheduler_.schedule();
   if (slices.empty()) {
-    AWQ_CHECK(idle());
+    AWQ_CHECK(!can_run());
     return false;
   }
   build_batch(slices, report);
@@ -364,7 +355,11 @@ void EngineCore::end_without_token(Sequence& sequence, FinishReason reason, cons
 }
 
 void EngineCore::drop_ended() {
-  for (const RequestId id : ended_) requests_.erase(id);
+  for (const RequestId id : ended_) {
+    const auto found = requests_.find(id);
+    if (found->second.state->paused) --paused_requests_;
+    requests_.erase(found);
+  }
   ended_.clear();
 }
 
@@ -372,6 +367,7 @@ EngineStats EngineCore::stats() const {
   EngineStats out = totals_;
   out.running = scheduler_.running_count();
   out.waiting = scheduler_.waiting_count();
+  out.paused = scheduler_.paused_count();
   out.kv_blocks_used = blocks_.block_count() - blocks_.free_count();
   out.preemptions = scheduler_.counters().preemptions;
   out.prefix_cache_queries = scheduler_.counters().prefix_queries;

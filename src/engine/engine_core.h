@@ -15,15 +15,6 @@
 
 namespace awq::engine {
 
-/// All choices of one request, before they enter the core. Made outside of the engine's thread.
-struct NewRequest {
-  std::shared_ptr<RequestState> state;
-  std::vector<std::unique_ptr<Sequence>> choices;
-};
-
-/// The choices of a checked request, their constraints made.
-NewRequest make_request(RequestId id, Request&& request, std::shared_ptr<RequestSink> sink);
-
 /// The engine without its thread: add requests, call step() until idle. Not thread safe. Sinks are called from
 /// step() and cancel().
 class EngineCore {
@@ -35,10 +26,15 @@ class EngineCore {
   /// Ends one choice, or all with choice < 0, with kAbort. Unknown ids are ignored.
   void cancel(RequestId id, std::int64_t choice = -1);
   void cancel_all();
-  /// Runs one step; false when there is nothing to run. An error of the model ends the sequences of that step with
-  /// kError; kInternal and kDevice are thrown on, because they are nobody's request's fault.
+  /// Lets a request rest, or go on. Unknown ids are ignored.
+  void set_paused(RequestId id, bool paused);
+  /// Runs one step; false when there is nothing to run: no request, or paused ones alone. An error of the model ends
+  /// the sequences of that step with kError; kInternal and kDevice are thrown on, because they are nobody's request's
+  /// fault.
   bool step(StepReport& report);
   bool idle() const { return requests_.empty(); }
+  /// Whether there is a request that is not paused.
+  bool can_run() const { return requests_.size() > paused_requests_; }
 
   const EngineOptions& options() const { return options_; }
   /// Everything but `rejected` and `step_seconds`.
@@ -66,6 +62,7 @@ class EngineCore {
   Sampler sampler_;
   std::unordered_map<RequestId, NewRequest> requests_;
   std::vector<RequestId> ended_;  ///< requests whose choices all ended in this step
+  std::size_t paused_requests_ = 0;
   std::uint64_t arrivals_ = 0;
   EngineStats totals_;
 

@@ -3,54 +3,26 @@
 #include "engine/engine.h"
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include "engine/engine_core.h"
 #include "engine/prompt_lookup.h"
 #include "engine/test_support.h"
+#include "ops/gemm.h"
 
 namespace awq::engine {
 namespace {
 
 using namespace std::chrono_literals;
 using test::FakeModel;
+using test::kShape;
+using test::make_engine;
 using test::Recorder;
-
-/// A recorder that another thread can wait for.
-struct Waiter : Recorder {
-  explicit Waiter(std::int64_t n = 1) : left(n) {}
-  void on_token(const TokenEvent& event) override {
-    const std::lock_guard lock(mutex);
-    Recorder::on_token(event);
-    if (event.finish != FinishReason::kNone && --left == 0) done.notify_all();
-  }
-  void wait() {
-    std::unique_lock lock(mutex);
-    ASSERT_TRUE(done.wait_for(lock, 60s, [&] { return left == 0; }));
-  }
-  std::int64_t left;
-  std::mutex mutex;
-  std::condition_variable done;
-};
-
-const FakeModel::Shape kShape{.vocab = 20, .max_model_len = 64, .blocks = 64, .block_size = 4};
-
-Request request_of(std::uint64_t seed, std::int64_t max_tokens) {
-  Request r{.prompt = {1, 2, static_cast<std::int32_t>(seed % 20)}};
-  r.sampling.seed = seed;
-  r.sampling.max_tokens = max_tokens;
-  r.sampling.ignore_eos = true;
-  return r;
-}
-
-std::unique_ptr<Engine> make_engine(EngineOptions options = {}, FakeModel::Shape shape = kShape) {
-  options.max_num_seqs = std::min<std::int64_t>(options.max_num_seqs, 8);
-  return std::make_unique<Engine>(std::make_unique<FakeModel>(shape), options);
-}
+using test::request_of;
+using test::Waiter;
 
 TEST(Engine, RunsARequest) {
   const auto engine = make_engine();
@@ -108,6 +80,42 @@ TEST(Engine, InvalidRequestsAreNotTaken) {
   const Submission s = engine->submit(request, std::make_shared<Waiter>());
   EXPECT_EQ(s.status, Submission::Status::kInvalid);
   EXPECT_EQ(s.problem.field, "max_tokens");
+}
+
+TEST(Engine, WhatNeverFitsIsInvalidAndNotOverload) {
+  EngineOptions options;
+  options.max_waiting_tokens = 30;
+  const auto engine = make_engine(options);
+  Request request = request_of(1, 10);
+  const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+  request.sampling.max_tokens = 30 - prompt + 1;
+  const Submission s = engine->submit(request, std::make_shared<Waiter>());
+  EXPECT_EQ(s.status, Submission::Status::kInvalid);
+  EXPECT_NE(s.problem.message.find("31 tokens"), std::string::npos) << s.problem.message;
+  --request.sampling.max_tokens;
+  EXPECT_EQ(engine->submit(request, std::make_shared<Waiter>()).status, Submission::Status::kAccepted);
+}
+
+TEST(Engine, ItsThreadLeadsTeamsOfTheConfiguredSize) {
+  struct Watched : FakeModel {
+    explicit Watched(std::atomic<int>& seen) : FakeModel(kShape), seen_(seen) {}
+    void run(std::span<const std::int32_t> ids, std::span<const model::SequenceSlice> slices) override {
+      seen_ = omp_get_max_threads();
+      FakeModel::run(ids, slices);
+    }
+    std::atomic<int>& seen_;
+  };
+  const int before = omp_get_max_threads();
+  for (const int threads : {1, 3}) {
+    ops::configure_threads(threads);
+    std::atomic<int> seen = 0;
+    Engine engine(std::make_unique<Watched>(seen), EngineOptions{});
+    const auto sink = std::make_shared<Waiter>();
+    engine.submit(request_of(1, 2), sink);
+    sink->wait();
+    EXPECT_EQ(seen, threads);
+  }
+  ops::configure_threads(before);
 }
 
 TEST(Engine, QueuesAreBounded) {

@@ -29,15 +29,45 @@ Scheduler::Scheduler(const SchedulerOptions& options, BlockManager& blocks) : op
 void Scheduler::reserve(std::int64_t count) {
   running_.reserve(static_cast<std::size_t>(std::max(count, options_.max_num_seqs)));
   waiting_.reserve(static_cast<std::size_t>(count));
+  paused_.reserve(static_cast<std::size_t>(count));
   slices_.reserve(static_cast<std::size_t>(options_.max_num_seqs));
 }
 
 void Scheduler::add(Sequence& sequence) { insert_in_order(waiting_, sequence); }
 
 void Scheduler::remove(Sequence& sequence) {
+  std::erase(sequence.paused ? paused_ : sequence.running ? running_ : waiting_, &sequence);
+  sequence.running = sequence.paused = false;
+  give_up_blocks(sequence);
+}
+
+void Scheduler::pause(Sequence& sequence) {
+  if (sequence.paused) return;
   std::erase(sequence.running ? running_ : waiting_, &sequence);
   sequence.running = false;
-  give_up_blocks(sequence);
+  sequence.paused = true;
+  sequence.draft.clear();
+  insert_in_order(paused_, sequence);
+}
+
+void Scheduler::resume(Sequence& sequence) {
+  if (!sequence.paused) return;
+  std::erase(paused_, &sequence);
+  sequence.paused = false;
+  sequence.running = !sequence.blocks.empty() && running_count() < options_.max_num_seqs;
+  if (!sequence.running) give_up_blocks(sequence);
+  insert_in_order(sequence.running ? running_ : waiting_, sequence);
+}
+
+/// Frees the blocks of the youngest paused sequence that has any; false when none has.
+bool Scheduler::take_from_paused() {
+  for (auto at = paused_.rbegin(); at != paused_.rend(); ++at) {
+    if ((*at)->blocks.empty()) continue;
+    give_up_blocks(**at);
+    ++counters_.preemptions;
+    return true;
+  }
+  return false;
 }
 
 void Scheduler::give_up_blocks(Sequence& sequence) {
@@ -56,6 +86,7 @@ std::int64_t Scheduler::missing_blocks(const Sequence& sequence, std::int64_t to
 /// Gives the table of `sequence` room for `tokens`; false when it had to be preempted itself.
 bool Scheduler::grow(Sequence& sequence, std::int64_t tokens, std::int64_t& budget) {
   while (missing_blocks(sequence, tokens) > blocks_.free_count()) {
+    if (take_from_paused()) continue;
     Sequence& youngest = *running_.back();
     preempt(youngest, budget);
     if (&youngest == &sequence) return false;
@@ -167,7 +198,10 @@ void Scheduler::admit(std::int64_t budget) {
     find_prefix(sequence);
     // Room for the whole text, and a block for each running sequence to go on with: or it would soon be preempted.
     const std::int64_t reserve = running_.empty() ? 0 : running_count();
-    if (missing_blocks(sequence, sequence.length()) + reserve > blocks_.free_count()) {
+    const std::int64_t needed = missing_blocks(sequence, sequence.length()) + reserve;
+    while (needed > blocks_.free_count() && take_from_paused()) {
+    }
+    if (needed > blocks_.free_count()) {
       give_up_blocks(sequence);
       return;  // nobody overtakes
     }

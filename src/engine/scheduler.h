@@ -36,6 +36,9 @@ struct SchedulerCounters {
 /// the youngest running one gives up all of its blocks and waits again, its text kept: it is computed anew later. The
 /// oldest sequence can always take what it needs, so every sequence becomes the oldest and ends.
 ///
+/// A paused sequence gets no tokens. It keeps its blocks until somebody else needs them, takes nobody's place, and goes
+/// on when it is resumed: with its blocks, or like a preempted one without them.
+///
 /// Plain code: no threads, clock or randomness. Sequences belong to the caller.
 class Scheduler {
  public:
@@ -46,6 +49,9 @@ class Scheduler {
   void add(Sequence& sequence);
   /// Takes a sequence out for good and frees its blocks.
   void remove(Sequence& sequence);
+  /// Of a sequence that was added; twice is as once.
+  void pause(Sequence& sequence);
+  void resume(Sequence& sequence);
   /// The next step; empty when nothing can run. Valid until the next call.
   std::span<const ScheduledSlice> schedule();
   /// After the step: keys and values of `tokens` more of its ids are in the blocks of `sequence`.
@@ -53,6 +59,7 @@ class Scheduler {
 
   std::int64_t running_count() const { return static_cast<std::int64_t>(running_.size()); }
   std::int64_t waiting_count() const { return static_cast<std::int64_t>(waiting_.size()); }
+  std::int64_t paused_count() const { return static_cast<std::int64_t>(paused_.size()); }
   const SchedulerCounters& counters() const { return counters_; }
   std::span<Sequence* const> running() const { return running_; }
   /// Makes room for `count` sequences, so that steps allocate nothing.
@@ -63,6 +70,7 @@ class Scheduler {
   void admit(std::int64_t budget);
   bool grow(Sequence& sequence, std::int64_t tokens, std::int64_t& budget);
   void preempt(Sequence& sequence, std::int64_t& budget);
+  bool take_from_paused();
   void find_prefix(Sequence& sequence);
   void give_up_blocks(Sequence& sequence);
   bool has_to_follow(const Sequence& sequence) const;
@@ -71,7 +79,7 @@ class Scheduler {
 
   SchedulerOptions options_;
   BlockManager& blocks_;
-  std::vector<Sequence*> running_, waiting_;  ///< both oldest first
+  std::vector<Sequence*> running_, waiting_, paused_;  ///< each oldest first
   std::vector<ScheduledSlice> slices_;
   std::int64_t draft_budget_ = 0;
   bool preempted_ = false;  ///< in this step

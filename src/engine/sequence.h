@@ -24,6 +24,7 @@ struct RequestState {
   Sequence* leader = nullptr;  ///< choice 0, which computes the prompt for all; null once it has ended
   std::int64_t open = 0;       ///< choices that have not ended
   bool started = false;
+  bool paused = false;
 };
 
 /// One choice of one request: its tokens, and the blocks that hold their keys and values.
@@ -46,7 +47,8 @@ struct Sequence {
   std::int64_t prompt_reported = 1;  ///< positions whose prompt logprob is delivered (0 has none)
   std::unique_ptr<TokenConstraint> constraint;
   std::int64_t draft_limit = 0;  ///< guesses per step that pay at present
-  bool running = false;
+  bool running = false;          ///< in the scheduler's list of those; with neither it waits
+  bool paused = false;
   bool ended = false;
 
   std::int64_t length() const { return static_cast<std::int64_t>(ids.size()); }
@@ -57,5 +59,14 @@ struct Sequence {
   }
   bool wants_prompt_logprobs() const { return choice == 0 && request->sampling.prompt_logprobs.has_value(); }
 };
+
+/// All choices of one request, before they enter the core. Made outside of the engine's thread.
+struct NewRequest {
+  std::shared_ptr<RequestState> state;
+  std::vector<std::unique_ptr<Sequence>> choices;
+};
+
+/// The choices of a checked request, their constraints made.
+NewRequest make_request(RequestId id, Request&& request, std::shared_ptr<RequestSink> sink);
 
 }  // namespace awq::engine

@@ -1,5 +1,5 @@
-// The scheduler, the block manager and the core under random load, shortage and cancellation: whatever happens, no
-// block is lost or used twice, nobody starves, and every sequence's tokens are those it has alone.
+// The scheduler, the block manager and the core under random load, shortage, pauses and cancellation: whatever happens,
+// no block is lost or used twice, nobody starves, and every sequence's tokens are those it has alone.
 
 #include <gtest/gtest.h>
 
@@ -41,6 +41,9 @@ struct Client {
   std::int64_t arrives = 0;
   std::int64_t cancels_at = -1;      ///< step; -1: never
   std::int64_t cancels_choice = -1;  ///< -1: all
+  std::int64_t pauses_at = -1;       ///< step; -1: never
+  std::int64_t resumes_at = -1;
+  std::size_t seen = 0;  ///< tokens when the pause began
 };
 
 class Simulation {
@@ -56,7 +59,10 @@ class Simulation {
     bool in_order = true;
     for (const Client& c : clients_) {
       in_order = in_order && c.request.priority == 0;
-      most_steps += c.request.n * (static_cast<std::int64_t>(c.request.prompt.size()) + c.request.sampling.max_tokens);
+      const std::int64_t tokens =
+          c.request.n * (static_cast<std::int64_t>(c.request.prompt.size()) + c.request.sampling.max_tokens);
+      // Who rests may lose all blocks and start again; beside that only the rest itself takes time.
+      most_steps += c.pauses_at < 0 ? tokens : 2 * tokens + c.resumes_at - c.pauses_at;
     }
     // What a sequence of higher priority pushed aside starts again once more.
     most_steps = 20 + most_steps * (in_order ? 1 : 2);
@@ -69,6 +75,15 @@ class Simulation {
         const RequestId id = i + 1;
         if (c.arrives == step) core_.add(make_request(id, Request(c.request), c.recorder));
         if (c.cancels_at == step) core_.cancel(id, c.cancels_choice);
+        if (c.resumes_at == step) {
+          ASSERT_EQ(tokens_of(c), c.seen) << "a paused request went on";
+          core_.set_paused(id, false);
+        }
+        if (c.pauses_at == step) {
+          c.seen = tokens_of(c);
+          core_.set_paused(id, true);
+          rested_ += core_.stats().paused > 0 ? 1 : 0;
+        }
       }
       StepReport report;
       core_.step(report);
@@ -81,8 +96,14 @@ class Simulation {
   }
 
   EngineStats stats() const { return core_.stats(); }
+  std::uint64_t rested() const { return rested_; }
 
  private:
+  static std::size_t tokens_of(const Client& c) {
+    std::size_t out = 0;
+    for (const auto& [index, choice] : c.recorder->choices) out += choice.ids.size();
+    return out;
+  }
   FakeModel::Shape random_shape() {
     FakeModel::Shape shape;
     shape.block_size = dice_.roll(1, 4);
@@ -105,6 +126,10 @@ class Simulation {
     c.recorder = std::make_shared<Recorder>();
     c.arrives = dice_.roll(0, 12);
     if (dice_.chance(15)) c.cancels_at = c.arrives + dice_.roll(0, 10);
+    if (dice_.chance(25)) {
+      c.pauses_at = c.arrives + dice_.roll(0, 10);
+      c.resumes_at = c.pauses_at + dice_.roll(1, 15);
+    }
     Request& r = c.request;
     // Few different texts, so that prefixes are shared, whole and in part.
     const auto text = static_cast<std::uint64_t>(dice_.roll(0, 1));
@@ -155,16 +180,19 @@ class Simulation {
   FakeModel model_;
   EngineCore core_;
   std::vector<Client> clients_;
+  std::uint64_t rested_ = 0;  ///< pauses of requests that were not over
 };
 
 TEST(Simulation, EverySequenceEqualsItselfAlone) {
   EngineStats total;
+  std::uint64_t rested = 0;
   for (std::uint64_t seed = 0; seed < kRuns; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Simulation simulation(seed);
     ASSERT_NO_THROW(simulation.run());
     if (HasFatalFailure()) return;
     const EngineStats stats = simulation.stats();
+    rested += simulation.rested();
     total.preemptions += stats.preemptions;
     total.prefix_cache_hits += stats.prefix_cache_hits;
     total.spec_accepted_tokens += stats.spec_accepted_tokens;
@@ -177,6 +205,7 @@ TEST(Simulation, EverySequenceEqualsItselfAlone) {
   EXPECT_GT(total.spec_draft_tokens, total.spec_accepted_tokens);
   EXPECT_GT(total.spec_accepted_tokens, kRuns / 20);
   EXPECT_GT(total.finished_abort, kRuns / 10);
+  EXPECT_GT(rested, kRuns / 5);
 }
 
 }  // namespace

@@ -1,15 +1,21 @@
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/check.h"
 #include "base/random.h"
+#include "engine/engine.h"
 #include "engine/sampler.h"
 #include "engine/step_model.h"
 
@@ -154,5 +160,37 @@ struct Recorder : RequestSink {
     choice.cached_tokens = event.cached_tokens;
   }
 };
+
+/// A recorder that another thread can wait for.
+struct Waiter : Recorder {
+  explicit Waiter(std::int64_t n = 1) : left(n) {}
+  void on_token(const TokenEvent& event) override {
+    const std::lock_guard lock(mutex);
+    Recorder::on_token(event);
+    if (event.finish != FinishReason::kNone && --left == 0) done.notify_all();
+  }
+  void wait() {
+    std::unique_lock lock(mutex);
+    ASSERT_TRUE(done.wait_for(lock, std::chrono::seconds(60), [&] { return left == 0; }));
+  }
+  std::int64_t left;
+  std::mutex mutex;
+  std::condition_variable done;
+};
+
+inline const FakeModel::Shape kShape{.vocab = 20, .max_model_len = 64, .blocks = 64, .block_size = 4};
+
+inline Request request_of(std::uint64_t seed, std::int64_t max_tokens) {
+  Request r{.prompt = {1, 2, static_cast<std::int32_t>(seed % 20)}};
+  r.sampling.seed = seed;
+  r.sampling.max_tokens = max_tokens;
+  r.sampling.ignore_eos = true;
+  return r;
+}
+
+inline std::unique_ptr<Engine> make_engine(EngineOptions options = {}, FakeModel::Shape shape = kShape) {
+  options.max_num_seqs = std::min<std::int64_t>(options.max_num_seqs, 8);
+  return std::make_unique<Engine>(std::make_unique<FakeModel>(shape), options);
+}
 
 }  // namespace awq::engine::test

@@ -23,35 +23,82 @@ class TokenSource {
   virtual ~TokenSource() = default;
   /// The tokens of the next step, none while the prompt is under way; sets `finish` with the last ones.
   virtual std::span<const std::int32_t> next(engine::FinishReason& finish) = 0;
+  /// Tokens of the prompt that were not computed; known with the first token.
+  virtual std::int64_t cached_tokens() const { return 0; }
 };
 
-engine::EngineOptions engine_options(std::span<const std::int32_t> prompt, const GenerationOptions& options,
-                                     std::int64_t chunk) {
+// Tokens that a kept context has room for at least.
+constexpr std::int64_t kLeastKept = 2048;
+
+engine::EngineOptions engine_options(std::int64_t length, const GenerationOptions& options, std::int64_t chunk,
+                                     bool kept) {
   engine::EngineOptions o;
   o.kv_dtype = options.kv_dtype;
-  o.max_model_len = static_cast<std::int64_t>(prompt.size()) + options.sampling.max_tokens;
+  o.max_model_len = length;
   o.max_num_seqs = 1;
   o.max_num_batched_tokens = chunk;
   o.spec_tokens = options.spec_tokens;
-  o.prefix_caching = false;
+  o.prefix_caching = kept;
   return o;
 }
 
-/// One request in an engine of its own.
+}  // namespace
+
+/// An engine without a thread. Where it keeps nothing it has room for one text.
+struct KeptContext::State {
+  std::unique_ptr<engine::StepModel> pool;  ///< the model with keys and values; null where those are the device's
+  std::unique_ptr<engine::EngineCore> core;
+  std::int64_t length = 0;  ///< tokens that a text may have
+  engine::RequestId last_id = 0;
+
+  /// Makes room for `needed` tokens in a pool of its own.
+  void grow(model::LanguageModel& model, std::int64_t needed, const GenerationOptions& options, bool kept) {
+    if (core != nullptr && needed <= length) return;
+    core.reset();
+    pool.reset();
+    const std::int64_t context = engine::cached_context(model.config());
+    length = kept ? std::min(std::max(2 * needed, kLeastKept), context) : needed;
+    try {
+      make(model, options, kept);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kOutOfMemory || length == needed) throw;
+      length = needed;  // without the room for more
+      make(model, options, kept);
+    }
+  }
+  /// On a device, whose pool has room for all that its model takes.
+  void use(engine::StepModel& model, std::int64_t needed, const GenerationOptions& options, std::int64_t chunk,
+           bool kept) {
+    if (core != nullptr) return;
+    length = kept ? model.max_model_len() : needed;
+    core = std::make_unique<engine::EngineCore>(model, engine_options(length, options, chunk, kept), engine::HashKey{});
+  }
+
+ private:
+  void make(model::LanguageModel& model, const GenerationOptions& options, bool kept) {
+    const engine::EngineOptions o = engine_options(length, options, kPrefillChunk, kept);
+    pool = std::make_unique<engine::LanguageStepModel>(model, o);
+    core = std::make_unique<engine::EngineCore>(*pool, o, engine::HashKey{});
+  }
+};
+
+KeptContext::KeptContext() : state_(std::make_unique<State>()) {}
+KeptContext::~KeptContext() = default;
+
+namespace {
+
+/// One request in an engine that has room for it.
 class EngineSource : public TokenSource {
  public:
-  EngineSource(engine::StepModel& model, std::span<const std::int32_t> prompt, const GenerationOptions& options,
-               std::int64_t chunk)
-      : sink_(std::make_shared<Sink>()), core_(model, engine_options(prompt, options, chunk), {}) {
-    add(prompt, options);
+  EngineSource(KeptContext::State& state, std::span<const std::int32_t> prompt, const GenerationOptions& options)
+      : sink_(std::make_shared<Sink>()), core_(*state.core), id_(++state.last_id) {
+    engine::Request request{.prompt = {prompt.begin(), prompt.end()}, .sampling = options.sampling};
+    core_.add(engine::make_request(id_, std::move(request), sink_));
   }
-  /// With a pool of keys and values of its own.
-  EngineSource(model::LanguageModel& model, std::span<const std::int32_t> prompt, const GenerationOptions& options)
-      : sink_(std::make_shared<Sink>()),
-        model_(std::make_unique<engine::LanguageStepModel>(model, engine_options(prompt, options, kPrefillChunk))),
-        core_(*model_, engine_options(prompt, options, kPrefillChunk), {}) {
-    add(prompt, options);
-  }
+  /// A text that is ended from outside leaves its blocks.
+  ~EngineSource() override { core_.cancel(id_); }
+  EngineSource(const EngineSource&) = delete;
+  EngineSource& operator=(const EngineSource&) = delete;
 
   std::span<const std::int32_t> next(engine::FinishReason& finish) override {
     sink_->ids.clear();
@@ -61,26 +108,25 @@ class EngineSource : public TokenSource {
     if (finish == engine::FinishReason::kError) fail(ErrorCode::kCorruptFile, "{}", sink_->error);
     return sink_->ids;
   }
+  std::int64_t cached_tokens() const override { return sink_->cached_tokens; }
 
  private:
   struct Sink : engine::RequestSink {
     std::vector<std::int32_t> ids;
     engine::FinishReason finish = engine::FinishReason::kNone;
     std::string error;
+    std::int64_t cached_tokens = 0;
     void on_token(const engine::TokenEvent& event) override {
       if (event.token_id >= 0) ids.push_back(event.token_id);
       finish = event.finish;
       error = event.error;
+      cached_tokens = event.cached_tokens;
     }
   };
-  void add(std::span<const std::int32_t> prompt, const GenerationOptions& options) {
-    engine::Request request{.prompt = {prompt.begin(), prompt.end()}, .sampling = options.sampling};
-    core_.add(engine::make_request(1, std::move(request), sink_));
-  }
 
   std::shared_ptr<Sink> sink_;
-  std::unique_ptr<engine::StepModel> model_;
-  engine::EngineCore core_;
+  engine::EngineCore& core_;
+  engine::RequestId id_;
 };
 
 /// A sequence past the trained context of dynamic NTK: earlier tokens' frequencies change with every new one, so that
@@ -234,6 +280,7 @@ GenerationResult write_text(TokenSource& source, const text::Tokenizer& tokenize
     }
   }
   if (prefilled == 0) prefilled = monotonic_seconds();
+  result.cached_tokens = source.cached_tokens();
   result.prefill_seconds = prefilled - begin;
   result.decode_seconds = monotonic_seconds() - prefilled;
   show(matcher.push(decoder.finish()));
@@ -245,26 +292,34 @@ GenerationResult write_text(TokenSource& source, const text::Tokenizer& tokenize
 
 GenerationResult generate(model::LanguageModel& model, const text::Tokenizer& tokenizer,
                           std::span<const std::int32_t> prompt, const GenerationOptions& given,
-                          const TextCallback& on_text) {
+                          const TextCallback& on_text, KeptContext* kept) {
   const model::ModelConfig& config = model.config();
   const bool unbounded = model::depends_on_length(config.rope);
   const GenerationOptions options = checked(given, prompt, config.max_position_embeddings, unbounded);
   const double begin = monotonic_seconds();
-  std::unique_ptr<TokenSource> source;
-  if (options.sampling.max_tokens > engine::cached_context(config) - static_cast<std::int64_t>(prompt.size())) {
-    source = std::make_unique<RerunSource>(model, prompt, options);
-  } else {
-    source = std::make_unique<EngineSource>(model, prompt, options);
+  const std::int64_t longest = engine::cached_context(config) - static_cast<std::int64_t>(prompt.size());
+  if (options.sampling.max_tokens > longest) {
+    RerunSource source(model, prompt, options);
+    return write_text(source, tokenizer, prompt, options.stop, on_text, begin);
   }
-  return write_text(*source, tokenizer, prompt, options.stop, on_text, begin);
+  KeptContext once;
+  KeptContext::State& state = (kept != nullptr ? *kept : once).state();
+  const auto needed = static_cast<std::int64_t>(prompt.size()) + options.sampling.max_tokens;
+  state.grow(model, needed, options, kept != nullptr);
+  EngineSource source(state, prompt, options);
+  return write_text(source, tokenizer, prompt, options.stop, on_text, begin);
 }
 
 GenerationResult generate(engine::StepModel& model, const text::Tokenizer& tokenizer,
                           std::span<const std::int32_t> prompt, const GenerationOptions& given,
-                          const TextCallback& on_text, std::int64_t chunk) {
+                          const TextCallback& on_text, std::int64_t chunk, KeptContext* kept) {
   const GenerationOptions options = checked(given, prompt, model.max_model_len(), false);
   const double begin = monotonic_seconds();
-  EngineSource source(model, prompt, options, chunk);
+  KeptContext once;
+  KeptContext::State& state = (kept != nullptr ? *kept : once).state();
+  const auto needed = static_cast<std::int64_t>(prompt.size()) + options.sampling.max_tokens;
+  state.use(model, needed, options, chunk, kept != nullptr);
+  EngineSource source(state, prompt, options);
   return write_text(source, tokenizer, prompt, options.stop, on_text, begin);
 }
 

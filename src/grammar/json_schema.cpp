@@ -8,8 +8,9 @@
 
 #include "base/check.h"
 #include "grammar/json_rules.h"
+#include "grammar/json_string.h"
 #include "grammar/schema_merge.h"
-#include "grammar/schema_scalars.h"
+#include "grammar/schema_numbers.h"
 #include "text/utf8.h"
 
 namespace awq::grammar {
@@ -40,7 +41,7 @@ class SchemaCompiler {
   SchemaCompiler(Grammar& grammar, const Json& root) : g_(grammar), rules_(grammar), root_{root} {}
 
   NodeId compile(const Json& schema, const std::string& path) {
-    if (++depth_ > g_.limits().depth || ++total_depth_ > 256) refuse_schema(path, "nested too deeply");
+    if (++depth_ > g_.limits().depth || ++total_depth_ > 256) refuse(path, "nested too deeply");
     const NodeId out = compile_inner(schema, path);
     --depth_;
     --total_depth_;
@@ -48,14 +49,16 @@ class SchemaCompiler {
   }
 
  private:
+  [[noreturn]] static void refuse(const std::string& path, const std::string& what) { schema_error(path, what); }
+
   NodeId compile_inner(const Json& schema, const std::string& path) {
     if (schema.is_boolean()) return schema.get<bool>() ? rules_.value() : g_.nothing();
-    if (!schema.is_object()) refuse_schema(path, "expected an object or a boolean");
+    if (!schema.is_object()) refuse(path, "expected an object or a boolean");
     for (const char* keyword : kRefused) {
       const auto found = schema.find(keyword);
       const bool harmless = found != schema.end() && found->is_boolean() && !found->get<bool>() &&
                             std::string_view(keyword) == "uniqueItems";
-      if (found != schema.end() && !harmless) refuse_schema(path, fmt::format("\"{}\" is not supported", keyword));
+      if (found != schema.end() && !harmless) refuse(path, fmt::format("\"{}\" is not supported", keyword));
     }
     if (schema.contains("$ref")) return reference(schema, path);
     if (schema.contains("allOf")) return compile(merged_all_of(root_, schema, path), path);
@@ -69,7 +72,7 @@ class SchemaCompiler {
   }
 
   NodeId reference(const Json& schema, const std::string& path) {
-    if (!schema["$ref"].is_string()) refuse_schema(path, "$ref: expected a text");
+    if (!schema["$ref"].is_string()) refuse(path, "$ref: expected a text");
     if (has_constraints_beside(schema, "$ref")) {
       return compile(merged_schemas(root_, without(schema, "$ref"), resolve(root_, schema["$ref"], path), path), path);
     }
@@ -86,12 +89,11 @@ class SchemaCompiler {
 
   NodeId branches(const Json& schema, const char* keyword, const std::string& path) {
     const Json& list = schema[keyword];
-    if (!list.is_array() || list.empty())
-      refuse_schema(path, fmt::format("{}: expected a list that is not empty", keyword));
+    if (!list.is_array() || list.empty()) refuse(path, fmt::format("{}: expected a list that is not empty", keyword));
     if (std::string_view(keyword) == "oneOf" && !mutually_exclusive(root_, list, path)) {
-      refuse_schema(path,
-                    "oneOf: the branches do not visibly exclude each other (by type, by const or by a required "
-                    "property with different const); use anyOf");
+      refuse(path,
+             "oneOf: the branches do not visibly exclude each other (by type, by const or by a required "
+             "property with different const); use anyOf");
     }
     const bool alone = !has_constraints_beside(schema, keyword);
     std::vector<NodeId> parts;
@@ -116,11 +118,10 @@ class SchemaCompiler {
   NodeId literals(const Json& schema, const std::string& path) {
     for (const char* keyword : {"minLength", "maxLength", "pattern", "minimum", "maximum", "exclusiveMinimum",
                                 "exclusiveMaximum", "properties", "items", "prefixItems"}) {
-      if (schema.contains(keyword))
-        refuse_schema(path, fmt::format("\"{}\" beside enum or const is not supported", keyword));
+      if (schema.contains(keyword)) refuse(path, fmt::format("\"{}\" beside enum or const is not supported", keyword));
     }
     Json values = schema.contains("enum") ? schema["enum"] : Json::array({schema["const"]});
-    if (!values.is_array()) refuse_schema(path, "enum: expected a list");
+    if (!values.is_array()) refuse(path, "enum: expected a list");
     std::vector<NodeId> parts;
     for (const Json& value : values) {
       if (schema.contains("const") && value != schema["const"]) continue;
@@ -140,7 +141,7 @@ class SchemaCompiler {
       for (const Json& name : list) {
         const bool known =
             name.is_string() && std::find(std::begin(kTypes), std::end(kTypes), name) != std::end(kTypes);
-        if (!known) refuse_schema(path, "type: found " + printable(name.dump(), 40));
+        if (!known) refuse(path, "type: found " + printable(name.dump(), 40));
         out.push_back(name.get<std::string>());
       }
       return out;
@@ -159,10 +160,21 @@ class SchemaCompiler {
     if (type == "any") return rules_.value();
     if (type == "object") return object(schema, path);
     if (type == "array") return array(schema, path);
-    if (type == "string") return string_schema(rules_, schema, path);
+    if (type == "string") return string(schema, path);
     if (type == "boolean") return rules_.boolean();
     if (type == "null") return rules_.null();
     return number_schema(rules_, schema, type == "integer", path);
+  }
+
+  std::optional<std::int64_t> count(const Json& schema, const char* keyword, const std::string& path) const {
+    return schema_count(schema, keyword, path, g_.limits().repeat);
+  }
+
+  NodeId quoted(NodeId content) { return g_.sequence({g_.text("\""), content, g_.text("\"")}); }
+
+  NodeId string(const Json& schema, const std::string& path) {
+    const auto content = add_string_text(g_, schema, path, write_in_json_string, [&] { return rules_.string_char(); });
+    return content ? quoted(*content) : rules_.string();
   }
 
   NodeId array(const Json& schema, const std::string& path) {
@@ -171,10 +183,10 @@ class SchemaCompiler {
     const Json& prefix = schema.contains("prefixItems") ? schema["prefixItems"] : old_tuple ? schema["items"] : none;
     const char* rest_key = old_tuple ? "additionalItems" : "items";
     const Json rest = schema.contains(rest_key) ? schema[rest_key] : Json(true);
-    if (!prefix.is_null() && !prefix.is_array()) refuse_schema(path, "prefixItems: expected a list");
+    if (!prefix.is_null() && !prefix.is_array()) refuse(path, "prefixItems: expected a list");
     const auto fixed = static_cast<std::int64_t>(prefix.is_null() ? 0 : prefix.size());
-    const std::int64_t min = schema_count(g_, schema, "minItems", path).value_or(0);
-    std::int64_t max = schema_count(g_, schema, "maxItems", path).value_or(kUnbounded);
+    const std::int64_t min = count(schema, "minItems", path).value_or(0);
+    std::int64_t max = count(schema, "maxItems", path).value_or(kUnbounded);
     const bool closed = rest.is_boolean() && !rest.get<bool>();
     if (closed) max = max == kUnbounded ? fixed : std::min(max, fixed);
     if (max != kUnbounded && min > max) return g_.nothing();
@@ -205,25 +217,25 @@ class SchemaCompiler {
 
   NodeId object(const Json& schema, const std::string& path) {
     Json properties = schema.contains("properties") ? schema["properties"] : Json::object();
-    if (!properties.is_object()) refuse_schema(path, "properties: expected an object");
+    if (!properties.is_object()) refuse(path, "properties: expected an object");
     std::set<std::string> required;
     if (schema.contains("required")) {
-      if (!schema["required"].is_array()) refuse_schema(path, "required: expected a list");
+      if (!schema["required"].is_array()) refuse(path, "required: expected a list");
       for (const Json& name : schema["required"]) {
-        if (!name.is_string()) refuse_schema(path, "required: expected texts");
+        if (!name.is_string()) refuse(path, "required: expected texts");
         required.insert(name.get<std::string>());
         if (!properties.contains(name.get<std::string>())) properties[name.get<std::string>()] = true;
       }
     }
-    const auto min = schema_count(g_, schema, "minProperties", path);
-    const auto max = schema_count(g_, schema, "maxProperties", path);
+    const auto min = count(schema, "minProperties", path);
+    const auto max = count(schema, "maxProperties", path);
     const Json extra =
         schema.contains("additionalProperties") ? schema["additionalProperties"] : Json(properties.empty());
     const bool closed = extra.is_boolean() && !extra.get<bool>();
     if (properties.empty()) return free_object(extra, closed, min.value_or(0), max.value_or(kUnbounded), path);
     const bool counts_matter = min.value_or(0) > static_cast<std::int64_t>(required.size()) ||
                                (max && (!closed || *max < static_cast<std::int64_t>(properties.size())));
-    if (counts_matter) refuse_schema(path, "minProperties and maxProperties beside properties are not supported");
+    if (counts_matter) refuse(path, "minProperties and maxProperties beside properties are not supported");
 
     std::vector<NodeId> pairs;
     std::vector<bool> needed;
@@ -270,9 +282,9 @@ class SchemaCompiler {
   NodeId other_key(std::vector<std::string> names, const std::string& path) {
     std::sort(names.begin(), names.end());
     for (const std::string& name : names) {
-      if (name.size() > 100) refuse_schema(path, "additionalProperties beside a property of more than 100 bytes");
+      if (name.size() > 100) refuse(path, "additionalProperties beside a property of more than 100 bytes");
     }
-    return quoted(g_, differing(names, 0));
+    return quoted(differing(names, 0));
   }
 
   /// Texts that differ from all `names`, which share their first `at` bytes; those bytes have been read.

@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <atomic>
 #include <dnnl.hpp>
 #include <map>
 #include <tuple>
@@ -13,6 +14,8 @@ namespace awq::ops {
 namespace {
 
 using dnnl::memory;
+
+std::atomic<int> g_threads{0};  // 0: never configured
 
 const dnnl::engine& cpu_engine() {
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -101,9 +104,16 @@ void gemm(const GemmBf16& g) {
   }
 }
 
+void adopt_threads() {
+  if (const int threads = g_threads.load(); threads > 0) {
+    omp_set_num_threads(threads);
+    omp_set_dynamic(0);
+  }
+}
+
 void configure_threads(int threads) {
-  omp_set_num_threads(threads);
-  omp_set_dynamic(0);
+  g_threads = threads;
+  adopt_threads();
   switch (active_isa()) {  // the cap has to reach oneDNN too, or its sums would differ from a smaller machine's
     case Isa::kScalar:
       dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);

@@ -44,5 +44,7 @@ void gemm(const GemmBf16& g);
 /// Threads for all parallel work of this process from now on (OpenMP and oneDNN); also passes the instruction set cap
 /// on to oneDNN. Call once, before the first product.
 void configure_threads(int threads);
+/// OpenMP keeps the count with the thread that set it: any other thread that leads teams calls this first.
+void adopt_threads();
 
 }  // namespace awq::ops

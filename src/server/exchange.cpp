@@ -27,19 +27,36 @@ void Exchange::start(HttpReply head) {
 
 bool Exchange::write(std::string piece) {
   bool overflow = false;
+  std::function<void()> full;
   {
     const std::lock_guard lock(mutex_);
     if (ended_ || cancelled_ == CancelReason::kDisconnected) return false;
     // What a slow reader lets wait is bounded; the last words (an error event) still go in.
-    overflow = cancelled_ == CancelReason::kNone && output_.bytes.size() + piece.size() > buffer_limit_;
+    overflow = cancelled_ == CancelReason::kNone && !output_.bytes.empty() &&
+               output_.bytes.size() + piece.size() > buffer_limit_;
     if (!overflow) output_.bytes += piece;
+    if (!full_ && output_.bytes.size() > buffer_limit_ / 2) {
+      full_ = true;
+      full = on_full_;
+    }
   }
   if (overflow) {
     cancel(CancelReason::kSlowReader);
     return false;
   }
   wake_();
+  if (full) full();
   return true;
+}
+
+bool Exchange::full() const {
+  const std::lock_guard lock(mutex_);
+  return full_ && cancelled_ == CancelReason::kNone;
+}
+
+void Exchange::on_full(std::function<void()> callback) {
+  const std::lock_guard lock(mutex_);
+  on_full_ = std::move(callback);
 }
 
 void Exchange::finish() {
@@ -78,8 +95,15 @@ bool Exchange::started() const {
 }
 
 Exchange::Output Exchange::take() {
-  const std::lock_guard lock(mutex_);
-  return std::exchange(output_, {});
+  std::function<void()> room;
+  Output out;
+  {
+    const std::lock_guard lock(mutex_);
+    out = std::exchange(output_, {});
+    if (std::exchange(full_, false)) room = on_full_;
+  }
+  if (room) room();
+  return out;
 }
 
 void Exchange::cancel(CancelReason reason) {

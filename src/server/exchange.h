@@ -17,7 +17,8 @@ enum class CancelReason { kNone, kDisconnected, kQueueTimeout, kRequestTimeout, 
 /// thread may call anything. The wake-up is called without a lock held.
 class Exchange {
  public:
-  /// `wake` is called whenever there is something to take; `buffer_limit` bounds what waits to be taken.
+  /// `wake` is called whenever there is something to take; `buffer_limit` bounds what waits to be taken: from half of
+  /// it on the exchange is full, until all has been taken.
   Exchange(std::function<void()> wake, std::size_t buffer_limit)
       : wake_(std::move(wake)), buffer_limit_(buffer_limit) {}
 
@@ -26,8 +27,14 @@ class Exchange {
   /// The whole answer. Or else start(), write()... and finish().
   void reply(HttpReply reply);
   void start(HttpReply head);
-  /// False when the answer is not wanted any more, or the client lets too much of it wait (then it is cancelled).
+  /// False when the answer is not wanted any more, or so much of it waits that the piece does not fit (then it is
+  /// cancelled). Where nothing waits any piece fits.
   bool write(std::string piece);
+  /// Whoever makes the stream should rest while this is true; never once it has been cancelled.
+  bool full() const;
+  /// Called after full() has changed, on the thread that changed it; calls may overtake each other, so ask full()
+  /// again.
+  void on_full(std::function<void()> callback);
   void finish();
   /// Called once when the request is cancelled, at once when it was already. Replaces an earlier one.
   void on_cancel(std::function<void(CancelReason)> callback);
@@ -55,8 +62,10 @@ class Exchange {
   Output output_;
   bool ended_ = false;  ///< reply() or finish() was called
   bool started_ = false;
+  bool full_ = false;
   CancelReason cancelled_ = CancelReason::kNone;
   std::function<void(CancelReason)> on_cancel_;
+  std::function<void()> on_full_;
 };
 
 }  // namespace awq::server

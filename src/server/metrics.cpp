@@ -58,6 +58,7 @@ class EngineNumbers final : public prometheus::Collectable {
     const double blocks = static_cast<double>(s.kv_blocks_total);
     gauge("vllm:num_requests_running", "Sequences in the running batch.", static_cast<double>(s.running));
     gauge("vllm:num_requests_waiting", "Sequences that wait for their turn.", static_cast<double>(s.waiting));
+    gauge("awq:num_requests_paused", "Sequences whose client does not read.", static_cast<double>(s.paused));
     gauge("vllm:kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.",
           blocks > 0 ? static_cast<double>(s.kv_blocks_used) / blocks : 0);
     gauge("awq:kv_blocks_used", "KV blocks that running sequences hold.", static_cast<double>(s.kv_blocks_used));

@@ -221,7 +221,7 @@ std::string ChatTemplate::render(const Json& messages, const RenderOptions& opti
   for (const auto& [name, value] : special_tokens_) variables.emplace_back(name, from_json(value));
   if (options.variables.is_object()) {
     for (const auto& [name, value] : options.variables.items()) {
-      const auto is_name = [&](const char* reserved) { return name == reserved; };
+      const auto is_name = [&given = name](const char* reserved) { return given == reserved; };
       const bool taken = std::any_of(std::begin(kReserved), std::end(kReserved), is_name) ||
                          std::any_of(std::begin(kSpecialTokens), std::end(kSpecialTokens), is_name);
       if (taken) fail(ErrorCode::kInvalidArgument, "chat_template_kwargs.{}: cannot be set", printable(name, 40));

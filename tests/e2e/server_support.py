@@ -50,7 +50,8 @@ class Server:
     def __init__(self, model=BOOKS, *flags, environment=None, wait=60):
         env = {key: value for key, value in os.environ.items() if key != "AWQ_API_KEY"}
         env.update(environment or {})
-        self.process = subprocess.Popen(command("serve", model, "--port", 0, "--json", "--threads", THREADS, *flags), env=env,
+        threads = () if "--threads" in flags else ("--threads", THREADS)
+        self.process = subprocess.Popen(command("serve", model, "--port", 0, "--json", *threads, *flags), env=env,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.log = []
         self._reader = threading.Thread(target=self._read_log, daemon=True)
@@ -94,6 +95,9 @@ class Server:
             self.process.wait()
             raise
         self._reader.join(5)
+        reports = [line for line in self.log if re.search(r"(Thread|Address|Leak)Sanitizer|runtime error:", line)]
+        if reports:
+            raise AssertionError("".join(self.log[-200:]))
         return status
 
     def request(self, method, path, body=None, headers=None, timeout=60):
@@ -136,6 +140,9 @@ class Server:
 
     def socket(self, timeout=30):
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
+
+    def threads(self):
+        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
 
     def descriptors(self):
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))

@@ -52,6 +52,28 @@ class Chat(Case):
         # On a pipe the answers alone go to standard output.
         self.assertEqual(self.say("one", "two").out, f"{first}\n{second}\n")
 
+    def test_a_turn_computes_only_what_is_new(self):
+        def cached(*lines):
+            said = json.loads(self.say(*lines, flags=("--json",)).out)
+            return said["prompt_tokens"], said["cached_tokens"], [m["content"] for m in said["messages"]]
+
+        long = "sea " * 40
+        first, kept, _ = cached(long)
+        self.assertEqual(kept, 0)
+        both, kept, said = cached(long, "two")
+        self.assertGreater(kept, first - 32)  # whole blocks of 16; the message and what begins the answer are new
+        self.assertEqual(said[3], self.continued(f"[user]{long}\n[assistant]{said[1]}\n[user]two\n[assistant]")["text"])
+        # A message for which there is no room makes room and begins anew, once.
+        _, before, _ = cached(long, "two", "three")
+        longer = "wind " * 500
+        tokens, after, said = cached(long, "two", "three", longer, "five")
+        self.assertGreater(after - before, 1500)
+        told = "".join(f"[{('user', 'assistant')[i % 2]}]{text}\n" for i, text in enumerate(said[:-1])) + "[assistant]"
+        self.assertEqual(said[-1], self.continued(told)["text"])
+        # Another system message changes the beginning.
+        _, kept, _ = cached(long, "/reset", "/system other words", long)
+        self.assertLess(kept, 17)
+
     def test_commands(self):
         said = json.loads(self.say("one", "/reset", "/system terse", "", "two", "/nonsense", "/exit", "three",
                                    flags=("--json",)).out)

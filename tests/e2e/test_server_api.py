@@ -347,21 +347,31 @@ class Api(Case):
             call = found["message"]["tool_calls"][0]
             self.assertEqual((call["type"], call["function"]["name"]), ("function", "get_weather"))
             self.check_schema(call["function"]["arguments"])
-            arguments, names = "", []
-            for event in self.server.chat(stream=True, **fields).events():
-                for piece in event["choices"][0]["delta"].get("tool_calls", []):
-                    arguments += piece["function"].get("arguments", "")
-                    names += [piece["function"]["name"]] if "name" in piece["function"] else []
-            self.assertEqual((arguments, names), (call["function"]["arguments"], ["get_weather"]))
+            self.check_stream(self.server, call, fields)
         self.good(self.server.chat(tools=[self.TOOL]))
         self.good(self.server.chat(tools=[self.TOOL], tool_choice="none"))
 
     def test_tools_in_the_format_of_the_model(self):
-        server = Server(BOOKS, "--chat-template", Path(self.place.name) / "chat.jinja", "--tool-call-parser", "hermes")
+        for parser in ("hermes", "qwen3_coder", "glm45"):
+            with self.subTest(parser=parser):
+                self.check_format(parser)
+
+    def check_stream(self, server, call, fields):
+        arguments, names = "", []
+        for event in server.chat(stream=True, **fields).events():
+            for piece in event["choices"][0]["delta"].get("tool_calls", []):
+                arguments += piece["function"].get("arguments", "")
+                names += [piece["function"]["name"]] if "name" in piece["function"] else []
+        self.assertEqual((arguments, names), (call["function"]["arguments"], ["get_weather"]))
+
+    def check_format(self, parser):
+        server = Server(BOOKS, "--chat-template", Path(self.place.name) / "chat.jinja", "--tool-call-parser", parser)
         self.addCleanup(server.close)
-        found = self.good(server.chat(tools=[self.TOOL], tool_choice="required", max_tokens=160, parallel_tool_calls=False))["choices"][0]
+        fields = {"tools": [self.TOOL], "tool_choice": "required", "max_tokens": 160, "parallel_tool_calls": False}
+        found = self.good(server.chat(**fields))["choices"][0]
         self.assertEqual(found["finish_reason"], "tool_calls", found)
         self.check_schema(found["message"]["tool_calls"][0]["function"]["arguments"])
+        self.check_stream(server, found["message"]["tool_calls"][0], fields)
 
     # ------------------------------------------------------------------------------------------------- errors
 

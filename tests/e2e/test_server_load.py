@@ -2,12 +2,14 @@
 """Clients that are many, gone or never read: overload, cancels, back-pressure, and the same tokens alone as among many."""
 import asyncio
 import concurrent.futures
+import json
 import os
 import random
+import re
 import socket
 import time
 
-from server_support import BOOKS, SANITIZED, Server, raw_request, wait_until
+from server_support import BOOKS, SANITIZED, Server, raw_request, read_all, wait_until
 from support import Case, run_tests
 
 REFUSAL_SECONDS = float(os.environ.get("AWQ_REFUSAL_SECONDS", "5"))
@@ -22,6 +24,13 @@ class Load(Case):
 
     def hits(self, server, name):
         return server.metrics()[f'awq:limit_hits_total{{limit="{name}"}}']
+
+    def test_one_thread_is_one(self):
+        """The engine's thread leads no team with --threads 1: a request starts nothing."""
+        server = self.serve("--threads", 1)
+        before = server.threads()
+        self.assertEqual(server.complete(" ".join([PROMPT] * 20), max_tokens=8).status, 200)
+        self.assertEqual(server.threads(), before)
 
     def test_a_disconnect_frees_blocks(self):
         server = self.serve()
@@ -46,6 +55,38 @@ class Load(Case):
         self.assertEqual(server.complete().status, 200)
         self.assertGreaterEqual(self.hits(server, "max-stream-buffer-bytes") + self.hits(server, "write-timeout-ms"), 1)
         quiet.close()
+
+    def test_a_client_that_reads_late(self):
+        """Its sequences rest while others run, and it loses nothing."""
+        server = self.serve("--max-stream-buffer-bytes", 65536, "--max-num-seqs", 16, "--max-logprobs", 100)
+        # Much more than the buffers of the sockets take.
+        body = {"prompt": PROMPT, "max_tokens": 240, "ignore_eos": True, "n": 16, "temperature": 1, "seed": 1, "logprobs": 100}
+        expected = [choice["text"] for choice in server.post("/v1/completions", body).json()["choices"]]
+        alone = server.complete().json()["choices"][0]["text"]
+        late = socket.socket()
+        late.settimeout(60)
+        late.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        late.connect(("127.0.0.1", server.port))
+        late.sendall(raw_request("/v1/completions", {**body, "stream": True}, "Connection: close\r\n"))
+        self.assertTrue(wait_until(lambda: server.metrics()["awq:num_requests_paused"] == 16, 60))
+        time.sleep(0.2)  # what the engine had said before it rested is on its way
+        before = server.metrics()
+        self.assertEqual(server.complete().json()["choices"][0]["text"], alone)
+        time.sleep(0.2)
+        after = server.metrics()
+        self.assertEqual(after["vllm:generation_tokens_total"], before["vllm:generation_tokens_total"] + 8)
+        self.assertEqual((after["awq:num_requests_paused"], after["vllm:num_requests_running"]), (16, 0))
+        self.assertEqual(self.hits(server, "max-stream-buffer-bytes"), 1)
+        late.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        got, texts = read_all(late, limit=1 << 26), [""] * 16
+        self.assertTrue(got.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n"), got[-80:])
+        for line in re.findall(rb"^data: (\{.*\})\s*$", got, re.MULTILINE):
+            for choice in json.loads(line)["choices"]:
+                texts[choice["index"]] += choice["text"]
+        self.assertEqual(texts, expected)
+        self.assertTrue(wait_until(lambda: server.metrics()["awq:kv_blocks_used"] == 0))
+        self.assertEqual(server.metrics()["awq:num_requests_paused"], 0)
+        late.close()
 
     def test_overload_is_told_fast(self):
         server = self.serve("--max-requests", 8, "--max-num-seqs", 4)

@@ -139,12 +139,13 @@ class Refusals(Case):
         server = self.serve("--max-queued-tokens", 250)
         self.assertEqual(server.complete([5] * 10, max_tokens=240, ignore_eos=True).status, 200)
         before = self.hits(server, "max-queued-tokens")
-        self.check_refusal(server.complete([5] * 11, max_tokens=240), 429)
-        self.check_refusal(server.complete([5] * 10, max_tokens=120, n=2, temperature=1), 429)
-        self.check_refusal(server.complete([[5] * 10] * 2, max_tokens=120), 429)  # the first of the two is given back
+        # What never fits is told so, and not to come again: a prompt, its choices, and several prompts together.
+        for beyond in (server.complete([5] * 11, max_tokens=240), server.complete([5] * 10, max_tokens=120, n=2, temperature=1),
+                       server.complete([[5] * 10] * 2, max_tokens=120)):
+            error = self.check_refusal(beyond, 400, "max_tokens")
+            self.assertRegex(error["message"], r"need 2(51|60) tokens, expected at most 250 \(--max-queued-tokens\)")
+            self.assertNotIn("Retry-After", beyond.headers)
         self.assertEqual(self.hits(server, "max-queued-tokens"), before + 3)
-        # What the first of the two had reserved comes back when the engine sees its end, not with the answer. No other number
-        # shows that: a request that was refused until then is sent again.
         running = raw_request(COMPLETIONS, {"prompt": [5] * 10, "max_tokens": 220, "ignore_eos": True, "stream": True})
         connection = None
 
@@ -158,7 +159,10 @@ class Refusals(Case):
         self.assertTrue(wait_until(begins))
         with connection:  # while one runs there is room for what it leaves
             self.check_refusal(server.complete([5] * 10, max_tokens=11), 429)
-            self.assertEqual(server.complete([5] * 10, max_tokens=10).status, 200)
+            self.check_refusal(server.complete([[5] * 5] * 2, max_tokens=10), 429)  # the first of the two is given back
+            # That comes back when the engine sees its end, not with the answer. No other number shows it: a request that was
+            # refused until then is sent again.
+            self.assertTrue(wait_until(lambda: server.complete([5] * 10, max_tokens=10).status == 200))
         self.assertTrue(wait_until(lambda: server.complete([5] * 10, max_tokens=240).status == 200))
 
     def test_memory_and_steps_of_the_engine(self):

@@ -11,13 +11,7 @@ import sys
 import tempfile
 
 import lm_eval
-from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-
-
-def rows(path, count):
-    with open(path) as f:
-        return [json.loads(line) for line, _ in zip(f, range(count))]
 
 
 def lambada(r):
@@ -54,22 +48,29 @@ FILES = {"lambada": ("lambada_openai.jsonl", "lambada_openai", "lambada/lambada_
          "copa": ("copa.jsonl", "copa", "super_glue/copa/default.yaml", "validation", copa)}
 
 
+def write_tasks(data, count, folder, wanted=lambda row: True):
+    """For each task the first `count` questions that are wanted, as NAME.jsonl and NAME.yaml (task local_NAME) in `folder`."""
+    tasks_folder = os.path.join(os.path.dirname(lm_eval.__file__), "tasks")
+    for name, (file, _, yaml, split, convert) in FILES.items():
+        path = os.path.join(folder, name + ".jsonl")
+        with open(os.path.join(data, file)) as f:
+            chosen = [r for r in map(json.loads, f) if wanted(r)][:count]
+        with open(path, "w") as f:
+            f.writelines(json.dumps(convert(r)) + "\n" for r in chosen)
+        with open(os.path.join(folder, name + ".yaml"), "w") as f:
+            f.write(f"include: {tasks_folder}/{yaml}\ntask: local_{name}\ntag: null\ndataset_path: json\ndataset_name: null\n"
+                    f"dataset_kwargs:\n  data_files:\n    {split}: {path}\n"
+                    f"training_split: null\nvalidation_split: {'validation' if split == 'validation' else 'null'}\n"
+                    f"test_split: {'test' if split == 'test' else 'null'}\n")
+
+
 def main():
     model, data, count, out = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    from lm_eval.models.huggingface import HFLM  # takes seconds, and others import write_tasks alone
     lm = HFLM(pretrained=model, device="cpu", dtype="float32", batch_size=8)
-    tasks_folder = os.path.join(os.path.dirname(lm_eval.__file__), "tasks")
     result = {"lm_eval": lm_eval.__version__, "model": os.path.basename(os.path.normpath(model)), "tasks": {}}
     with tempfile.TemporaryDirectory() as tmp:
-        for name, (file, task, yaml, split, convert) in FILES.items():
-            path = os.path.join(tmp, name + ".jsonl")
-            with open(path, "w") as f:
-                for r in rows(os.path.join(data, file), count):
-                    f.write(json.dumps(convert(r)) + "\n")
-            with open(os.path.join(tmp, name + ".yaml"), "w") as f:
-                f.write(f"include: {tasks_folder}/{yaml}\ntask: local_{name}\ntag: null\ndataset_path: json\ndataset_name: null\n"
-                        f"dataset_kwargs:\n  data_files:\n    {split}: {path}\n"
-                        f"training_split: null\nvalidation_split: {'validation' if split == 'validation' else 'null'}\n"
-                        f"test_split: {'test' if split == 'test' else 'null'}\n")
+        write_tasks(data, count, tmp)
         manager = TaskManager(include_path=tmp)
         answers = lm_eval.simple_evaluate(lm, tasks=["local_" + n for n in FILES], task_manager=manager, num_fewshot=0,
                                           log_samples=True, bootstrap_iters=0)

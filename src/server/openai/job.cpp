@@ -1,6 +1,9 @@
 #include "server/openai/job.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -8,6 +11,9 @@
 
 namespace awq::server {
 namespace {
+
+// Of a stream at a time: what waits is counted piece by piece.
+constexpr std::size_t kPieceBytes = 16 << 10;
 
 std::vector<engine::TokenLogprob> copy(std::span<const engine::TokenLogprob> top) { return {top.begin(), top.end()}; }
 
@@ -58,9 +64,22 @@ void Job::start() {
   if (exchange_->cancelled()) throw ApiError(503, "the request was cancelled before it began");
   const auto self = shared_from_this();
   std::int64_t prompt_tokens = 0;
-  for (const engine::Request& request : spec_.requests)
-    prompt_tokens += static_cast<std::int64_t>(request.prompt.size());
+  std::int64_t all_tokens = 0;
+  for (const engine::Request& request : spec_.requests) {
+    const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+    prompt_tokens += prompt;
+    all_tokens += request.n * (prompt + request.sampling.max_tokens);
+  }
   scope_->log().prompt_tokens = prompt_tokens;
+  // What never fits is no matter of coming again later.
+  if (all_tokens > service_.limits().max_queued_tokens) {
+    throw ApiError(400,
+                   fmt::format("max_tokens: all prompts and choices of the request need {} tokens, expected at most {} "
+                               "(--max-queued-tokens)",
+                               all_tokens, service_.limits().max_queued_tokens),
+                   "max_tokens")
+        .set_limit(&ServeLimits::max_queued_tokens);
+  }
   {
     // Events of the first prompts wait until all prompts are in, or it would not be known whether to answer 429.
     const std::lock_guard lock(mutex_);
@@ -83,6 +102,9 @@ void Job::start() {
   }
   scope_->log().status = 200;
   if (spec_.common.stream) {
+    exchange_->on_full([weak = weak_from_this()] {
+      if (const auto job = weak.lock()) job->pause_or_resume();
+    });
     service_.metrics().add_stream(1);
     HttpReply head{.content_type = "text/event-stream; charset=utf-8"};
     head.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}, {"X-Request-Id", scope_->id()}};
@@ -125,6 +147,30 @@ void Job::cancel(CancelReason reason) {
     ids = ids_;
   }
   for (const engine::RequestId id : ids) service_.model().engine->cancel(id);
+  go_on();
+}
+
+/// The engine makes no more than the client reads.
+void Job::pause_or_resume() {
+  const std::lock_guard one_at_a_time(pause_mutex_);
+  const bool full = exchange_->full();
+  if (full) service_.metrics().on_limit(&ServeLimits::max_stream_buffer_bytes);
+  std::vector<engine::RequestId> ids;
+  {
+    const std::lock_guard lock(mutex_);
+    ids = ids_;
+  }
+  for (const engine::RequestId id : ids) service_.model().engine->set_paused(id, full);
+  if (!full) go_on();
+}
+
+/// Ends the rest of process(), if it rests.
+void Job::go_on() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!std::exchange(resting_, false)) return;
+  }
+  service_.workers().post([self = shared_from_this()] { self->process(); });
 }
 
 void Job::process() {
@@ -137,9 +183,20 @@ void Job::process() {
       return;
     }
   }
-  for (TokenRecord& record : records) take_record(record);
+  std::size_t done = 0;
+  while (done < records.size() && !exchange_->full()) {
+    take_record(records[done++]);
+    if (stream_text_.size() >= kPieceBytes) exchange_->write(std::exchange(stream_text_, {}));
+  }
   if (!stream_text_.empty()) exchange_->write(std::exchange(stream_text_, {}));
   if (open_ == 0) return finish();
+  if (done < records.size()) {
+    const std::lock_guard lock(mutex_);
+    const auto rest = std::next(records.begin(), static_cast<std::ptrdiff_t>(done));
+    records_.insert(records_.begin(), std::make_move_iterator(rest), std::make_move_iterator(records.end()));
+    resting_ = exchange_->full();  // asked with the lock held: whoever changes it calls go_on() afterwards
+    if (resting_) return;
+  }
   // Again through the queue, so that others have their turn.
   service_.workers().post([self = shared_from_this()] { self->process(); });
 }
@@ -252,98 +309,6 @@ Usage Job::usage() const {
   for (const Slot& slot : slots_) out.completion_tokens += slot.choice.completion_tokens();
   if (service_.options().prompt_tokens_details) out.cached_tokens = cached_tokens_;
   return out;
-}
-
-std::optional<ApiError> Job::failure() const {
-  const std::lock_guard lock(mutex_);
-  switch (cancelled_) {
-    case CancelReason::kQueueTimeout:
-      return ApiError(503, "the request waited for its turn for too long").set_retry_after(service_.retry_after());
-    case CancelReason::kRequestTimeout:
-      return ApiError(504, "the request took longer than this server allows");
-    case CancelReason::kShutdown:
-      return ApiError(503, "the server is stopping").set_retry_after(1);
-    case CancelReason::kSlowReader:
-      return ApiError(503, "the answer was not read fast enough");
-    case CancelReason::kDisconnected:
-      return ApiError(503, "the client has gone");
-    case CancelReason::kNone:
-      break;
-  }
-  if (error_.empty()) return std::nullopt;
-  log_error(printable(error_, 300));
-  return ApiError(500, printable(error_, 300));
-}
-
-void Job::finish() {
-  const Usage total = usage();
-  RequestLog& log = scope_->log();
-  log.completion_tokens = total.completion_tokens;
-  for (const Slot& slot : slots_) log.finish = slot.choice.finish_reason();
-  const std::optional<ApiError> error = failure();
-  if (error) {
-    const std::lock_guard lock(mutex_);
-    log.finish = cancelled_ == CancelReason::kDisconnected ? "disconnected" : "error";
-  }
-  const double now = monotonic_seconds();
-  RequestTimes times{.end_to_end = now - scope_->begin(),
-                     .prompt_tokens = total.prompt_tokens,
-                     .generation_tokens = total.completion_tokens,
-                     .n = spec_.common.n,
-                     .max_tokens = spec_.requests.front().sampling.max_tokens};
-  {
-    const std::lock_guard lock(mutex_);
-    if (started_time_ > 0) times.queue = started_time_ - scope_->begin();
-    if (first_token_time_ > 0) times.prefill = first_token_time_ - started_time_;
-  }
-  for (const Slot& slot : slots_) times.decode = std::max(times.decode, slot.choice.last_time() - first_token_time_);
-  if (first_token_time_ == 0) times.decode = 0;
-  if (!error) service_.metrics().on_request_finished(times);
-  const ApiError* problem = error ? &*error : nullptr;
-  if (spec_.common.stream) {
-    finish_stream(problem);
-  } else {
-    finish_whole(problem);
-  }
-}
-
-void Job::finish_stream(const ApiError* error) {
-  service_.metrics().add_stream(-1);
-  std::string text;
-  if (error != nullptr) {
-    text += format_event(error->body());
-  } else if (spec_.common.include_usage) {
-    OrderedJson out = envelope(spec_, service_.model().fingerprint);
-    out["choices"] = OrderedJson::array();
-    out["usage"] = usage_json(usage());
-    text += format_event(to_line(out));
-  }
-  text += format_event("[DONE]");
-  exchange_->write(std::move(text));
-  exchange_->finish();
-}
-
-void Job::finish_whole(const ApiError* error) {
-  if (error != nullptr) return scope_->refuse(*exchange_, *error);
-  OrderedJson choices = OrderedJson::array();
-  const auto n = static_cast<std::size_t>(spec_.common.n);
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    Slot& slot = slots_[i];
-    slot.whole.logprobs = choice_logprobs(i, std::move(slot.logprobs));
-    if (!spec_.echo_texts.empty()) slot.whole.text.insert(0, spec_.echo_texts[i / n]);
-    if (spec_.common.prompt_logprobs && !spec_.chat)
-      slot.whole.prompt_logprobs = prompt_logprobs(prompt_lists_[i / n], service_.token_texts());
-    slot.whole.prompt_ids = spec_.requests[i / n].prompt;
-    choices.push_back(spec_.chat ? chat_choice(spec_, slot.whole, slot.choice)
-                                 : completion_choice(spec_, slot.whole, slot.choice));
-  }
-  OrderedJson out = envelope(spec_, service_.model().fingerprint);
-  out["choices"] = std::move(choices);
-  out["usage"] = usage_json(usage());
-  if (spec_.chat && spec_.common.prompt_logprobs)
-    out["prompt_logprobs"] = prompt_logprobs(prompt_lists_.front(), service_.token_texts());
-  if (spec_.chat && spec_.common.return_token_ids) out["prompt_token_ids"] = spec_.requests.front().prompt;
-  scope_->reply(*exchange_, {.body = to_line(out)});
 }
 
 }  // namespace awq::server

@@ -25,6 +25,8 @@ class Job : public std::enable_shared_from_this<Job> {
   void add(TokenRecord record);
   void mark_started(double time);
   void cancel(CancelReason reason);
+  void pause_or_resume();
+  void go_on();
 
   // On a worker, one at a time.
   void process();
@@ -67,8 +69,11 @@ class Job : public std::enable_shared_from_this<Job> {
   std::vector<engine::RequestId> ids_;
   std::vector<TokenRecord> records_;
   bool scheduled_ = false;
+  bool resting_ = false;  ///< process() has stopped, because the client does not read
   double started_time_ = 0;
   CancelReason cancelled_ = CancelReason::kNone;
+
+  std::mutex pause_mutex_;  ///< of the question whether the client reads together with what the engine is told
 };
 
 }  // namespace awq::server

@@ -24,6 +24,8 @@ class ModelFormat final : public OutputParser {
                  .reasoning = o.reasoning,
                  .in_reasoning = o.reasoning && o.inside_reasoning,
                  .tool_names = o.tool_names,
+                 .tool_list = o.tool_list,
+                 .enforced = o.enforced,
                  .make_id = call_id}) {}
 
   void push(const std::string& text, ParsedText& out) override { take(parser_.push(text), out); }
@@ -100,15 +102,13 @@ class CallList final : public OutputParser {
 }  // namespace
 
 chat::ToolFormat tool_format(const std::string& name, const std::string& template_source) {
-  using chat::ToolFormat;
   if (name == "auto") return chat::detect_tool_format(template_source);
-  if (name == "none") return ToolFormat::kNone;
-  if (name == "hermes") return ToolFormat::kHermes;
-  if (name == "llama3_json") return ToolFormat::kLlama3;
-  if (name == "mistral") return ToolFormat::kMistral;
-  if (name == "mistral_named") return ToolFormat::kMistralNamed;
-  fail(ErrorCode::kInvalidArgument,
-       "--tool-call-parser {}: expected auto, none, hermes, llama3_json, mistral or mistral_named", printable(name));
+  std::string known = "auto";
+  for (const chat::ToolFormat format : chat::tool_formats()) {
+    if (name == chat::tool_format_name(format)) return format;
+    known += std::string(", ") + chat::tool_format_name(format);
+  }
+  fail(ErrorCode::kInvalidArgument, "--tool-call-parser {}: expected one of {}", printable(name), known);
 }
 
 std::unique_ptr<OutputParser> make_output_parser(const ParserOptions& o) {

@@ -9,7 +9,7 @@
 
 namespace awq::server {
 
-/// `name`: auto (looks at the template), none, hermes, llama3_json, mistral or mistral_named. Throws kInvalidArgument.
+/// `name`: auto (looks at the template), or a name of chat::tool_format_name(). Throws kInvalidArgument.
 chat::ToolFormat tool_format(const std::string& name, const std::string& template_source);
 
 /// What an answer is made of.
@@ -22,6 +22,8 @@ struct ParserOptions {
   Answer answer = Answer::kText;
   chat::ToolFormat tools = chat::ToolFormat::kNone;
   std::vector<std::string> tool_names;
+  std::shared_ptr<const OrderedJson> tool_list;  ///< with `tools`: the request's
+  bool enforced = false;                         ///< a grammar holds the answer to calls
   std::string named_function;
   bool reasoning = false;         ///< text between <think> and </think> is reasoning
   bool inside_reasoning = false;  ///< the prompt has opened it

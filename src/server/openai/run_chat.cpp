@@ -71,6 +71,8 @@ ParserOptions parser_options(const ChatFormat& format, const ChatFields& fields,
     out.named_function = fields.tool_name;
   } else if (is_forced(fields) || !constrained) {
     out.tools = format.tools();
+    out.enforced = is_forced(fields);
+    out.tool_list = std::make_shared<const OrderedJson>(fields.tools);
     for (const OrderedJson& tool : fields.tools)
       out.tool_names.push_back(tool.at("function").at("name").get<std::string>());
   }
