@@ -23,17 +23,18 @@ class AlignedBuffer {
   AlignedBuffer() = default;
   explicit AlignedBuffer(std::size_t count)
       : data_(count == 0 ? nullptr : static_cast<T*>(allocate_pages(count * sizeof(T)))), size_(count) {}
-  AlignedBuffer(AlignedBuffer&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  /// Memory that `owner` keeps for as long as it is referred to.
+  AlignedBuffer(T* data, std::size_t count, std::shared_ptr<const void> owner)
+      : data_(data), size_(count), owner_(std::move(owner)) {}
+  AlignedBuffer(AlignedBuffer&& other) noexcept { swap(other); }
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(size_, other.size_);
+    swap(other);
     return *this;
   }
   AlignedBuffer(const AlignedBuffer&) = delete;
   AlignedBuffer& operator=(const AlignedBuffer&) = delete;
   ~AlignedBuffer() {
-    if (data_ != nullptr) release_pages(data_, size_ * sizeof(T));
+    if (data_ != nullptr && owner_ == nullptr) release_pages(data_, size_ * sizeof(T));
   }
 
   T* data() noexcept { return data_; }
@@ -60,11 +61,13 @@ class AlignedBuffer {
   void swap(AlignedBuffer& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
+    owner_.swap(other.owner_);
   }
 
  private:
   T* data_ = nullptr;
   std::size_t size_ = 0;
+  std::shared_ptr<const void> owner_;
 };
 
 }  // namespace awq

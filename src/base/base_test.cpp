@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <set>
+#include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/check.h"
 #include "base/cpu_features.h"
+#include "base/page_arena.h"
 #include "base/random.h"
 #include "base/stop.h"
 
@@ -56,6 +58,33 @@ TEST(AlignedBuffer, ZeroedAlignedMovable) {
   const int* before = none.data();
   none.ensure(2);
   EXPECT_EQ(none.data(), before);
+}
+
+TEST(PageArena, PiecesAreZeroedApartAndOutliveIt) {
+  std::vector<AlignedBuffer<std::uint32_t>> pieces;
+  const std::size_t counts[] = {1, 1000, 3'000'000, 17, 100'000'000, 5, 70'000'000};
+  {
+    PageArena arena;
+    EXPECT_TRUE(arena.take<std::uint32_t>(0).empty());
+    for (const std::size_t count : counts) pieces.push_back(arena.take<std::uint32_t>(count));
+  }
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    ASSERT_EQ(pieces[i].size(), counts[i]);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(pieces[i].data()) % 4096, 0U);
+    for (std::uint32_t* at : {&pieces[i][0], &pieces[i][counts[i] / 2], &pieces[i][counts[i] - 1]}) {
+      if (counts[i] > 2) {
+        EXPECT_EQ(*at, 0U);
+      }
+      *at = static_cast<std::uint32_t>(i + 1);
+    }
+  }
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    EXPECT_EQ(pieces[i][0], i + 1);
+    EXPECT_EQ(pieces[i][counts[i] - 1], i + 1);
+  }
+  const AlignedBuffer<std::uint32_t> moved = std::move(pieces[1]);
+  pieces.clear();
+  EXPECT_EQ(moved[999], 2U);
 }
 
 TEST(AlignedBuffer, HugeSizeIsAnErrorAndNoCrash) {

@@ -9,7 +9,11 @@ namespace awq::model {
 
 LanguageModel::LanguageModel(const WeightSource& source, bool int8_head)
     : config_(source.config()), decoder_(source.config()) {
-  for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) layers_.emplace_back(source.load_layer(i));
+  PageArena arena;
+  for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
+    layers_.emplace_back(source.load_layer(i));
+    for (ops::Linear& linear : layers_.back().linears) linear.move_to(arena);
+  }
   final_norm_ = source.load_final_norm();
   head_ = source.load_head().into_linear();
   LinearWeights embedding = source.load_embedding();

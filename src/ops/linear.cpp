@@ -187,6 +187,19 @@ Linear Linear::rounded_to_int8() const {
   return out;
 }
 
+void Linear::move_to(PageArena& arena) {
+  if (!quantized()) return;
+  AlignedBuffer<std::byte> moved = arena.take<std::byte>(weight_.size());
+#pragma omp parallel
+  {  // each thread first touches what it will read
+    const BlockRange range = thread_blocks(packed_.blocks(), omp_get_thread_num(), omp_get_num_threads());
+    const std::int64_t bytes = packed_.block_bytes();
+    std::copy(weight_.begin() + range.begin * bytes, weight_.begin() + range.end * bytes,
+              moved.begin() + range.begin * bytes);
+  }
+  weight_ = std::move(moved);
+}
+
 DType Linear::dtype() const { return dtype_of(kind_); }
 
 AlignedBuffer<std::byte> Linear::take_weight() {
