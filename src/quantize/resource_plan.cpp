@@ -146,9 +146,14 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
   const std::uint64_t measure = options.evaluate ? 2 * head + matrix(16384, c.hidden_size) * 8 + layer.stored +
                                                        layer.codes + activations + matrix(512, c.vocab_size) * 4
                                                  : 0;
+  // A quantized embedding or head: codes, packed words and the bytes of the file at the same time.
+  const std::uint64_t ends = plan.vocabulary.empty() ? 0 : 3 * matrix(c.vocab_size, c.hidden_size);
+  // Losses for target_bpw: the layer as stored, and twice as it runs.
+  const std::uint64_t scan = options.target_bpw > 0 ? hidden + 5 * layer.stored + layer.codes + activations : 0;
   ResourcePlan out;
-  out.peak_bytes = kProgramBytes + std::max({static_cast<std::uint64_t>(streams) * hidden + std::max(forward, search),
-                                             measure, tokenizer_bytes(files)});
+  out.peak_bytes =
+      kProgramBytes + std::max({ends, scan, static_cast<std::uint64_t>(streams) * hidden + std::max(forward, search),
+                                measure, tokenizer_bytes(files)});
   out.disk_bytes = plan.checkpoint.file_bytes + companion_bytes(files, plan) +
                    (c.num_hidden_layers > 1 ? 2 * static_cast<std::uint64_t>(streams) * hidden : 0);
   double per_layer = 0;
