@@ -7,8 +7,9 @@
 
 #include "base/check.h"
 #include "base/stop.h"
+#include "model/decoder.h"
+#include "ops/elementwise.h"
 #include "quant/group_quant.h"
-#include "quantize/hidden_states.h"
 #include "quantize/layer_passes.h"
 
 namespace awq::quantize {
@@ -16,10 +17,21 @@ namespace {
 
 using model::LinearSpec;
 
-// Tokens that losses are measured on: their order is clear long before their digits are.
-constexpr std::int64_t kTokens = 8192;
+// Tokens that losses are measured on: their order is clear long before their digits are. A deep model has more
+// candidates, whose hidden states are all there at the same time, and gets fewer tokens.
+constexpr std::int64_t kMostTokens = 1024;
+constexpr std::int64_t kFewestTokens = 256;
+constexpr std::int64_t kHeldTokens = 65536;
+constexpr std::int64_t kSequence = 256;
+// Rows of logits at a time.
+constexpr std::int64_t kHeadRows = 64;
 // The header of a safetensors file names shapes and offsets in decimal digits, a few more for larger tensors.
 constexpr std::uint64_t kHeaderBytes = 64;
+
+std::int64_t sample_tokens(std::size_t candidates) {
+  const auto count = std::max<std::int64_t>(1, static_cast<std::int64_t>(candidates));
+  return std::clamp(kHeldTokens / count, kFewestTokens, kMostTokens);
+}
 
 std::uint64_t encoded_bytes(const OutputPlan& plan, const quant::Scheme& scheme, model::LinearShape shape) {
   std::uint64_t total = 0;
@@ -31,14 +43,14 @@ std::uint64_t encoded_bytes(const OutputPlan& plan, const quant::Scheme& scheme,
   return total;
 }
 
-/// Blocks from all over the text, kTokens of them or all.
-CalibrationBlocks sample_of(const CalibrationBlocks& blocks) {
+/// Beginnings of blocks from all over the text.
+CalibrationBlocks sample_of(const CalibrationBlocks& blocks, std::size_t candidates) {
   CalibrationBlocks out;
-  out.length = blocks.length;
-  out.count = std::min(blocks.count, std::max<std::int64_t>(1, kTokens / blocks.length));
+  out.length = std::min(blocks.length, kSequence);
+  out.count = std::clamp<std::int64_t>(sample_tokens(candidates) / out.length, 1, blocks.count);
   for (std::int64_t i = 0; i < out.count; ++i) {
     const auto from = blocks.ids.begin() + i * blocks.count / out.count * blocks.length;
-    out.ids.insert(out.ids.end(), from, from + blocks.length);
+    out.ids.insert(out.ids.end(), from, from + out.length);
   }
   return out;
 }
@@ -58,18 +70,25 @@ model::LayerWeights rounded_layer(const model::ModelFiles& files, const OutputPl
   return weights;
 }
 
-/// Sum over tokens of |changed - exact|^2 / |exact|^2.
-double relative_change(const float* changed, const float* exact, std::int64_t tokens, std::int64_t width) {
+/// Sum over rows of KL(softmax(exact) || softmax(changed)); logits [rows, width].
+double divergence(const float* exact, const float* changed, std::int64_t rows, std::int64_t width) {
   double total = 0;
-  for (std::int64_t t = 0; t < tokens; ++t) {
-    double change = 0;
-    double size = 0;
-    for (std::int64_t i = t * width; i < (t + 1) * width; ++i) {
-      const double d = static_cast<double>(changed[i]) - static_cast<double>(exact[i]);
-      change += d * d;
-      size += static_cast<double>(exact[i]) * static_cast<double>(exact[i]);
+#pragma omp parallel for schedule(static) reduction(+ : total)
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const float* p = exact + row * width;
+    const float* q = changed + row * width;
+    const double p_max = *std::max_element(p, p + width);
+    const double q_max = *std::max_element(q, q + width);
+    double p_sum = 0;
+    double q_sum = 0;
+    double dot = 0;  // of exp(p) with p - q
+    for (std::int64_t i = 0; i < width; ++i) {
+      const double weight = std::exp(p[i] - p_max);
+      p_sum += weight;
+      q_sum += std::exp(q[i] - q_max);
+      dot += weight * ((p[i] - p_max) - (q[i] - q_max));
     }
-    if (size > 0) total += change / size;
+    total += dot / p_sum - std::log(p_sum) + std::log(q_sum);
   }
   return total;
 }
@@ -94,43 +113,76 @@ std::vector<WideCandidate> wide_candidates(const model::ModelFiles& files, const
 
 void measure_losses(const model::ModelFiles& files, const OutputPlan& narrow, const CalibrationBlocks& blocks,
                     ops::Precision precision, std::vector<WideCandidate>& candidates) {
-  const CalibrationBlocks sample = sample_of(blocks);
-  const std::int64_t width = files.config().hidden_size;
-  const model::Architecture& architecture = files.architecture();
-  HiddenStates stream(sample.count * sample.length, width);
-  AlignedBuffer<float> rows(static_cast<std::size_t>(sample.length * width));
-  for (std::int64_t block = 0; block < sample.count; ++block) {
-    files.embed({sample.ids.data() + block * sample.length, static_cast<std::size_t>(sample.length)}, rows.data());
-    stream.store(block * sample.length, sample.length, rows.data());
-  }
-  for (std::int64_t index = 0; index < files.config().num_hidden_layers; ++index) {
-    LayerPasses passes(files.config(), index, sample.count, sample.length, precision);
-    model::DecoderLayer exact = runnable(architecture, files.load_layer(index), std::nullopt, precision);
-    model::DecoderLayer rounded = runnable(architecture, rounded_layer(files, narrow, index), std::nullopt, precision);
+  const CalibrationBlocks sample = sample_of(blocks, candidates.size());
+  const model::ModelConfig& config = files.config();
+  const std::int64_t width = config.hidden_size;
+  const std::int64_t tokens = sample.count * sample.length;
+  const std::vector<model::SequenceSlice> slices(static_cast<std::size_t>(sample.count),
+                                                 {.token_count = sample.length});
+  AlignedBuffer<float> exact(static_cast<std::size_t>(tokens * width));
+  files.embed(sample.ids, exact.data());
+  std::vector<AlignedBuffer<float>> changed(candidates.size());
+  model::Decoder decoder(config);
+  for (std::int64_t index = 0; index < config.num_hidden_layers; ++index) {
+    model::DecoderLayer layer = runnable(files.architecture(), files.load_layer(index), std::nullopt, precision);
+    model::DecoderLayer rounded =
+        runnable(files.architecture(), rounded_layer(files, narrow, index), std::nullopt, precision);
     const auto swap_site = [&](model::Site site) {
-      for (const LinearSpec& linear : architecture.linears) {
-        if (linear.input != site) continue;
+      for (const LinearSpec& linear : files.architecture().linears) {
         const auto role = static_cast<std::size_t>(linear.role);
-        std::swap(exact.linears[role], rounded.linears[role]);
+        if (linear.input == site) std::swap(layer.linears[role], rounded.linears[role]);
       }
     };
-    AlignedBuffer<float> expected;
-    for (std::int64_t block = 0; block < sample.count; block += passes.per_chunk()) {
-      passes.forward(exact, stream, block, std::nullopt, nullptr);
-      const std::int64_t tokens = passes.tokens_at(block);
-      expected.ensure(static_cast<std::size_t>(tokens * width));
-      std::copy_n(passes.rows().data(), tokens * width, expected.data());
-      for (WideCandidate& candidate : candidates) {
-        if (candidate.layer != index) continue;
-        swap_site(candidate.site);
-        passes.forward(exact, stream, block, std::nullopt, nullptr);
-        swap_site(candidate.site);
-        candidate.loss += relative_change(passes.rows().data(), expected.data(), tokens, width) /
-                          static_cast<double>(sample.count * sample.length);
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      stop_flag().throw_if_requested();
+      if (candidates[i].layer > index) continue;
+      const bool here = candidates[i].layer == index;
+      if (here) {
+        changed[i] = AlignedBuffer<float>(exact.size());
+        std::copy(exact.begin(), exact.end(), changed[i].begin());
+        swap_site(candidates[i].site);
       }
-      stream.store(block * sample.length, tokens, expected.data());
+      decoder.forward_layer(layer, index, slices, changed[i].data(), precision);
+      if (here) swap_site(candidates[i].site);
+    }
+    decoder.forward_layer(layer, index, slices, exact.data(), precision);
+  }
+
+  const AlignedBuffer<float> norm = files.load_final_norm();
+  const ops::Linear head = files.load_head().into_linear();
+  AlignedBuffer<float> normed(static_cast<std::size_t>(kHeadRows * width));
+  const auto logits = [&](const AlignedBuffer<float>& hidden, std::int64_t row, std::int64_t rows, float* out) {
+    ops::rms_norm(hidden.data() + row * width, rows, width, norm.data(), static_cast<float>(config.rms_norm_eps),
+                  normed.data());
+    head.forward(normed.data(), rows, out, precision);
+  };
+  AlignedBuffer<float> expected(static_cast<std::size_t>(kHeadRows * config.vocab_size));
+  AlignedBuffer<float> found(expected.size());
+  for (std::int64_t row = 0; row < tokens; row += kHeadRows) {
+    stop_flag().throw_if_requested();
+    const std::int64_t rows = std::min(kHeadRows, tokens - row);
+    logits(exact, row, rows, expected.data());
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      logits(changed[i], row, rows, found.data());
+      candidates[i].loss +=
+          divergence(expected.data(), found.data(), rows, config.vocab_size) / static_cast<double>(tokens);
     }
   }
+}
+
+std::uint64_t measuring_bytes(const model::ModelFiles& files, std::size_t candidates) {
+  const auto width = static_cast<std::uint64_t>(files.config().hidden_size);
+  const auto vocabulary = static_cast<std::uint64_t>(files.config().vocab_size);
+  const std::uint64_t streams =
+      (candidates + 1) * static_cast<std::uint64_t>(sample_tokens(candidates)) * width * sizeof(float);
+  const std::uint64_t head = vocabulary * width * (dtype_bits(files.dtype()) / 8);
+  return streams + head + 2 * static_cast<std::uint64_t>(kHeadRows) * vocabulary * sizeof(float);
+}
+
+double measuring_passes(const model::ModelFiles& files, std::size_t candidates) {
+  // A candidate of layer l goes through the layers from l on: half of them on average.
+  return static_cast<double>(candidates) / 2 * static_cast<double>(sample_tokens(candidates)) *
+         static_cast<double>(files.config().num_hidden_layers);
 }
 
 WideSites choose_wide(const std::vector<WideCandidate>& candidates, std::uint64_t budget) {

@@ -14,17 +14,21 @@ struct WideCandidate {
   std::int64_t layer = 0;
   model::Site site = model::Site::kAttentionInput;
   std::uint64_t extra_bytes = 0;  ///< of the file
-  double loss = 0;                ///< of plain rounding to the narrow width; in units that all candidates share
+  double loss = 0;                ///< of plain rounding to the narrow width, in nats per token
 };
 
 /// Every site with linears to quantize, in model order, without losses. `narrow` is a plan without wide sites.
 std::vector<WideCandidate> wide_candidates(const model::ModelFiles& files, const OutputPlan& narrow);
 
-/// Fills the losses: runs a sample of the calibration blocks through the original model, and through each layer with
-/// the linears of one site rounded. The loss of a site is the mean over tokens of |change|^2 / |h|^2 of the hidden
-/// state h behind the layer. Memory holds one layer three times and the hidden states of the sample.
+/// Adds the losses: the KL divergence between the original model and the same with the linears of one site rounded, on
+/// a sample of the calibration blocks. Goes through the model once, layer by layer, with the hidden states of all
+/// candidates beside those of the original.
 void measure_losses(const model::ModelFiles& files, const OutputPlan& narrow, const CalibrationBlocks& blocks,
                     ops::Precision precision, std::vector<WideCandidate>& candidates);
+
+/// Memory for that beside one layer three times, and the number of tokens that go through a layer in it.
+std::uint64_t measuring_bytes(const model::ModelFiles& files, std::size_t candidates);
+double measuring_passes(const model::ModelFiles& files, std::size_t candidates);
 
 /// The sites with the largest loss for each byte that fit into `budget` bytes; ties go to the first.
 WideSites choose_wide(const std::vector<WideCandidate>& candidates, std::uint64_t budget);

@@ -283,7 +283,7 @@ class Run {
       if (first == 0) {
         pipeline.embed();
       } else {
-        load_hidden(staging, first - 1, layers.back(), pipeline.streams());
+        read_hidden(staging.hidden(first - 1), layers.back().value("hidden_sha256", ""), pipeline.streams());
       }
     }
     const double begin = monotonic_seconds();
@@ -294,17 +294,7 @@ class Run {
       writer.write_layer(layer, result.weights);
       file::OrderedJson record = layer_to_json(layer, result.report, files_);
       if (pipeline.calibrates() && layer + 1 < count) {
-        file::OutputFile hidden(staging.hidden(layer), file::OutputFile::Mode::kCreate);
-        std::uint64_t at = 0;
-        file::Sha256 hash;
-        for (const HiddenStates& stream : pipeline.streams()) {
-          hidden.write_at(at, stream.bytes());
-          hash.update(stream.bytes());
-          at += stream.bytes().size();
-        }
-        hidden.sync();
-        hidden.close();
-        record["hidden_sha256"] = hash.hex();
+        record["hidden_sha256"] = write_hidden(staging.hidden(layer), pipeline.streams());
       }
       writer.sync();
       journal.append(record);
@@ -325,28 +315,6 @@ class Run {
     options_.on_progress(progress);
   }
   bool was_calibrated() const { return !calibration_.is_null(); }
-
-  static void load_hidden(const Staging& staging, std::int64_t layer, const file::OrderedJson& record,
-                          std::span<HiddenStates> streams) {
-    const file::InputFile input(staging.hidden(layer));
-    std::uint64_t size = 0;
-    for (const HiddenStates& stream : streams) size += stream.bytes().size();
-    if (input.size_bytes() != size) {
-      fail(ErrorCode::kCorruptFile, "{}: {} bytes, expected {}; remove the folder to start over", input.path().string(),
-           input.size_bytes(), size);
-    }
-    std::uint64_t at = 0;
-    file::Sha256 hash;
-    for (HiddenStates& stream : streams) {
-      input.read_at(at, stream.bytes());
-      hash.update(std::as_const(stream).bytes());
-      at += stream.bytes().size();
-    }
-    if (hash.hex() != record.value("hidden_sha256", "")) {
-      fail(ErrorCode::kCorruptFile, "{}: its checksum is not that of the journal; remove the folder to start over",
-           input.path().string());
-    }
-  }
 
   std::optional<Measurement> measure(const Staging& staging) const {
     if (windows_.empty()) return std::nullopt;

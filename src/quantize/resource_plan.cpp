@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/resources.h"
 #include "ops/gemm.h"
+#include "quantize/bit_allocation.h"
 #include "quantize/output_writer.h"
 #include "quantize/pipeline.h"
 #include "quantize/quadratic_form.h"
@@ -149,7 +150,9 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
   // A quantized embedding or head: codes, packed words and the bytes of the file at the same time.
   const std::uint64_t ends = plan.vocabulary.empty() ? 0 : 3 * matrix(c.vocab_size, c.hidden_size);
   // Losses for target_bpw: the layer as stored, and twice as it runs.
-  const std::uint64_t scan = options.target_bpw > 0 ? hidden + 5 * layer.stored + layer.codes + activations : 0;
+  const std::size_t sites = options.target_bpw > 0 ? wide_candidates(files, plan).size() : 0;
+  const std::uint64_t scan =
+      sites > 0 ? measuring_bytes(files, sites) + 5 * layer.stored + layer.codes + activations : 0;
   ResourcePlan out;
   out.peak_bytes =
       kProgramBytes + std::max({ends, scan, static_cast<std::uint64_t>(streams) * hidden + std::max(forward, search),
@@ -174,6 +177,13 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
     per_layer += width * width * static_cast<double>(tokens) * (streams > 1 ? 3 : 1);
   }
   out.operations = per_layer * static_cast<double>(c.num_hidden_layers);
+  if (sites > 0) {
+    // The layer once for each token and site, and the head in the end.
+    const double weights = static_cast<double>(layer.stored) / (static_cast<double>(dtype_bits(files.dtype())) / 8);
+    const double passes = measuring_passes(files, sites);
+    out.operations += 2 * passes * weights + 4 * passes / static_cast<double>(c.num_hidden_layers) *
+                                                 static_cast<double>(c.vocab_size) * static_cast<double>(c.hidden_size);
+  }
   return out;
 }
 
