@@ -72,8 +72,8 @@ model::LayerWeights rounded_layer(const model::ModelFiles& files, const OutputPl
 
 /// Sum over rows of KL(softmax(exact) || softmax(changed)); logits [rows, width].
 double divergence(const float* exact, const float* changed, std::int64_t rows, std::int64_t width) {
-  double total = 0;
-#pragma omp parallel for schedule(static) reduction(+ : total)
+  std::vector<double> of_row(static_cast<std::size_t>(rows));  // summed in order: the same bits in every run
+#pragma omp parallel for schedule(static)
   for (std::int64_t row = 0; row < rows; ++row) {
     const float* p = exact + row * width;
     const float* q = changed + row * width;
@@ -88,9 +88,9 @@ double divergence(const float* exact, const float* changed, std::int64_t rows, s
       q_sum += std::exp(q[i] - q_max);
       dot += weight * ((p[i] - p_max) - (q[i] - q_max));
     }
-    total += dot / p_sum - std::log(p_sum) + std::log(q_sum);
+    of_row[static_cast<std::size_t>(row)] = dot / p_sum - std::log(p_sum) + std::log(q_sum);
   }
-  return total;
+  return std::accumulate(of_row.begin(), of_row.end(), 0.0);
 }
 
 }  // namespace
