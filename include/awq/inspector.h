@@ -21,6 +21,15 @@ struct PartSummary {
   std::uint64_t bytes = 0;
 };
 
+/// Modules that are stored with the same bits and groups.
+struct SchemeSummary {
+  std::string part;  ///< "linears", "embedding", "head", or "embedding and head" for one tensor that is both
+  int bits = 0;
+  std::int64_t group_size = 0;  ///< -1: one group per row
+  bool symmetric = false;
+  std::int64_t modules = 0;
+};
+
 /// A row of the kernel tables for one kind of linear.
 struct KernelRow {
   std::string name;
@@ -41,12 +50,13 @@ struct InspectSummary {
   std::uint64_t tensor_bytes = 0;
   double bits_per_weight = 0;
   std::string format;  ///< of the quantized linears, "" when there are none
-  int bits = 0;
+  int bits = 0;        ///< of most linears; so are the two below
   std::int64_t group_size = 0;
   bool symmetric = false;
   std::int64_t layers = 0;
   std::int64_t quantized_linears = 0;
   std::int64_t linears = 0;
+  std::vector<SchemeSummary> schemes;  ///< of all quantized modules, linears first, that of most of them first
   std::vector<PartSummary> parts;
   std::vector<TensorSummary> tensors;
   std::vector<std::string> problems;

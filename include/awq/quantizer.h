@@ -29,6 +29,11 @@ struct QuantizeOptions {
   int bits = 4;
   std::int64_t group_size = 128;  ///< 32, 64, 128, or -1 for one group per row
   bool symmetric = false;
+  int embed_bits = 16;  ///< 16: the embedding stays as it is; 8: rounded, in formats that can hold it
+  int head_bits = 16;   ///< the same of the head; both alike where one tensor serves as both
+  /// Above 0: linears that lose most get 8 bits instead of `bits`, as many as fit into files of at most this many bits
+  /// for each parameter of the model, embedding, head, scales and headers included.
+  double target_bpw = 0;
   std::string format;                 ///< "awq" (gemm layout), "compressed-tensors", "fp8"; empty: as the method has it
   std::filesystem::path calibration;  ///< .txt or .jsonl; empty: the text that comes with the program
   std::int64_t calibration_samples = 128;  ///< blocks
@@ -55,6 +60,8 @@ struct QuantizeSummary {
   std::int64_t group_size = 0;
   std::int64_t layers = 0;
   std::int64_t quantized_linears = 0;
+  std::vector<std::string>
+      wide_linears;  ///< those that got 8 bits for target_bpw; in a dry run a guess of their number
   std::vector<std::string> unquantized_linears;
   double seconds = 0;
   std::uint64_t planned_peak_bytes = 0;

@@ -18,6 +18,15 @@ constexpr MethodRow kRows[] = {
        o.recipe = "paper";
      }},
     {"awq", "the default recipe of awq quantize", [](QuantizeOptions& o) { o.method = "awq"; }},
+    {"mixed",
+     "the default recipe; embedding, head and the linears that lose most in 8 bits, 5.5 bits per weight at most",
+     [](QuantizeOptions& o) {
+       o.method = "awq";
+       o.format = "compressed-tensors";
+       o.embed_bits = 8;
+       o.head_bits = 8;
+       o.target_bpw = 5.5;
+     }},
     {"fp8", "E4M3 with a scale per output channel", [](QuantizeOptions& o) { o.method = "fp8"; }},
     {"fp8-block", "E4M3 with a scale per block of 128 x 128",
      [](QuantizeOptions& o) {

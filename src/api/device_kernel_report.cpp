@@ -46,10 +46,12 @@ Kind fused(const model::ModelFiles& files, const std::vector<std::string>& names
             .count = 1};
   const bool codes = std::all_of(names.begin(), names.end(), [&](const auto& n) { return files.is_quantized(n); });
   if (!codes) return kind;
-  const quant::Scheme& scheme = files.quantization().scheme;
+  const quant::Scheme scheme = files.scheme_of(names.front());
+  const bool alike =
+      std::all_of(names.begin(), names.end(), [&](const auto& n) { return files.scheme_of(n) == scheme; });
   const auto group =
       static_cast<std::int64_t>(quant::resolved_group_size(scheme, static_cast<std::uint64_t>(shape.in_features)));
-  const bool runs = scheme.kind == quant::CodeKind::kInteger && scheme.bits == kCodeBits &&
+  const bool runs = alike && scheme.kind == quant::CodeKind::kInteger && scheme.bits == kCodeBits &&
                     kernels::cuda::w4_objection(shape.out_features, shape.in_features, group, nullptr, 0) == nullptr;
   if (!runs) {
     kind.weights = "16 bit, expanded";

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "awq/error.h"
@@ -16,8 +17,8 @@ using model::ModelFiles;
 /// Which part of the model a tensor belongs to.
 std::string part_of(const ModelFiles& files, const std::string& name) {
   const auto& names = files.architecture().tensors;
-  if (name == std::string(names.embedding) + ".weight") return "embedding";
-  if (name == std::string(names.head) + ".weight") return "head";
+  if (name.starts_with(std::string(names.embedding) + ".")) return "embedding";
+  if (name.starts_with(std::string(names.head) + ".")) return "head";
   if (!name.starts_with(names.layer_prefix)) return "other";
   for (const model::LinearSpec& linear : files.architecture().linears) {
     const std::string inner = std::string(".") + linear.name + ".";
@@ -47,7 +48,37 @@ void read_everything(const ModelFiles& files, std::vector<std::string>& problems
     });
   }
   attempt([&] { model::check_finite(files.load_final_norm().span(), files.architecture().tensors.final_norm); });
-  attempt([&] { model::check_finite(files.load_head().to_floats().span(), files.head_tensor()); });
+  attempt([&] { model::check_finite(files.load_head().to_floats().span(), files.head_module()); });
+  if (files.head_module() == files.embedding_module()) return;
+  attempt([&] { model::check_finite(files.load_embedding().to_floats().span(), files.embedding_module()); });
+}
+
+std::vector<SchemeSummary> schemes_of(const ModelFiles& files) {
+  std::vector<SchemeSummary> linears, out;
+  const auto add = [&](std::vector<SchemeSummary>& to, const char* part, const std::string& module) {
+    if (!files.is_quantized(module)) return;
+    const quant::Scheme s = files.scheme_of(module);
+    const auto same = std::find_if(to.begin(), to.end(), [&](const SchemeSummary& row) {
+      return row.bits == s.bits && row.group_size == s.group_size && row.symmetric == s.symmetric;
+    });
+    if (same != to.end()) {
+      ++same->modules;
+    } else {
+      to.push_back({part, s.bits, s.group_size, s.symmetric, 1});
+    }
+  };
+  for (std::int64_t layer = 0; layer < files.config().num_hidden_layers; ++layer) {
+    for (const model::LinearSpec& linear : files.architecture().linears)
+      add(linears, "linears", files.linear_name(layer, linear));
+  }
+  std::stable_sort(linears.begin(), linears.end(),
+                   [](const SchemeSummary& a, const SchemeSummary& b) { return a.modules > b.modules; });
+  const bool tied = files.head_module() == files.embedding_module();
+  std::vector<SchemeSummary> embedding, head;
+  add(embedding, tied ? "embedding and head" : "embedding", files.embedding_module());
+  if (!tied) add(head, "head", files.head_module());
+  for (const auto* rows : {&linears, &embedding, &head}) out.insert(out.end(), rows->begin(), rows->end());
+  return out;
 }
 
 void check_tokenizer(const ModelFiles& files, std::vector<std::string>& problems) {
@@ -72,9 +103,16 @@ InspectSummary inspect_model(const std::filesystem::path& model, bool deep) {
   out.layers = files.config().num_hidden_layers;
   if (files.codec() != nullptr) {
     out.format = files.codec()->name;
-    out.bits = files.quantization().scheme.bits;
-    out.group_size = files.quantization().scheme.group_size;
-    out.symmetric = files.quantization().scheme.symmetric;
+    const quant::Scheme& s = files.quantization().scheme;
+    out.bits = s.bits;
+    out.group_size = s.group_size;
+    out.symmetric = s.symmetric;
+    out.schemes = schemes_of(files);
+    if (!out.schemes.empty() && out.schemes.front().part == "linears") {
+      out.bits = out.schemes.front().bits;
+      out.group_size = out.schemes.front().group_size;
+      out.symmetric = out.schemes.front().symmetric;
+    }
   }
   std::map<std::string, PartSummary> parts;
   for (const auto& tensor : files.checkpoint().tensors()) {

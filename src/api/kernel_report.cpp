@@ -34,20 +34,19 @@ std::vector<Kind> kinds_of(const model::ModelFiles& files) {
       ++same->count;
     }
   };
-  for (std::int64_t layer = 0; layer < files.config().num_hidden_layers; ++layer) {
-    for (const model::LinearSpec& spec : files.architecture().linears) {
-      const std::string name = files.linear_name(layer, spec);
-      const model::LinearShape shape = model::linear_shape(files.config(), spec.role);
-      if (files.is_quantized(name)) {
-        // Codes of up to 4 bits are packed four to two bytes, wider ones one to a byte.
-        add(shape, {.bits = files.quantization().scheme.bits <= 4 ? 4 : 8});
-      } else {
-        add(shape, {.dtype = files.checkpoint().get(name + ".weight").dtype});
-      }
+  const auto add_module = [&](const std::string& name, model::LinearShape shape) {
+    if (files.is_quantized(name)) {
+      // Codes of up to 4 bits are packed four to two bytes, wider ones one to a byte.
+      add(shape, {.bits = files.scheme_of(name).bits <= 4 ? 4 : 8});
+    } else {
+      add(shape, {.dtype = files.checkpoint().get(name + ".weight").dtype});
     }
+  };
+  for (std::int64_t layer = 0; layer < files.config().num_hidden_layers; ++layer) {
+    for (const model::LinearSpec& spec : files.architecture().linears)
+      add_module(files.linear_name(layer, spec), model::linear_shape(files.config(), spec.role));
   }
-  add({files.config().vocab_size, files.config().hidden_size},
-      {.dtype = files.checkpoint().get(files.head_tensor()).dtype});
+  add_module(files.head_module(), {files.config().vocab_size, files.config().hidden_size});
   return kinds;
 }
 

@@ -32,6 +32,13 @@ file::OrderedJson to_json(const InspectSummary& s) {
   } else {
     out["quantization"] = {
         {"format", s.format}, {"bits", s.bits}, {"group_size", s.group_size}, {"symmetric", s.symmetric}};
+    for (const SchemeSummary& row : s.schemes) {
+      out["quantization"]["schemes"].push_back({{"part", row.part},
+                                                {"bits", row.bits},
+                                                {"group_size", row.group_size},
+                                                {"symmetric", row.symmetric},
+                                                {"modules", row.modules}});
+    }
   }
   out["linears"] = s.linears;
   out["quantized_linears"] = s.quantized_linears;
@@ -93,6 +100,12 @@ int run(const Flags& flags, const CommonFlags& common) {
   } else {
     fmt::print("{}: {} bits, group size {}, {}; {} of {} linears\n", s.format, s.bits, s.group_size,
                s.symmetric ? "symmetric" : "with zero points", s.quantized_linears, s.linears);
+    for (const SchemeSummary& row : s.schemes) {
+      if (s.schemes.size() == 1) break;  // said above
+      fmt::print("  {}: {} bits, group size {}, {}{}\n", row.part, row.bits, row.group_size,
+                 row.symmetric ? "symmetric" : "with zero points",
+                 row.part == "linears" ? fmt::format("; {}", row.modules) : "");
+    }
   }
   for (const PartSummary& part : s.parts)
     fmt::print("  {:<24} {:>5} tensors {:>12}\n", part.name, part.tensors, size_text(part.bytes));

@@ -28,6 +28,7 @@ file::OrderedJson to_json(const QuantizeSummary& s) {
   out["format"] = s.format;
   out["layers"] = s.layers;
   out["quantized_linears"] = s.quantized_linears;
+  out["wide_linears"] = s.wide_linears;
   out["unquantized_linears"] = s.unquantized_linears;
   out["seconds"] = s.seconds;
   out["planned_peak_bytes"] = s.planned_peak_bytes;
@@ -104,6 +105,14 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
   app.add_option("--recipe", o.recipe, "How awq searches: best; fast: scales and ranges only; paper: as AutoAWQ does")
       ->capture_default_str();
   app.add_option("--bits", o.bits, "Bits per weight: 4 (2, 3, 8 with compressed-tensors)")->capture_default_str();
+  app.add_option("--embed-bits", o.embed_bits, "Embedding: 16 as it is, or 8 (compressed-tensors)")
+      ->capture_default_str();
+  app.add_option("--head-bits", o.head_bits, "Output matrix: 16 as it is, or 8 (compressed-tensors)")
+      ->capture_default_str();
+  app.add_option(
+      "--target-bpw", o.target_bpw,
+      "Give the linears that lose most 8 bits, as many as fit into this many bits per parameter of the whole "
+      "model: size of the weight files, embedding and head included (compressed-tensors)");
   app.add_option("--group-size", o.group_size, "Inputs that share a scale: 128, 64, 32, or -1 for a whole row")
       ->capture_default_str();
   app.add_flag("--symmetric", o.symmetric, "Fixed zero point");

@@ -12,13 +12,28 @@
 
 namespace awq::formats {
 
+/// Classes of modules that a configuration can speak of as a whole.
+enum class ModuleClass : std::uint8_t { kLinear, kEmbedding };
+
+/// Modules of one scheme, where a configuration has several.
+struct TargetGroup {
+  std::vector<std::string> targets;  ///< full names, "re:" and an expression, or "Linear" and "Embedding"
+  quant::Scheme scheme;
+  bool needs_group_index = false;
+};
+
 /// What a checkpoint's `quantization_config` says.
 struct QuantizationInfo {
-  quant::Scheme scheme;
+  quant::Scheme scheme;  ///< of all modules, or of the first group
   /// Substrings (AWQ, GPTQ) or full names and "re:" patterns (compressed-tensors) of modules that stay in 16 bit.
   std::vector<std::string> not_converted;
   bool zero_offset_by_one = false;  ///< GPTQ v1 stores zero - 1
   bool needs_group_index = false;   ///< groups do not follow the inputs' order: a module without g_idx is corrupt
+  std::vector<TargetGroup> groups;  ///< in their order; empty: every quantized module has `scheme`
+
+  /// What holds for one module, without groups. A full name counts before an expression, that before a class.
+  /// Throws kCorruptFile when no group speaks of the module.
+  QuantizationInfo of(const std::string& module, ModuleClass kind) const;
 };
 
 /// A tensor that encode() made, to be stored as MODULE + "." + suffix.
@@ -29,11 +44,19 @@ struct EncodedTensor {
   std::vector<std::byte> bytes;
 };
 
+/// Modules of one scheme, full names in model order.
+struct SchemeGroup {
+  quant::Scheme scheme;
+  std::vector<std::string> modules;
+};
+
 /// What the writer of `quantization_config` needs to know.
 struct QuantizationSummary {
   quant::Scheme scheme;
   DType scale_dtype = DType::kF16;
-  std::vector<std::string> quantized_modules;    ///< full names, in model order
+  std::vector<std::string> quantized_modules;    ///< of the scheme above: full names of linears, in model order
+  std::vector<SchemeGroup> other_linears;        ///< linears of the layers that have another scheme
+  std::vector<SchemeGroup> vocabulary;           ///< embedding and head, where they are quantized
   std::vector<std::string> unquantized_linears;  ///< full names of linears that stay in 16 bit, lm_head included
 };
 
@@ -58,6 +81,8 @@ struct Codec {
                                            std::uint64_t in_features);
   std::vector<EncodedTensor> (*encode)(const quant::QuantizedTensor& tensor);
   file::OrderedJson (*write_config)(const QuantizationSummary& summary);
+  /// True when modules of one file may differ in their scheme, and embedding and head may be among them.
+  bool several_schemes = false;
 };
 
 /// All formats, in the order in which they are tried on a checkpoint.

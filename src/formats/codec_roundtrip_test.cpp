@@ -66,6 +66,21 @@ TEST(CodecRoundTrip, RandomShapes) {
   }
 }
 
+TEST(CodecRoundTrip, EveryWidthOfCompressedTensors) {
+  std::mt19937 random(12);
+  for (int bits = 2; bits <= 8; ++bits) {
+    for (const std::int64_t group_size : {32, -1}) {
+      for (const bool symmetric : {false, true}) {
+        expect_round_trip(*find_codec("compressed-tensors"),
+                          random_tensor({.out_features = 37,
+                                         .in_features = 96,
+                                         .scheme = {.bits = bits, .group_size = group_size, .symmetric = symmetric}},
+                                        random));
+      }
+    }
+  }
+}
+
 TEST(CodecRoundTrip, Float8) {
   std::mt19937 random(11);
   for (const char* name : {"float-quantized", "fp8"}) {

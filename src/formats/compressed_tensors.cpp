@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "formats/codec_rows.h"
 #include "formats/config_reader.h"
+#include "formats/name_pattern.h"
 #include "formats/packed_module.h"
 #include "quant/pack_bits.h"
 
@@ -14,28 +15,26 @@ namespace {
 
 constexpr const char* kName = "compressed-tensors";
 constexpr const char* kFormat = "pack-quantized";
+constexpr std::string_view kPatternMark = "re:";
 
 bool accepts(const file::Json& config) { return has_quant_method(config, kName); }
 
-/// Refuses settings that change what the stored weights mean.
-void check_plain(const ConfigReader& reader, const ConfigReader& group) {
-  for (const ConfigReader* place : {&reader, &group}) {
-    const std::optional<std::string> format = place->text({"format"});
-    if (format && *format != kFormat) {
-      place->unsupported("format", fmt::format("\"{}\" cannot be read, only \"{}\"", printable(*format, 40), kFormat));
-    }
+void check_format(const ConfigReader& place) {
+  const std::optional<std::string> format = place.text({"format"});
+  if (format && *format != kFormat) {
+    place.unsupported("format", fmt::format("\"{}\" cannot be read, only \"{}\"", printable(*format, 40), kFormat));
   }
+}
+
+/// Refuses settings that change what the stored weights mean.
+void check_plain(const ConfigReader& reader) {
+  check_format(reader);
   for (const char* key : {"sparsity_config", "transform_config"}) {
     const std::optional<ConfigReader> extra = reader.object(key);
     if (!extra || extra->json().empty()) continue;
     if (extra->text({"format"}) == "dense") continue;  // how older writers say that nothing is sparse
     reader.unsupported(key, "sparse or transformed weights cannot be read");
   }
-  for (const char* key : {"input_activations", "output_activations"}) {
-    if (group.find(key) != nullptr) group.unsupported(key, "quantized activations cannot be read, only weights");
-  }
-  const std::vector<std::string> targets = group.texts({"targets"});
-  if (targets != std::vector<std::string>{"Linear"}) group.unsupported("targets", "only [\"Linear\"] can be read");
 }
 
 std::int64_t read_group_size(const ConfigReader& weights) {
@@ -64,29 +63,50 @@ bool reads_group_index(const ConfigReader& weights) {
   weights.unsupported("actorder", fmt::format("\"{}\" cannot be read", printable(order, 40)));
 }
 
-QuantizationInfo read_config(const file::Json& config, const std::string& file_name) {
-  const ConfigReader reader(config, file_name + ": quantization_config");
-  const std::optional<ConfigReader> groups = reader.object("config_groups");
-  if (!groups) reader.corrupt("config_groups", "is missing");
-  if (groups->json().empty()) reader.corrupt("config_groups", "is empty");
-  if (groups->json().size() != 1) reader.unsupported("config_groups", "more than one group cannot be read");
-  const std::string group_name = groups->json().begin().key();
-  const std::optional<ConfigReader> group = groups->object(group_name.c_str());
-  if (!group) groups->corrupt(printable(group_name, 40).c_str(), "is null");
-  check_plain(reader, *group);
-
-  const std::optional<ConfigReader> weights = group->object("weights");
-  if (!weights) group->corrupt("weights", "is missing");
+TargetGroup read_group(const ConfigReader& group) {
+  check_format(group);
+  for (const char* key : {"input_activations", "output_activations"}) {
+    if (group.find(key) != nullptr) group.unsupported(key, "quantized activations cannot be read, only weights");
+  }
+  TargetGroup out;
+  out.targets = group.texts({"targets"});
+  if (out.targets.empty()) group.corrupt("targets", "is missing or empty");
+  for (const std::string& target : out.targets) {
+    if (!target.starts_with(kPatternMark)) continue;
+    try {
+      NamePattern(target.substr(kPatternMark.size()));
+    } catch (const Error& error) {
+      group.unsupported("targets", error.what());
+    }
+  }
+  const std::optional<ConfigReader> weights = group.object("weights");
+  if (!weights) group.corrupt("weights", "is missing");
   if (weights->text({"type"}).value_or("int") != "int") weights->unsupported("type", "only \"int\" can be read");
   if (weights->boolean({"dynamic"}).value_or(false)) weights->corrupt("dynamic", "weights cannot be dynamic");
   const std::int64_t bits = weights->required_integer({"num_bits"});
   if (bits < 2 || bits > 8) weights->unsupported("num_bits", fmt::format("found {}, expected 2 to 8", bits));
 
+  out.scheme.bits = static_cast<int>(bits);
+  out.scheme.group_size = read_group_size(*weights);
+  out.scheme.symmetric = weights->boolean({"symmetric"}).value_or(true);
+  out.needs_group_index = reads_group_index(*weights);
+  return out;
+}
+
+QuantizationInfo read_config(const file::Json& config, const std::string& file_name) {
+  const ConfigReader reader(config, file_name + ": quantization_config");
+  const std::optional<ConfigReader> groups = reader.object("config_groups");
+  if (!groups) reader.corrupt("config_groups", "is missing");
+  if (groups->json().empty()) reader.corrupt("config_groups", "is empty");
+  check_plain(reader);
   QuantizationInfo info;
-  info.scheme.bits = static_cast<int>(bits);
-  info.scheme.group_size = read_group_size(*weights);
-  info.scheme.symmetric = weights->boolean({"symmetric"}).value_or(true);
-  info.needs_group_index = reads_group_index(*weights);
+  for (const auto& [name, value] : groups->json().items()) {
+    const std::optional<ConfigReader> group = groups->object(name.c_str());
+    if (!group) groups->corrupt(printable(name, 40).c_str(), "is null");
+    info.groups.push_back(read_group(*group));
+  }
+  info.scheme = info.groups.front().scheme;
+  info.needs_group_index = info.groups.front().needs_group_index;
   info.not_converted = reader.texts({"ignore"});
   return info;
 }
@@ -201,8 +221,7 @@ std::vector<EncodedTensor> encode(const quant::QuantizedTensor& tensor) {
 
 // Only keys that every release of the library knows: servers with an older one refuse a file with a new key, even when
 // its value is null (scale_dtype and zp_dtype did that).
-file::OrderedJson write_config(const QuantizationSummary& summary) {
-  const quant::Scheme& scheme = summary.scheme;
+file::OrderedJson group_json(const quant::Scheme& scheme, const std::vector<std::string>& targets) {
   const bool one_group = scheme.group_size < 0;
   file::OrderedJson weights;
   weights["num_bits"] = scheme.bits;
@@ -217,16 +236,30 @@ file::OrderedJson write_config(const QuantizationSummary& summary) {
   weights["observer_kwargs"] = file::OrderedJson::object();
 
   file::OrderedJson group;
-  group["targets"] = file::OrderedJson::array({"Linear"});
+  group["targets"] = targets;
   group["weights"] = std::move(weights);
   group["input_activations"] = nullptr;
   group["output_activations"] = nullptr;
+  return group;
+}
+
+file::OrderedJson write_config(const QuantizationSummary& summary) {
+  // A server asks for the class of a fused linear (qkv) before it asks for the names of its parts: where linears
+  // differ, all of them go by name, or the class would win.
+  const bool by_class = summary.other_linears.empty();
+  file::OrderedJson groups;
+  const auto add = [&](const quant::Scheme& scheme, const std::vector<std::string>& targets) {
+    groups[fmt::format("group_{}", groups.size())] = group_json(scheme, targets);
+  };
+  add(summary.scheme, by_class ? std::vector<std::string>{"Linear"} : summary.quantized_modules);
+  for (const SchemeGroup& group : summary.other_linears) add(group.scheme, group.modules);
+  for (const SchemeGroup& group : summary.vocabulary) add(group.scheme, group.modules);
 
   file::OrderedJson config;
   config["quant_method"] = kName;
   config["format"] = kFormat;
   config["quantization_status"] = "compressed";
-  config["config_groups"]["group_0"] = std::move(group);
+  config["config_groups"] = std::move(groups);
   config["ignore"] = summary.unquantized_linears;
   config["global_compression_ratio"] = nullptr;
   config["kv_cache_scheme"] = nullptr;
@@ -245,6 +278,7 @@ constexpr Codec kCompressedTensorsCodec = {
     .encoded_specs = encoded_specs,
     .encode = encode,
     .write_config = write_config,
+    .several_schemes = true,
 };
 
 }  // namespace awq::formats

@@ -141,6 +141,30 @@ TEST(CompressedTensorsConfig, Channel) {
   EXPECT_EQ(config.at("ignore").dump(), "[]");
 }
 
+// A server asks for the class of a fused linear before it asks for the names of its parts.
+TEST(CompressedTensorsConfig, LinearsOfTwoSchemesGoByName) {
+  QuantizationSummary summary = summary_of({.bits = 4, .group_size = 32}, {"lm_head"});
+  summary.other_linears = {{{.bits = 8, .group_size = 32, .symmetric = true}, {"model.layers.0.mlp.down_proj"}}};
+  const file::OrderedJson groups = codec().write_config(summary).at("config_groups");
+  ASSERT_EQ(groups.size(), 2U);
+  EXPECT_EQ(groups.at("group_0").at("targets").dump(), R"(["model.layers.0.self_attn.q_proj"])");
+  EXPECT_EQ(groups.at("group_0").at("weights").at("num_bits"), 4);
+  EXPECT_EQ(groups.at("group_1").at("targets").dump(), R"(["model.layers.0.mlp.down_proj"])");
+  EXPECT_EQ(groups.at("group_1").at("weights").at("num_bits"), 8);
+}
+
+TEST(CompressedTensorsConfig, EmbeddingAndHeadAreAGroupOfTheirOwn) {
+  QuantizationSummary summary = summary_of({.bits = 4, .group_size = 32});
+  summary.vocabulary = {{{.bits = 8, .group_size = 32, .symmetric = true}, {"model.embed_tokens", "lm_head"}}};
+  const file::OrderedJson config = codec().write_config(summary);
+  EXPECT_EQ(config.at("config_groups").at("group_0").at("targets").dump(), R"(["Linear"])");
+  EXPECT_EQ(config.at("config_groups").at("group_1").at("targets").dump(), R"(["model.embed_tokens","lm_head"])");
+  const QuantizationInfo info = codec().read_config(file::parse_json(config.dump(), "c"), "c");
+  EXPECT_EQ(info.of("model.layers.5.mlp.up_proj", ModuleClass::kLinear).scheme, summary.scheme);
+  EXPECT_EQ(info.of("lm_head", ModuleClass::kLinear).scheme.bits, 8);
+  EXPECT_EQ(info.of("model.embed_tokens", ModuleClass::kEmbedding).scheme.bits, 8);
+}
+
 TEST(CompressedTensors, Refusals) {
   EXPECT_EQ(codec().refuses({}, 5, 128), nullptr);
   EXPECT_STREQ(codec().refuses({}, 8, 130), "in_features is not a multiple of the group size");

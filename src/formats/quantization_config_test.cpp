@@ -79,6 +79,31 @@ TEST(QuantizationConfig, CompressedTensors) {
   EXPECT_TRUE(info.needs_group_index);
 }
 
+TEST(QuantizationConfig, GroupsOfCompressedTensors) {
+  const auto group = [](const char* targets, const char* weights) {
+    return std::string(R"({"targets":)") + targets + R"(,"weights":)" + weights + "}";
+  };
+  const QuantizationInfo info = read(
+      R"({"quant_method":"compressed-tensors","config_groups":{"a":)" +
+      group(R"(["Linear"])", R"({"num_bits":4,"strategy":"group","group_size":32,"symmetric":false})") + R"(,"b":)" +
+      group(R"(["re:.*down_proj$","Embedding"])", R"({"num_bits":8,"strategy":"channel"})") + R"(,"c":)" +
+      group(R"(["m.1.down_proj"])", R"({"num_bits":3,"strategy":"group","group_size":64,"actorder":"group"})") + "}}");
+  EXPECT_EQ(info.scheme.bits, 4);
+  const auto scheme = [&](const char* module, ModuleClass kind) { return info.of(module, kind).scheme; };
+  EXPECT_EQ(scheme("m.0.q_proj", ModuleClass::kLinear), (quant::Scheme{.bits = 4, .group_size = 32}));
+  EXPECT_EQ(scheme("m.0.down_proj", ModuleClass::kLinear),
+            (quant::Scheme{.bits = 8, .group_size = -1, .symmetric = true}));
+  EXPECT_EQ(scheme("m.1.down_proj", ModuleClass::kLinear),
+            (quant::Scheme{.bits = 3, .group_size = 64, .symmetric = true}));
+  EXPECT_TRUE(info.of("m.1.down_proj", ModuleClass::kLinear).needs_group_index);
+  EXPECT_FALSE(info.of("m.0.down_proj", ModuleClass::kLinear).needs_group_index);
+  EXPECT_EQ(scheme("embed", ModuleClass::kEmbedding).bits, 8);
+  const QuantizationInfo linears = read(compressed(R"({"num_bits":4,"strategy":"channel"})"));
+  test::expect_parts(
+      test::error_of(ErrorCode::kCorruptFile, [&] { return linears.of("embed", ModuleClass::kEmbedding); }),
+      {"config_groups", "no group targets \"embed\""});
+}
+
 struct Refusal {
   std::string config;
   ErrorCode code;
@@ -156,15 +181,18 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Refusal{R"({"quant_method":"compressed-tensors"})", kCorrupt, "config_groups: is missing"},
         Refusal{R"({"quant_method":"compressed-tensors","config_groups":{}})", kCorrupt, "config_groups: is empty"},
-        Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{},"b":{}}})", kUnsupported,
-                "more than one group"},
+        Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{},"b":{}}})", kCorrupt,
+                "config_groups.a.targets: is missing or empty"},
+        Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{"targets":["Linear"],)"
+                R"("weights":{"num_bits":4,"strategy":"channel"}},"b":{"targets":["lm_head"],"weights":null}}})",
+                kCorrupt, "config_groups.b.weights: is missing"},
         Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":null}})", kCorrupt, "config_groups.a"},
         Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{"targets":["Linear"]}}})", kCorrupt,
                 "config_groups.a.weights: is missing"},
         Refusal{R"({"quant_method":"compressed-tensors","format":"int-quantized","config_groups":{"a":{}}})",
                 kUnsupported, "format: \"int-quantized\""},
-        Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{"targets":["re:.*"],"weights":{}}}})",
-                kUnsupported, "targets"},
+        Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{"targets":["re:(a"],"weights":{}}}})",
+                kUnsupported, "a ( without its )"},
         Refusal{R"({"quant_method":"compressed-tensors","config_groups":{"a":{"targets":["Linear"],)"
                 R"("input_activations":{"num_bits":8},"weights":{}}}})",
                 kUnsupported, "input_activations"},

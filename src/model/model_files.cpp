@@ -156,18 +156,32 @@ bool ModelFiles::is_quantized(const std::string& module) const {
   return codec_ != nullptr && checkpoint_.find(module + "." + codec_->marker_suffix) != nullptr;
 }
 
-std::string ModelFiles::head_tensor() const {
+bool ModelFiles::is_stored(const std::string& module) const {
+  return checkpoint_.find(module + ".weight") != nullptr || is_quantized(module);
+}
+
+std::string ModelFiles::head_module() const {
   // A head that is there is used, whatever the configuration says about ties: files are often wrong about it.
-  const std::string head = std::string(architecture_->tensors.head) + ".weight";
-  return checkpoint_.find(head) != nullptr ? head : std::string(architecture_->tensors.embedding) + ".weight";
+  const char* head = architecture_->tensors.head;
+  return is_stored(head) ? head : architecture_->tensors.embedding;
 }
 
-std::string ModelFiles::embedding_tensor() const {
-  const std::string embedding = std::string(architecture_->tensors.embedding) + ".weight";
-  return checkpoint_.find(embedding) != nullptr ? embedding : head_tensor();
+std::string ModelFiles::embedding_module() const {
+  const char* embedding = architecture_->tensors.embedding;
+  return is_stored(embedding) ? embedding : head_module();
 }
 
-DType ModelFiles::dtype() const { return checkpoint_.get(embedding_tensor()).dtype; }
+DType ModelFiles::dtype() const {
+  const std::string module = is_quantized(embedding_module()) ? architecture_->tensors.final_norm : embedding_module();
+  return checkpoint_.get(module + ".weight").dtype;
+}
+
+formats::QuantizationInfo ModelFiles::info_of(const std::string& module) const {
+  return quantization_.of(module, module == architecture_->tensors.embedding ? formats::ModuleClass::kEmbedding
+                                                                             : formats::ModuleClass::kLinear);
+}
+
+quant::Scheme ModelFiles::scheme_of(const std::string& module) const { return info_of(module).scheme; }
 
 void ModelFiles::check_vector(const std::string& tensor, std::int64_t width) const {
   const auto& found = checkpoint_.get(tensor);
@@ -189,8 +203,13 @@ void ModelFiles::check_matrix(const std::string& tensor, std::int64_t rows, std:
 
 void ModelFiles::check_tensors() const {
   const TensorNames& names = architecture_->tensors;
-  check_matrix(embedding_tensor(), config_.vocab_size, config_.hidden_size);
-  check_matrix(head_tensor(), config_.vocab_size, config_.hidden_size);
+  for (const std::string& module : {embedding_module(), head_module()}) {
+    if (is_quantized(module)) {
+      info_of(module);  // throws
+    } else {
+      check_matrix(module + ".weight", config_.vocab_size, config_.hidden_size);
+    }
+  }
   check_vector(std::string(names.final_norm) + ".weight", config_.hidden_size);
   for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
     for (const SiteSpec& site : architecture_->sites) {
@@ -203,7 +222,11 @@ void ModelFiles::check_tensors() const {
     for (const LinearSpec& linear : architecture_->linears) {
       const std::string module = linear_name(layer, linear);
       const LinearShape shape = linear_shape(config_, linear.role);
-      if (!is_quantized(module)) check_matrix(module + ".weight", shape.out_features, shape.in_features);
+      if (is_quantized(module)) {
+        info_of(module);  // throws
+      } else {
+        check_matrix(module + ".weight", shape.out_features, shape.in_features);
+      }
       if (linear_has_bias(config_, linear.role)) check_vector(module + ".bias", shape.out_features);
       // A bias that nobody would add means that the configuration and the file speak of different models.
       if (!linear_has_bias(config_, linear.role) && checkpoint_.find(module + ".bias") != nullptr) {
@@ -229,7 +252,7 @@ LinearWeights ModelFiles::load_linear(const std::string& module, LinearShape sha
   out.in_features = static_cast<std::uint64_t>(shape.in_features);
   if (has_bias) out.bias = load_vector(module + ".bias");
   if (is_quantized(module)) {
-    out.quantized = codec_->decode(checkpoint_, module, quantization_, out.out_features, out.in_features);
+    out.quantized = codec_->decode(checkpoint_, module, info_of(module), out.out_features, out.in_features);
     check_finite(out.quantized->scales.span(), module + " scales");
     return out;
   }
@@ -259,13 +282,24 @@ LayerWeights ModelFiles::load_layer(std::int64_t layer) const {
 }
 
 void ModelFiles::embed(std::span<const std::int32_t> ids, float* out) const {
-  const auto& tensor = checkpoint_.get(embedding_tensor());
   const auto width = static_cast<std::size_t>(config_.hidden_size);
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (ids[i] < 0 || ids[i] >= config_.vocab_size) {
-      fail(ErrorCode::kCorruptFile, "token id {} is outside the vocabulary of {} (config.json)", ids[i],
+  for (const std::int32_t id : ids) {
+    if (id < 0 || id >= config_.vocab_size) {
+      fail(ErrorCode::kCorruptFile, "token id {} is outside the vocabulary of {} (config.json)", id,
            config_.vocab_size);
     }
+  }
+  if (is_quantized(embedding_module())) {
+    // Codes of all rows are unpacked: their zero points may be packed across rows.
+    const LinearWeights table = load_linear(embedding_module(), {config_.vocab_size, config_.hidden_size}, false);
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const auto row = static_cast<std::uint64_t>(ids[i]);
+      quant::dequantize_rows(*table.quantized, row, row + 1, out + i * width);
+    }
+    return;
+  }
+  const auto& tensor = checkpoint_.get(embedding_tensor());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
     checkpoint_.read_floats(tensor, {out + i * width, width}, static_cast<std::uint64_t>(ids[i]) * width);
     check_finite({out + i * width, width}, tensor.name);
   }
@@ -275,21 +309,13 @@ AlignedBuffer<float> ModelFiles::load_final_norm() const {
   return load_vector(std::string(architecture_->tensors.final_norm) + ".weight");
 }
 
-LinearWeights ModelFiles::load_head() const { return load_vocabulary_matrix(head_tensor()); }
-
-LinearWeights ModelFiles::load_embedding() const {
-  return head_tensor() == embedding_tensor() ? LinearWeights{} : load_vocabulary_matrix(embedding_tensor());
+LinearWeights ModelFiles::load_head() const {
+  return load_linear(head_module(), {config_.vocab_size, config_.hidden_size}, false);
 }
 
-LinearWeights ModelFiles::load_vocabulary_matrix(const std::string& name) const {
-  const auto& tensor = checkpoint_.get(name);
-  LinearWeights out;
-  out.out_features = static_cast<std::uint64_t>(config_.vocab_size);
-  out.in_features = static_cast<std::uint64_t>(config_.hidden_size);
-  out.dtype = tensor.dtype;
-  out.dense = AlignedBuffer<std::byte>(tensor.size_bytes());
-  checkpoint_.read(tensor, out.dense.span());
-  return out;
+LinearWeights ModelFiles::load_embedding() const {
+  if (head_module() == embedding_module()) return {};
+  return load_linear(embedding_module(), {config_.vocab_size, config_.hidden_size}, false);
 }
 
 std::uint64_t ModelFiles::parameter_count() const {
@@ -307,7 +333,7 @@ std::uint64_t ModelFiles::parameter_count() const {
   }
   if (config_.qk_norm) layer_total += 2 * static_cast<std::uint64_t>(config_.head_dim);
   const std::uint64_t embedding = matrix(config_.vocab_size, config_.hidden_size);
-  const bool tied = head_tensor() == embedding_tensor();
+  const bool tied = head_module() == embedding_module();
   return layer_total * static_cast<std::uint64_t>(config_.num_hidden_layers) + embedding * (tied ? 1 : 2) +
          static_cast<std::uint64_t>(config_.hidden_size);
 }

@@ -68,6 +68,8 @@ class ModelFiles : public WeightSource {
   /// The stored format of the quantized linears, null for an unquantized model.
   const formats::Codec* codec() const { return codec_; }
   const formats::QuantizationInfo& quantization() const { return quantization_; }
+  /// How a quantized module is stored. Throws kCorruptFile when the configuration does not say.
+  quant::Scheme scheme_of(const std::string& module) const;
   const ModelConfig& config() const override { return config_; }
   const Architecture& architecture() const override { return *architecture_; }
 
@@ -75,10 +77,13 @@ class ModelFiles : public WeightSource {
   std::string linear_name(std::int64_t layer, const LinearSpec& linear) const;
   std::string layer_name(std::int64_t layer, const char* inner) const;
   bool is_quantized(const std::string& module) const;
-  /// Name of the stored output matrix: the head's, or the embedding's when there is no head of its own.
-  std::string head_tensor() const;
-  std::string embedding_tensor() const;
-  /// Type of the model's 16-bit weights (that of the embedding).
+  /// Module of the stored output matrix: the head, or the embedding when there is no head of its own.
+  std::string head_module() const;
+  std::string embedding_module() const;
+  /// The same as tensors; without quantization these are what is stored.
+  std::string head_tensor() const { return head_module() + ".weight"; }
+  std::string embedding_tensor() const { return embedding_module() + ".weight"; }
+  /// Type of the model's 16-bit weights: that of the embedding, or of the final norm where the embedding is quantized.
   DType dtype() const;
   /// Parameters, with each packed weight counted as one and tied tensors once.
   std::uint64_t parameter_count() const;
@@ -96,8 +101,9 @@ class ModelFiles : public WeightSource {
   void check_vector(const std::string& tensor, std::int64_t width) const;
   void check_matrix(const std::string& tensor, std::int64_t rows, std::int64_t columns) const;
   AlignedBuffer<float> load_vector(const std::string& tensor) const;
+  bool is_stored(const std::string& module) const;
+  formats::QuantizationInfo info_of(const std::string& module) const;
   LinearWeights load_linear(const std::string& module, LinearShape shape, bool has_bias) const;
-  LinearWeights load_vocabulary_matrix(const std::string& tensor) const;
 
   std::filesystem::path folder_;
   file::OrderedJson config_json_;

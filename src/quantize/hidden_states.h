@@ -2,7 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <span>
+#include <string>
 
 #include "base/aligned_buffer.h"
 #include "base/float16.h"
@@ -24,5 +26,10 @@ class HiddenStates {
   std::int64_t width_;
   AlignedBuffer<Bf16> values_;
 };
+
+/// Writes all streams into one file, one after the other, and waits for the disk. Returns their SHA-256 in hex.
+std::string write_hidden(const std::filesystem::path& path, std::span<const HiddenStates> streams);
+/// Fills streams of the same sizes from it. Throws kCorruptFile for another size or checksum.
+void read_hidden(const std::filesystem::path& path, const std::string& sha256, std::span<HiddenStates> streams);
 
 }  // namespace awq::quantize

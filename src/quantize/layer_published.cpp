@@ -130,12 +130,12 @@ LayerReport LayerPipeline::run_as_published(std::int64_t index, const LayerPlan&
         views.push_back({floats.back().data(), static_cast<std::int64_t>(weights[linear.role].out_features)});
       }
       Module module(passes, architecture, weights, entering, site.site, precision_, config.hidden_size);
-      ScaleSearchResult result =
-          paper_scale_search(views, at->mean_abs(), plan.scheme, [&](std::span<const float> channel_scale) {
+      ScaleSearchResult result = paper_scale_search(
+          views, at->mean_abs(), plan.scheme_at(site.site), [&](std::span<const float> channel_scale) {
             std::vector<quant::QuantizedTensor> tensors;
             for (const WeightView& view : views) {
-              tensors.push_back(
-                  paper_round(view.data, view.rows, at->width(), channel_scale, plan.scheme, plan.scale_dtype));
+              tensors.push_back(paper_round(view.data, view.rows, at->width(), channel_scale, plan.scheme_at(site.site),
+                                            plan.scale_dtype));
             }
             return module.loss(roles, tensors, channel_scale);
           });
@@ -171,7 +171,8 @@ LayerReport LayerPipeline::run_as_published(std::int64_t index, const LayerPlan&
       fold_into_rows(w.data(), width, stored.bias.span(), row_scale[static_cast<std::size_t>(linear.role)]);
     QuadraticForm form(statistics[at]->gram(), width, plan.precision);
     const std::vector<float> ones(static_cast<std::size_t>(width), 1.0F);
-    const double before = rounding_loss({w.data(), rows}, ones, form, plan.scheme, plan.scale_dtype);
+    const quant::Scheme& scheme = plan.scheme_at(linear.input);
+    const double before = rounding_loss({w.data(), rows}, ones, form, scheme, plan.scale_dtype);
     const double size = form.trace(rows, [&](std::int64_t begin, std::int64_t end, float* out) {
       std::copy(w.data() + begin * width, w.data() + end * width, out);
     });
@@ -185,8 +186,8 @@ LayerReport LayerPipeline::run_as_published(std::int64_t index, const LayerPlan&
     }
     double clipped = 0;
     if (plan.search_ranges && is_clipped(linear.role))
-      clipped = paper_clip(w.data(), rows, width, inputs, plan.scheme, plan.scale_dtype);
-    quant::QuantizedTensor tensor = paper_round(w.data(), rows, width, {}, plan.scheme, plan.scale_dtype);
+      clipped = paper_clip(w.data(), rows, width, inputs, scheme, plan.scale_dtype);
+    quant::QuantizedTensor tensor = paper_round(w.data(), rows, width, {}, scheme, plan.scale_dtype);
     quant::check_scales(tensor, files_.linear_name(index, linear).c_str());
     const double after = form.trace(rows, [&](std::int64_t begin, std::int64_t end, float* out) {
       quant::dequantize_rows(tensor, static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(end), out);

@@ -139,8 +139,8 @@ class LayerQuantizer::Job {
 
   quant::QuantizedTensor round(const Consumer& consumer) const {
     const model::LinearWeights& stored = weights_[consumer.spec->role];
-    return quant::round_to_nearest(consumer.weights.data(), stored.out_features, stored.in_features, plan_.scheme,
-                                   plan_.scale_dtype);
+    return quant::round_to_nearest(consumer.weights.data(), stored.out_features, stored.in_features,
+                                   plan_.scheme_at(consumer.spec->input), plan_.scale_dtype);
   }
 
   /// Searches the channel scale of a site and leaves consumers and Gram matrix in scaled coordinates. Returns the scale
@@ -163,7 +163,8 @@ class LayerQuantizer::Job {
     if (site.producer == Producer::kValueRows) {
       tying = {.repeats = config_.num_attention_heads / config_.num_key_value_heads, .head_dim = config_.head_dim};
     }
-    ScaleSearchResult found = search_channel_scale(views, statistics, form, plan_.scheme, plan_.scale_dtype, tying);
+    ScaleSearchResult found =
+        search_channel_scale(views, statistics, form, plan_.scheme_at(site.site), plan_.scale_dtype, tying);
     report.alpha = found.alpha;
     if (found.alpha < 0) return {};
     if (site.producer == Producer::kNorm) {
@@ -225,7 +226,7 @@ class LayerQuantizer::Job {
     for (Consumer& consumer : consumers) {
       if (plan_.search_ranges) {
         consumer.result = search_ranges(consumer.weights.data(), view(consumer).rows, width, statistics.gram(),
-                                        plan_.scheme, plan_.scale_dtype)
+                                        plan_.scheme_at(consumer.spec->input), plan_.scale_dtype)
                               .tensor;
       } else {
         consumer.result = round(consumer);

@@ -24,6 +24,7 @@ enum class CodeSearch {
 /// What to do with a layer. Pure data: the same plan, weights and statistics give the same result.
 struct LayerPlan {
   quant::Scheme scheme;
+  std::array<std::optional<quant::Scheme>, model::kSites> site_scheme{};  ///< of linears that read a site, if another
   DType scale_dtype = DType::kF16;
   bool search_scales = true;  ///< false for plain rounding
   bool search_ranges = true;
@@ -32,6 +33,11 @@ struct LayerPlan {
   ops::Precision precision = ops::Precision::kF32;
   std::array<bool, model::kRoles> quantized{};    ///< by Role; the others stay as they are
   std::array<DType, model::kSites> norm_dtype{};  ///< by Site, how its norm is stored: folding is exact in this type
+
+  const quant::Scheme& scheme_at(model::Site site) const {
+    const auto& own = site_scheme[static_cast<std::size_t>(site)];
+    return own ? *own : scheme;
+  }
 };
 
 struct LinearReport {

@@ -73,14 +73,19 @@ bool matches(const std::string& module, const std::vector<std::string>& patterns
 /// Decides each linear of one layer. Linears that read the same activations are one fused projection in the servers
 /// (qkv, gate_up), which load it whole or not at all: one that stays keeps the others.
 void plan_layer(const model::ModelFiles& files, const QuantizeOptions& options, const formats::Codec& codec,
-                const quant::Scheme& scheme, std::int64_t layer, std::vector<PlannedLinear>& out) {
+                const quant::Scheme& scheme, const WideSites& wide, std::int64_t layer,
+                std::vector<PlannedLinear>& out) {
   const std::size_t first = out.size();
   for (const LinearSpec& linear : files.architecture().linears) {
-    PlannedLinear planned{.layer = layer, .spec = &linear, .module = files.linear_name(layer, linear)};
+    PlannedLinear planned{.layer = layer,
+                          .spec = &linear,
+                          .module = files.linear_name(layer, linear),
+                          .kept_because = {},
+                          .scheme = wide.contains({layer, linear.input}) ? wide_scheme(scheme) : scheme};
     const model::LinearShape shape = model::linear_shape(files.config(), linear.role);
     if (matches(planned.module, options.skip)) {
       planned.kept_because = "matches --skip";
-    } else if (const char* reason = codec.refuses(scheme, static_cast<std::uint64_t>(shape.out_features),
+    } else if (const char* reason = codec.refuses(planned.scheme, static_cast<std::uint64_t>(shape.out_features),
                                                   static_cast<std::uint64_t>(shape.in_features))) {
       planned.kept_because = fmt::format("{} [{}, {}]", reason, shape.out_features, shape.in_features);
     }
@@ -128,8 +133,84 @@ std::vector<CopiedTensor> plan_ends(const model::ModelFiles& files) {
   return {{embedding, embedding}};
 }
 
+/// Options about bits beyond those of all linears: which formats and methods can have them.
+void check_bits(const QuantizeOptions& options, const formats::Codec& codec, const quant::Scheme& scheme) {
+  const struct {
+    const char* flag;
+    int bits;
+  } ends[] = {{"--embed-bits", options.embed_bits}, {"--head-bits", options.head_bits}};
+  for (const auto& [flag, bits] : ends) {
+    if (bits != 8 && bits != 16) fail(ErrorCode::kInvalidArgument, "{} {}: expected 8 or 16", flag, bits);
+    if (bits == 8 && !codec.several_schemes) {
+      fail(ErrorCode::kInvalidArgument,
+           "{} 8 with format {}: its files hold codes of linears of the layers only; --format compressed-tensors can",
+           flag, codec.name);
+    }
+  }
+  if (options.target_bpw == 0) return;
+  if (!(options.target_bpw > 0 && options.target_bpw <= 32)) {
+    fail(ErrorCode::kInvalidArgument, "--target-bpw {}: expected a number above 0", options.target_bpw);
+  }
+  if (options.method != "awq" && options.method != "gptq") {
+    fail(ErrorCode::kInvalidArgument,
+         "--target-bpw with --method {}: what linears lose is measured on calibration text, which that method does "
+         "not read",
+         options.method);
+  }
+  if (!codec.several_schemes) {
+    fail(ErrorCode::kInvalidArgument,
+         "--target-bpw with format {}: its files hold linears of one width only; --format compressed-tensors can mix",
+         codec.name);
+  }
+  if (scheme.bits >= 8) {
+    fail(ErrorCode::kInvalidArgument, "--target-bpw with --bits {}: linears get --bits or 8, so --bits must be less",
+         scheme.bits);
+  }
+}
+
+/// Sorts the ends into those that are quantized and those that are copied.
+void plan_vocabulary(const model::ModelFiles& files, const QuantizeOptions& options, OutputPlan& plan) {
+  const std::string head = std::string(files.architecture().tensors.head) + ".weight";
+  const std::vector<CopiedTensor> ends = plan_ends(files);
+  if (ends.size() == 1 && options.embed_bits != options.head_bits) {
+    fail(ErrorCode::kInvalidArgument,
+         "--embed-bits {} with --head-bits {}: the head of this model is its embedding, one tensor in the file; give "
+         "both the same",
+         options.embed_bits, options.head_bits);
+  }
+  const auto width = static_cast<std::uint64_t>(files.config().hidden_size);
+  for (const CopiedTensor& end : ends) {
+    if ((end.to == head ? options.head_bits : options.embed_bits) == 16) {
+      plan.copied.push_back(end);
+      continue;
+    }
+    quant::Scheme scheme = wide_scheme(plan.scheme);
+    if (width % quant::resolved_group_size(scheme, width) != 0) scheme.group_size = -1;
+    // Loaders convert scales to the model's own type.
+    plan.vocabulary.push_back({.from = end.from,
+                               .module = end.to.substr(0, end.to.rfind('.')),
+                               .scheme = scheme,
+                               .scale_dtype = files.checkpoint().get(end.from).dtype});
+  }
+}
+
 void add_remarks(const model::ModelFiles& files, const QuantizeOptions& options, OutputPlan& plan) {
   const model::ModelConfig& c = files.config();
+  const bool integers = plan.scheme.kind == quant::CodeKind::kInteger;
+  if (integers && plan.scheme.bits != 4 && plan.scheme.bits != 8) {
+    plan.remarks.push_back(
+        fmt::format("{} bits: the kernels of vLLM are for 4 and 8 bits; this program and the compressed-tensors "
+                    "library read the file",
+                    plan.scheme.bits));
+  }
+  if (integers && plan.scheme.bits == 8 && !plan.scheme.symmetric) {
+    plan.remarks.emplace_back("8 bits with zero points: most kernels of servers take 8 bits with --symmetric only");
+  }
+  if (!plan.vocabulary.empty()) {
+    plan.remarks.emplace_back(
+        "8-bit embedding or head: not every loader of compressed-tensors reads them (docs/formats/"
+        "compressed-tensors.md)");
+  }
   if (options.method == "awq" && options.recipe != "best" && c.num_attention_heads != c.num_key_value_heads) {
     plan.remarks.push_back(fmt::format("o_proj gets no channel scales: {} query heads share {} value heads",
                                        c.num_attention_heads, c.num_key_value_heads));
@@ -167,16 +248,71 @@ std::vector<std::string> OutputPlan::quantized_modules() const {
   return out;
 }
 
+std::vector<std::string> OutputPlan::wide_modules() const {
+  std::vector<std::string> out;
+  for (const PlannedLinear& linear : linears) {
+    if (linear.kept_because.empty() && linear.scheme != scheme) out.push_back(linear.module);
+  }
+  return out;
+}
+
+const PlannedVocabulary* OutputPlan::quantized_embedding(const model::ModelFiles& files) const {
+  const auto found = std::find_if(vocabulary.begin(), vocabulary.end(), [&](const PlannedVocabulary& matrix) {
+    return matrix.module == files.architecture().tensors.embedding;
+  });
+  return found == vocabulary.end() ? nullptr : &*found;
+}
+
+bool OutputPlan::has_own_head(const model::ModelFiles& files) const {
+  const std::string head = files.architecture().tensors.head;
+  return std::any_of(copied.begin(), copied.end(),
+                     [&](const CopiedTensor& tensor) { return tensor.to == head + ".weight"; }) ||
+         std::any_of(vocabulary.begin(), vocabulary.end(),
+                     [&](const PlannedVocabulary& matrix) { return matrix.module == head; });
+}
+
+formats::QuantizationSummary OutputPlan::summary(const model::ModelFiles& files) const {
+  formats::QuantizationSummary out{.scheme = scheme,
+                                   .scale_dtype = scale_dtype,
+                                   .quantized_modules = {},
+                                   .other_linears = {},
+                                   .vocabulary = {},
+                                   .unquantized_linears = kept_modules(files)};
+  const std::vector<std::string> wide = wide_modules();
+  for (const PlannedLinear& linear : linears) {
+    if (linear.kept_because.empty() && linear.scheme == scheme) out.quantized_modules.push_back(linear.module);
+  }
+  if (out.quantized_modules.empty()) {  // then the wide ones are all there is
+    out.scheme = wide_scheme(scheme);
+    out.quantized_modules = wide;
+  } else if (!wide.empty()) {
+    out.other_linears.push_back({wide_scheme(scheme), wide});
+  }
+  for (const PlannedVocabulary& matrix : vocabulary) {
+    if (out.vocabulary.empty()) out.vocabulary.push_back({matrix.scheme, {}});
+    out.vocabulary.front().modules.push_back(matrix.module);
+  }
+  return out;
+}
+
+quant::Scheme wide_scheme(const quant::Scheme& narrow) {
+  return {.bits = 8, .group_size = narrow.group_size, .symmetric = true};
+}
+
 std::vector<std::string> OutputPlan::kept_modules(const model::ModelFiles& files) const {
   std::vector<std::string> out;
   for (const PlannedLinear& linear : linears) {
     if (!linear.kept_because.empty()) out.push_back(linear.module);
   }
-  out.emplace_back(files.architecture().tensors.head);
+  const std::string head = files.architecture().tensors.head;
+  if (std::none_of(vocabulary.begin(), vocabulary.end(),
+                   [&](const PlannedVocabulary& matrix) { return matrix.module == head; })) {
+    out.push_back(head);
+  }
   return out;
 }
 
-OutputPlan plan_output(const model::ModelFiles& files, const QuantizeOptions& options) {
+OutputPlan plan_output(const model::ModelFiles& files, const QuantizeOptions& options, const WideSites& wide) {
   if (files.codec() != nullptr) {
     fail(ErrorCode::kUnsupported, "{}: the model is quantized already ({}); expected an unquantized model",
          files.folder().string(), files.codec()->name);
@@ -184,13 +320,14 @@ OutputPlan plan_output(const model::ModelFiles& files, const QuantizeOptions& op
   OutputPlan plan;
   plan.scheme = scheme_of(options);
   plan.codec = &codec_for(options, plan.scheme);
+  check_bits(options, *plan.codec, plan.scheme);
   if (plan.scheme.kind == quant::CodeKind::kE4M3) {
     // The model's own type where its range allows it: loaders convert scales to that. Blocks always have F32.
     const bool per_channel = plan.scheme.rows_per_scale == 1;
     plan.scale_dtype = per_channel && files.dtype() == DType::kBf16 ? DType::kBf16 : DType::kF32;
   }
   for (std::int64_t layer = 0; layer < files.config().num_hidden_layers; ++layer) {
-    plan_layer(files, options, *plan.codec, plan.scheme, layer, plan.linears);
+    plan_layer(files, options, *plan.codec, plan.scheme, wide, layer, plan.linears);
   }
   if (std::none_of(plan.linears.begin(), plan.linears.end(),
                    [](const PlannedLinear& l) { return l.kept_because.empty(); })) {
@@ -203,18 +340,33 @@ OutputPlan plan_output(const model::ModelFiles& files, const QuantizeOptions& op
   const auto& checkpoint = files.checkpoint();
   const auto& names = files.architecture().tensors;
   handled.insert({std::string(names.embedding) + ".weight", std::string(names.head) + ".weight"});
-  plan.copied = plan_ends(files);
-  add_spec(tensors, checkpoint.get(plan.copied.front().from), plan.copied.front().to);
+  plan_vocabulary(files, options, plan);
+  const auto add_encoded = [&](const std::string& module, const quant::Scheme& scheme, DType scale_dtype,
+                               model::LinearShape shape) {
+    for (formats::TensorSpec spec :
+         plan.codec->encoded_specs(scheme, scale_dtype, static_cast<std::uint64_t>(shape.out_features),
+                                   static_cast<std::uint64_t>(shape.in_features))) {
+      spec.name = module + "." + spec.name;
+      tensors.push_back(std::move(spec));
+    }
+  };
+  const auto add_end = [&](const char* module) {
+    for (const CopiedTensor& tensor : plan.copied) {
+      if (tensor.to == std::string(module) + ".weight") add_spec(tensors, checkpoint.get(tensor.from), tensor.to);
+    }
+    for (const PlannedVocabulary& matrix : plan.vocabulary) {
+      if (matrix.module == module) {
+        add_encoded(matrix.module, matrix.scheme, matrix.scale_dtype,
+                    {files.config().vocab_size, files.config().hidden_size});
+      }
+    }
+  };
+  add_end(names.embedding);
   for (const PlannedLinear& linear : plan.linears) {
     handled.insert(linear.module + ".weight");
     if (linear.kept_because.empty()) {
-      const model::LinearShape shape = model::linear_shape(files.config(), linear.spec->role);
-      for (formats::TensorSpec spec :
-           plan.codec->encoded_specs(plan.scheme, plan.scale_dtype, static_cast<std::uint64_t>(shape.out_features),
-                                     static_cast<std::uint64_t>(shape.in_features))) {
-        spec.name = linear.module + "." + spec.name;
-        tensors.push_back(std::move(spec));
-      }
+      add_encoded(linear.module, linear.scheme, plan.scale_dtype,
+                  model::linear_shape(files.config(), linear.spec->role));
     } else {
       add_spec(tensors, checkpoint.get(linear.module + ".weight"), linear.module + ".weight");
     }
@@ -225,9 +377,7 @@ OutputPlan plan_output(const model::ModelFiles& files, const QuantizeOptions& op
     // Norms and biases of the layers change with the scales; everything else is copied.
     if (!tensor.name.starts_with(names.layer_prefix)) plan.copied.push_back({tensor.name, tensor.name});
   }
-  if (plan.copied.size() > 1 && plan.copied[1].to == std::string(names.head) + ".weight") {
-    add_spec(tensors, checkpoint.get(plan.copied[1].from), plan.copied[1].to);
-  }
+  add_end(names.head);
   plan.checkpoint = formats::plan_checkpoint(std::move(tensors), options.max_shard_bytes);
   add_remarks(files, options, plan);
   return plan;

@@ -139,5 +139,92 @@ TEST(OutputPlan, RefusesOptionsThatNoOutputCanHave) {
   EXPECT_EQ(code_of(o), ErrorCode::kInvalidArgument);
 }
 
+QuantizeOptions compressed(int embed_bits, int head_bits, double target_bpw = 0) {
+  QuantizeOptions out = options();
+  out.format = "compressed-tensors";
+  out.embed_bits = embed_bits;
+  out.head_bits = head_bits;
+  out.target_bpw = target_bpw;
+  return out;
+}
+
+std::string refusal(const model::ModelFiles& files, const QuantizeOptions& o) {
+  try {
+    plan_output(files, o);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "no error";
+  return "";
+}
+
+TEST(OutputPlan, EmbeddingAndHeadInEightBits) {
+  const model::ModelFiles files = golden("llama");
+  ASSERT_NE(files.head_module(), files.embedding_module());
+  for (const int embed_bits : {8, 16}) {
+    for (const int head_bits : {8, 16}) {
+      const OutputPlan plan = plan_output(files, compressed(embed_bits, head_bits));
+      const std::set<std::string> names = names_of(plan);
+      EXPECT_EQ(names.contains("model.embed_tokens.weight_packed"), embed_bits == 8);
+      EXPECT_EQ(names.contains("model.embed_tokens.weight"), embed_bits == 16);
+      EXPECT_EQ(names.contains("lm_head.weight_packed"), head_bits == 8);
+      EXPECT_EQ(names.contains("lm_head.weight"), head_bits == 16);
+      EXPECT_TRUE(plan.has_own_head(files));
+      EXPECT_EQ(plan.kept_modules(files).size(), head_bits == 16 ? 1U : 0U);
+      EXPECT_EQ(plan.quantized_embedding(files) != nullptr, embed_bits == 8);
+    }
+  }
+}
+
+TEST(OutputPlan, OneTensorThatIsBothHasOneWidth) {
+  const model::ModelFiles files = golden("qwen3");
+  ASSERT_EQ(files.head_module(), files.embedding_module());
+  EXPECT_NE(refusal(files, compressed(8, 16)).find("one tensor"), std::string::npos);
+  EXPECT_NE(refusal(files, compressed(16, 8)).find("one tensor"), std::string::npos);
+  const OutputPlan plan = plan_output(files, compressed(8, 8));
+  ASSERT_EQ(plan.vocabulary.size(), 1U);
+  EXPECT_EQ(plan.vocabulary.front().module, "model.embed_tokens");
+  EXPECT_FALSE(plan.has_own_head(files));
+  // No head of its own: then it is not to be looked for among the quantized linears.
+  EXPECT_EQ(plan.kept_modules(files), (std::vector<std::string>{"lm_head"}));
+}
+
+TEST(OutputPlan, RefusesWidthsThatTheFormatCannotHold) {
+  const model::ModelFiles files = golden("llama");
+  for (QuantizeOptions o : {compressed(8, 16), compressed(16, 8), compressed(16, 16, 6)}) {
+    o.format = "awq";
+    EXPECT_NE(refusal(files, o).find("--format compressed-tensors can"), std::string::npos);
+    o.format = "";
+    o.method = "fp8";
+    refusal(files, o);
+  }
+  EXPECT_NE(refusal(files, compressed(4, 16)).find("--embed-bits 4: expected 8 or 16"), std::string::npos);
+  EXPECT_NE(refusal(files, compressed(16, 0)).find("--head-bits 0"), std::string::npos);
+  EXPECT_NE(refusal(files, compressed(16, 16, -1)).find("--target-bpw -1"), std::string::npos);
+  QuantizeOptions o = compressed(16, 16, 6);
+  o.bits = 8;
+  EXPECT_NE(refusal(files, o).find("--bits must be less"), std::string::npos);
+  o = compressed(16, 16, 6);
+  o.method = "rtn";
+  EXPECT_NE(refusal(files, o).find("calibration"), std::string::npos);
+}
+
+TEST(OutputPlan, WideSites) {
+  const model::ModelFiles files = golden("llama");
+  const OutputPlan plan = plan_output(files, compressed(16, 16), {{1, model::Site::kMlpInput}});
+  EXPECT_EQ(plan.wide_modules(),
+            (std::vector<std::string>{"model.layers.1.mlp.gate_proj", "model.layers.1.mlp.up_proj"}));
+  const formats::QuantizationSummary summary = plan.summary(files);
+  ASSERT_EQ(summary.other_linears.size(), 1U);
+  EXPECT_EQ(summary.other_linears.front().scheme, (quant::Scheme{.bits = 8, .group_size = 32, .symmetric = true}));
+  EXPECT_EQ(summary.quantized_modules.size() + 2, plan.linears.size());
+  WideSites all;
+  for (const PlannedLinear& linear : plan.linears) all.emplace(linear.layer, linear.spec->input);
+  const formats::QuantizationSummary only_wide = plan_output(files, compressed(16, 16), all).summary(files);
+  EXPECT_EQ(only_wide.scheme.bits, 8);
+  EXPECT_TRUE(only_wide.other_linears.empty());
+}
+
 }  // namespace
 }  // namespace awq::quantize

@@ -10,6 +10,7 @@
 #include "file/input_file.h"
 #include "file/output_file.h"
 #include "file/sha256.h"
+#include "quant/group_quant.h"
 #include "tensor/convert.h"
 
 namespace awq::quantize {
@@ -93,7 +94,32 @@ void OutputWriter::check_numbers(const formats::Checkpoint::Tensor& tensor, std:
   model::check_finite(values, tensor.name, begin / element_bytes);
 }
 
-void OutputWriter::copy_unchanged() {
+void OutputWriter::write_vocabulary(const PlannedVocabulary& matrix) {
+  constexpr std::uint64_t kRows = 512;
+  const auto& stored = files_.checkpoint().get(matrix.from);
+  const auto rows = static_cast<std::uint64_t>(files_.config().vocab_size);
+  const auto width = static_cast<std::uint64_t>(files_.config().hidden_size);
+  quant::QuantizedTensor whole = quant::make_tensor(rows, width, matrix.scheme, matrix.scale_dtype);
+  AlignedBuffer<float> values(static_cast<std::size_t>(std::min(kRows, rows) * width));
+  for (std::uint64_t row = 0; row < rows; row += kRows) {
+    stop_flag().throw_if_requested();
+    const std::uint64_t count = std::min(kRows, rows - row);
+    const std::span<float> part = values.span().first(static_cast<std::size_t>(count * width));
+    files_.checkpoint().read_floats(stored, part, row * width);
+    model::check_finite(part, matrix.from, row * width);
+    const quant::QuantizedTensor rounded =
+        quant::round_to_nearest(values.data(), count, width, matrix.scheme, matrix.scale_dtype);
+    std::copy(rounded.codes.begin(), rounded.codes.end(), whole.codes.begin() + row * width);
+    std::copy(rounded.scales.begin(), rounded.scales.end(), whole.scales.begin() + row * whole.groups());
+    std::copy(rounded.zero_points.begin(), rounded.zero_points.end(), whole.zero_points.begin() + row * whole.groups());
+  }
+  quant::check_scales(whole, matrix.module.c_str());
+  for (const formats::EncodedTensor& tensor : plan_.codec->encode(whole))
+    writer_.write(matrix.module + "." + tensor.suffix, tensor.bytes);
+}
+
+void OutputWriter::write_ends_and_others() {
+  for (const PlannedVocabulary& matrix : plan_.vocabulary) write_vocabulary(matrix);
   for (const CopiedTensor& tensor : plan_.copied) copy_tensor(tensor.from, tensor.to);
   // Tensors inside the layers that no part of the description names (old rotary buffers).
   std::map<std::string, bool> described;
@@ -119,14 +145,9 @@ void OutputWriter::finish() {
   }
   file::OrderedJson config = files_.config_json();
   // Loaders believe this flag and not the file: where both contradict each other, the flag is what was wrong.
-  const std::string head = std::string(files_.architecture().tensors.head) + ".weight";
-  const bool tied = std::none_of(plan_.copied.begin(), plan_.copied.end(),
-                                 [&](const CopiedTensor& tensor) { return tensor.to == head; });
+  const bool tied = !plan_.has_own_head(files_);
   if (tied != files_.config().tie_word_embeddings) config["tie_word_embeddings"] = tied;
-  config["quantization_config"] = plan_.codec->write_config({.scheme = plan_.scheme,
-                                                             .scale_dtype = plan_.scale_dtype,
-                                                             .quantized_modules = plan_.quantized_modules(),
-                                                             .unquantized_linears = plan_.kept_modules(files_)});
+  config["quantization_config"] = plan_.codec->write_config(plan_.summary(files_));
   file::write_file_atomically(folder_ / "config.json", config.dump(2) + "\n");
 }
 

@@ -18,8 +18,8 @@ class OutputWriter {
   /// Packed linears, linears that stay, norms and biases of one layer.
   void write_layer(std::int64_t layer, const model::LayerWeights& weights);
   void sync() { writer_.sync(); }
-  /// Embedding, head, final norm, and whatever else the input has.
-  void copy_unchanged();
+  /// Embedding, head, final norm, and whatever else the input has: copied, or rounded where the plan says so.
+  void write_ends_and_others();
   /// Closes the weight files; writes the index and config.json.
   void finish();
   /// Copies tokenizer, generation, chat template and licence files.
@@ -28,6 +28,7 @@ class OutputWriter {
  private:
   void write_floats(const std::string& name, std::span<const float> values);
   void copy_tensor(const std::string& from, const std::string& to);
+  void write_vocabulary(const PlannedVocabulary& matrix);
   static void check_numbers(const formats::Checkpoint::Tensor& tensor, std::span<const std::byte> bytes,
                             std::uint64_t begin);
 

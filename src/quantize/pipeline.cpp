@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/stop.h"
+#include "quant/group_quant.h"
 #include "quantize/paper_recipe.h"
 #include "quantize/resource_plan.h"
 
@@ -25,6 +26,14 @@ void LayerPipeline::embed() {
                                             static_cast<std::size_t>(blocks_.length));
     files_.embed(ids, rows.data());
     for (HiddenStates& stream : streams_) stream.store(block * blocks_.length, blocks_.length, rows.data());
+    if (const PlannedVocabulary* embedding = plan_.quantized_embedding(files_)) {
+      // The first stream is that of the quantized model.
+      quant::dequantize(
+          quant::round_to_nearest(rows.data(), static_cast<std::uint64_t>(blocks_.length),
+                                  static_cast<std::uint64_t>(width), embedding->scheme, embedding->scale_dtype),
+          rows.data());
+      streams_.front().store(block * blocks_.length, blocks_.length, rows.data());
+    }
   }
 }
 
@@ -80,6 +89,7 @@ LayerPlan LayerPipeline::layer_plan(std::int64_t index) const {
   const bool awq = options_.method == "awq";
   const bool best = awq && options_.recipe == "best";
   LayerPlan plan{.scheme = plan_.scheme,
+                 .site_scheme = {},
                  .scale_dtype = plan_.scale_dtype,
                  .search_scales = awq,
                  .search_ranges = awq && options_.search_ranges,
@@ -89,6 +99,9 @@ LayerPlan LayerPipeline::layer_plan(std::int64_t index) const {
                  .tie_value_heads = best,
                  .precision = precision_,
                  .quantized = plan_.quantized_roles(index)};
+  for (const PlannedLinear& linear : plan_.linears) {
+    if (linear.layer == index) plan.site_scheme[static_cast<std::size_t>(linear.spec->input)] = linear.scheme;
+  }
   for (const model::SiteSpec& site : files_.architecture().sites) {
     if (site.norm == nullptr) continue;
     plan.norm_dtype[static_cast<std::size_t>(site.site)] =

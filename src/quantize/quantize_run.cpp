@@ -11,6 +11,7 @@
 #include "eval/compare.h"
 #include "eval/windows.h"
 #include "file/sha256.h"
+#include "quantize/bit_allocation.h"
 #include "quantize/journal.h"
 #include "quantize/output_writer.h"
 #include "quantize/pipeline.h"
@@ -30,6 +31,7 @@ std::int64_t eval_tokens(std::uint64_t parameters) {
 constexpr const char* kManifest = "awq_manifest.json";
 constexpr const char* kReport = "awq_report.json";
 constexpr const char* kRun = "awq_run.json";
+constexpr const char* kWideLinears = "8-bit linears";  // key of the journal's first record
 
 /// True when the output is whole and no run is replacing it.
 bool is_published(const std::filesystem::path& output) {
@@ -54,7 +56,7 @@ class Run {
       : options_(options),
         begin_(monotonic_seconds()),
         files_(model::ModelFiles::open(options.model)),
-        plan_(plan_output(files_, options)) {}
+        plan_(provisional_plan(files_, options)) {}
 
   QuantizeSummary execute() {
     summarize_plan();
@@ -89,12 +91,13 @@ class Run {
     check_resources(resources, options_.output);
     std::vector<file::OrderedJson> records = open_journal(staging);
     const bool resumed = !records.empty();
+    if (options_.target_bpw > 0) choose_bits(resumed ? records.front() : file::OrderedJson());
     if (resumed && records.back().contains("publish")) return publish_finished(staging, records.back());
     Journal journal(staging.journal(), records);
     if (!resumed) journal.append(binding_);
     std::vector<file::OrderedJson> layers(resumed ? records.begin() + 1 : records.begin(), records.end());
     OutputWriter writer(staging.model(), files_, plan_, resumed);
-    writer.copy_unchanged();  // first, because damage in these tensors should not show after hours
+    writer.write_ends_and_others();  // first, because damage in these tensors should not show after hours
     quantize_layers(staging, journal, writer, layers);
     writer.finish();
     writer.write_companions();
@@ -114,7 +117,27 @@ class Run {
            "{}: is complete, but was made with another {}; choose another folder, or --force to replace it",
            options_.output.string(), key);
     }
+    if (options_.target_bpw > 0) choose_bits(found);  // to speak of what is there
     return true;
+  }
+
+  /// The linears that get 8 bits: those that an interrupted run chose, or the ones that losses speak for.
+  void choose_bits(const file::OrderedJson& settings) {
+    const OutputPlan narrow = plan_output(files_, options_);
+    WideSites wide;
+    if (const auto chosen = settings.find(kWideLinears); chosen != settings.end() && chosen->is_array()) {
+      wide = sites_of(narrow, chosen->get<std::vector<std::string>>());
+    } else {
+      std::vector<WideCandidate> candidates = wide_candidates(files_, narrow);
+      measure_losses(files_, narrow, blocks_, precision_, candidates);
+      wide = choose_wide(candidates, wide_budget(files_, narrow, options_.target_bpw));
+    }
+    plan_ = plan_output(files_, options_, wide);
+    binding_[kWideLinears] = plan_.wide_modules();
+    summarize_plan();
+    if (options_.on_plan)
+      options_.on_plan(fmt::format("bits     8 in {} of {} linears, chosen by their losses",
+                                   summary_.wide_linears.size(), summary_.quantized_linears));
   }
 
   void summarize_plan() {
@@ -124,6 +147,8 @@ class Run {
     summary_.group_size = plan_.scheme.group_size;
     summary_.layers = files_.config().num_hidden_layers;
     summary_.quantized_linears = static_cast<std::int64_t>(plan_.quantized_modules().size());
+    summary_.wide_linears = plan_.wide_modules();
+    summary_.unquantized_linears.clear();
     for (const PlannedLinear& linear : plan_.linears) {
       if (!linear.kept_because.empty()) summary_.unquantized_linears.push_back(linear.module);
     }
@@ -153,6 +178,9 @@ class Run {
     binding_["--bits"] = plan_.scheme.bits;
     binding_["--group-size"] = plan_.scheme.group_size;
     binding_["--symmetric"] = plan_.scheme.symmetric;
+    binding_["--embed-bits"] = options_.embed_bits;
+    binding_["--head-bits"] = options_.head_bits;
+    binding_["--target-bpw"] = options_.target_bpw;
     binding_["--format"] = plan_.codec->name;
     binding_["--no-clip"] = !options_.search_ranges;
     binding_["--skip"] = options_.skip;
@@ -217,6 +245,11 @@ class Run {
     }
     options_.on_plan(fmt::format("layers   {} with {} of {} linears quantized", summary_.layers,
                                  summary_.quantized_linears, plan_.linears.size()));
+    if (options_.target_bpw > 0) {
+      options_.on_plan(fmt::format("bits     8 in the linears that lose most, for at most {} bits per parameter in all",
+                                   options_.target_bpw));
+    }
+    for (const PlannedVocabulary& matrix : plan_.vocabulary) options_.on_plan("bits     8 in " + matrix.module);
     for (const PlannedLinear& linear : plan_.linears) {
       if (!linear.kept_because.empty()) options_.on_plan("kept     " + linear.module + ": " + linear.kept_because);
     }
@@ -250,7 +283,7 @@ class Run {
       if (first == 0) {
         pipeline.embed();
       } else {
-        load_hidden(staging, first - 1, layers.back(), pipeline.streams());
+        read_hidden(staging.hidden(first - 1), layers.back().value("hidden_sha256", ""), pipeline.streams());
       }
     }
     const double begin = monotonic_seconds();
@@ -261,17 +294,7 @@ class Run {
       writer.write_layer(layer, result.weights);
       file::OrderedJson record = layer_to_json(layer, result.report, files_);
       if (pipeline.calibrates() && layer + 1 < count) {
-        file::OutputFile hidden(staging.hidden(layer), file::OutputFile::Mode::kCreate);
-        std::uint64_t at = 0;
-        file::Sha256 hash;
-        for (const HiddenStates& stream : pipeline.streams()) {
-          hidden.write_at(at, stream.bytes());
-          hash.update(stream.bytes());
-          at += stream.bytes().size();
-        }
-        hidden.sync();
-        hidden.close();
-        record["hidden_sha256"] = hash.hex();
+        record["hidden_sha256"] = write_hidden(staging.hidden(layer), pipeline.streams());
       }
       writer.sync();
       journal.append(record);
@@ -292,28 +315,6 @@ class Run {
     options_.on_progress(progress);
   }
   bool was_calibrated() const { return !calibration_.is_null(); }
-
-  static void load_hidden(const Staging& staging, std::int64_t layer, const file::OrderedJson& record,
-                          std::span<HiddenStates> streams) {
-    const file::InputFile input(staging.hidden(layer));
-    std::uint64_t size = 0;
-    for (const HiddenStates& stream : streams) size += stream.bytes().size();
-    if (input.size_bytes() != size) {
-      fail(ErrorCode::kCorruptFile, "{}: {} bytes, expected {}; remove the folder to start over", input.path().string(),
-           input.size_bytes(), size);
-    }
-    std::uint64_t at = 0;
-    file::Sha256 hash;
-    for (HiddenStates& stream : streams) {
-      input.read_at(at, stream.bytes());
-      hash.update(std::as_const(stream).bytes());
-      at += stream.bytes().size();
-    }
-    if (hash.hex() != record.value("hidden_sha256", "")) {
-      fail(ErrorCode::kCorruptFile, "{}: its checksum is not that of the journal; remove the folder to start over",
-           input.path().string());
-    }
-  }
 
   std::optional<Measurement> measure(const Staging& staging) const {
     if (windows_.empty()) return std::nullopt;
@@ -375,7 +376,7 @@ class Run {
       const auto shape = model::linear_shape(files_.config(), linear.spec->role);
       const auto n = static_cast<std::uint64_t>(shape.out_features);
       const auto k = static_cast<std::uint64_t>(shape.in_features);
-      for (const auto& spec : plan_.codec->encoded_specs(plan_.scheme, plan_.scale_dtype, n, k))
+      for (const auto& spec : plan_.codec->encoded_specs(linear.scheme, plan_.scale_dtype, n, k))
         bytes += static_cast<double>(spec.size_bytes());
       weights += static_cast<double>(n) * static_cast<double>(k);
     }

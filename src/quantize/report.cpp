@@ -63,6 +63,15 @@ std::string yaml_text(const std::string& text) {
   return plain ? text : file::Json(text).dump(-1, ' ', false, file::Json::error_handler_t::replace);
 }
 
+/// The flags about bits that are not at their defaults.
+std::string width_flags(const QuantizeOptions& options) {
+  std::string out;
+  if (options.embed_bits != 16) out += fmt::format(" --embed-bits {}", options.embed_bits);
+  if (options.head_bits != 16) out += fmt::format(" --head-bits {}", options.head_bits);
+  if (options.target_bpw > 0) out += fmt::format(" --target-bpw {}", options.target_bpw);
+  return out;
+}
+
 }  // namespace
 
 file::OrderedJson layer_to_json(std::int64_t layer, const LayerReport& report, const model::ModelFiles& files) {
@@ -99,6 +108,10 @@ file::OrderedJson report_to_json(const QuantizeOptions& options, const OutputPla
   out["bits"] = plan.scheme.bits;
   out["group_size"] = plan.scheme.group_size;
   out["symmetric"] = plan.scheme.symmetric;
+  out["embed_bits"] = options.embed_bits;
+  out["head_bits"] = options.head_bits;
+  if (options.target_bpw > 0) out["target_bpw"] = options.target_bpw;
+  out["wide_linears"] = plan.wide_modules();
   out["format"] = plan.codec->name;
   out["parameters"] = files.parameter_count();
   out["calibration"] = calibration;
@@ -147,12 +160,18 @@ std::string model_card(const QuantizeOptions& options, const OutputPlan& plan, c
         plan.scheme.rows_per_scale == 1 ? "output channel" : "block of 128 x 128");
   } else {
     out += fmt::format(
-        "Quantized by awq.cpp {} with `--method {}{} --bits {} --group-size {}{} --format {}`: {} of {} linear layers, "
-        "{} zero points.\n\n",
+        "Quantized by awq.cpp {} with `--method {}{} --bits {}{} --group-size {}{} --format {}`: {} of {} linear "
+        "layers, {} zero points.\n\n",
         kVersion, options.method, options.method == "awq" ? " --recipe " + options.recipe : "", plan.scheme.bits,
-        plan.scheme.group_size, options.symmetric ? " --symmetric" : "", plan.codec->name,
+        width_flags(options), plan.scheme.group_size, options.symmetric ? " --symmetric" : "", plan.codec->name,
         plan.quantized_modules().size(), plan.linears.size(), options.symmetric ? "fixed" : "searched");
   }
+  if (const std::vector<std::string> wide = plan.wide_modules(); !wide.empty()) {
+    out += fmt::format("{} of them, those that lose most, have 8 bits (`wide_linears` in `awq_report.json`).\n\n",
+                       wide.size());
+  }
+  for (const std::string& remark : plan.remarks) out += "- " + remark + "\n";
+  if (!plan.remarks.empty()) out += "\n";
   if (measurement) {
     const eval::Scores& s = measurement->scores;
     out += fmt::format("What it cost, measured on {} ({} predicted tokens):\n\n", measurement->text, s.tokens);

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/resources.h"
 #include "ops/gemm.h"
+#include "quantize/bit_allocation.h"
 #include "quantize/layer_passes.h"
 #include "quantize/output_writer.h"
 #include "quantize/pipeline.h"
@@ -187,9 +188,16 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
   const std::uint64_t measure = options.evaluate ? 2 * head + matrix(16384, c.hidden_size) * 8 + layer.stored +
                                                        layer.codes + activations + matrix(512, c.vocab_size) * 4
                                                  : 0;
+  // A quantized embedding or head: codes, packed words and the bytes of the file at the same time.
+  const std::uint64_t ends = plan.vocabulary.empty() ? 0 : 3 * matrix(c.vocab_size, c.hidden_size);
+  // Losses for target_bpw: the layer as stored, and twice as it runs.
+  const std::size_t sites = options.target_bpw > 0 ? wide_candidates(files, plan).size() : 0;
+  const std::uint64_t scan =
+      sites > 0 ? measuring_bytes(files, sites) + 5 * layer.stored + layer.codes + activations : 0;
   ResourcePlan out;
-  out.peak_bytes = kProgramBytes + std::max({static_cast<std::uint64_t>(streams) * hidden + std::max(forward, search),
-                                             measure, tokenizer_bytes(files)});
+  out.peak_bytes =
+      kProgramBytes + std::max({ends, scan, static_cast<std::uint64_t>(streams) * hidden + std::max(forward, search),
+                                measure, tokenizer_bytes(files)});
   out.disk_bytes = plan.checkpoint.file_bytes + companion_bytes(files, plan) +
                    (c.num_hidden_layers > 1 ? 2 * static_cast<std::uint64_t>(streams) * hidden : 0);
   double per_layer = 0;
@@ -213,6 +221,13 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
     per_layer += width * width * static_cast<double>(tokens) * (streams > 1 ? 3 : 1);
   }
   out.operations = per_layer * static_cast<double>(c.num_hidden_layers);
+  if (sites > 0) {
+    // The layer once for each token and site, and the head in the end.
+    const double weights = static_cast<double>(layer.stored) / (static_cast<double>(dtype_bits(files.dtype())) / 8);
+    const double passes = measuring_passes(files, sites);
+    out.operations += 2 * passes * weights + 4 * passes / static_cast<double>(c.num_hidden_layers) *
+                                                 static_cast<double>(c.vocab_size) * static_cast<double>(c.hidden_size);
+  }
   return out;
 }
 

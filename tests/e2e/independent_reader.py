@@ -3,6 +3,10 @@
 checks that both say what loaders expect and hold the same weights. Shares no code with awq.cpp.
 
     independent_reader.py OUT_AWQ OUT_COMPRESSED_TENSORS [--load-dir ORIGINAL]
+    independent_reader.py --alone OUT_COMPRESSED_TENSORS --load-dir ORIGINAL
+
+The second form is for files that only compressed-tensors has (several widths, embedding and head with codes): their
+weights must be where rounding puts the original's where nothing but rounding happened to them.
 
 Exit status: 0 all checks passed, 1 a check failed, 77 numpy is missing.
 """
@@ -151,14 +155,20 @@ def unpack_stream(words, bits, count):
     return stream.astype(np.int32) @ (1 << np.arange(bits, dtype=np.int32))
 
 
-def ct_weights(folder):
-    """The `weights` arguments of the only config group."""
-    return next(iter(folder.quantization["config_groups"].values()))["weights"]
+def ct_weights(folder, name):
+    """The `weights` arguments of the config group that speaks of a module: by its name, an expression, or its class."""
+    groups = folder.quantization["config_groups"].values()
+    kind = "Embedding" if "embed" in name else "Linear"
+    for says in (lambda t: t == name, lambda t: t.startswith("re:") and re.match(t[3:], name), lambda t: t == kind):
+        for group in groups:
+            if any(says(target) for target in group["targets"]):
+                return group["weights"]
+    raise LookupError(f"no config group targets {name}")
 
 
 def read_ct(folder, name):
     """Returns (code minus zero point [N, K], scale [N, G]) of a linear."""
-    bits = ct_weights(folder)["num_bits"]
+    bits = ct_weights(folder, name)["num_bits"]
     n, k = (int(x) for x in folder.tensor(name + ".weight_shape"))
     scales = folder.tensor(name + ".weight_scale")
     codes = unpack_stream(folder.tensor(name + ".weight_packed"), bits, k)
@@ -169,7 +179,7 @@ def read_ct(folder, name):
 
 
 def check_ct_linear(folder, name):
-    weights = ct_weights(folder)
+    weights = ct_weights(folder, name)
     suffixes = [".weight_packed", ".weight_scale", ".weight_shape"]
     suffixes += [] if weights["symmetric"] else [".weight_zero_point"]
     if not check(all(name + s in folder.entries for s in suffixes), f"CT {name}: needs {', '.join(suffixes)}"):
@@ -199,23 +209,30 @@ def check_ct_config(folder):
                        "quantization_status": "compressed"}.items():
         check(q.get(key) == value, f"CT config: {key} is {q.get(key)!r}, not {value!r}")
     groups = q.get("config_groups") or {}
-    if not check(len(groups) == 1, f"CT config: {len(groups)} config_groups, this reader knows one"):
-        return False
-    group = next(iter(groups.values()))
-    check(group.get("targets") == ["Linear"], f"CT config: targets is {group.get('targets')!r}, not ['Linear']")
+    ok = check(bool(groups), "CT config: no config_groups")
+    targets = [target for group in groups.values() for target in group.get("targets") or []]
+    ok &= check(bool(targets) and len(targets) == len(set(targets)), "CT config: a group has no targets, or two share one")
+    # vLLM asks for the class of a fused linear before it asks for the names of its parts.
+    linears = [t for t in targets if ".layers." in t]
+    check(not ("Linear" in targets and linears), f"CT config: \"Linear\" hides the names {linears[:2]} from vLLM")
+    for group in groups.values():
+        ok &= check_ct_group(group)
+    check_ct_ignore(folder, q.get("ignore") or [])
+    return ok
+
+
+def check_ct_group(group):
     check(group.get("format", "pack-quantized") in (None, "pack-quantized"), "CT config: format of the group differs")
     for key in ("input_activations", "output_activations"):
         check(group.get(key) is None, f"CT config: {key} must be null")
     weights = group.get("weights") or {}
-    ok = check(weights.get("num_bits") == 4 and weights.get("type") == "int", "CT config: weights are not 4-bit int")
+    ok = check(weights.get("num_bits") in range(2, 9) and weights.get("type") == "int", "CT config: no int of 2..8 bits")
     ok &= check(isinstance(weights.get("symmetric"), bool), "CT config: symmetric is not a boolean")
     check(weights.get("dynamic") is False, "CT config: dynamic must be false")
     check(weights.get("actorder") is None, "CT config: actorder must be null")
     strategy, size = weights.get("strategy"), weights.get("group_size")
     fits = type(size) is int and size > 0 if strategy == "group" else strategy == "channel" and size in (None, -1)
-    ok &= check(fits, f"CT config: strategy {strategy!r} with group_size {size!r}")
-    check_ct_ignore(folder, q.get("ignore") or [])
-    return ok
+    return ok & check(fits, f"CT config: strategy {strategy!r} with group_size {size!r}")
 
 
 def check_ct_ignore(folder, ignore):
@@ -264,12 +281,41 @@ def compare_plain(a, b, quantized):
               f"{name}: plain tensors differ ({a.dtype(name)} and {b.dtype(name)})")
 
 
-def check_fused(quantized, folder):
-    """vLLM fuses these projections, so all or none of them must be quantized."""
+def check_fused(quantized, folder, scheme=lambda name: None):
+    """vLLM fuses these projections, so all or none of them must be quantized, and alike."""
     for parts in (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")):
         for first in (n for n in quantized | folder.plain_linears() if n.endswith("." + parts[0])):
             states = {first[:-len(parts[0])] + p in quantized for p in parts}
-            check(len(states) == 1, f"{first}: only some of {', '.join(parts)} are quantized")
+            if check(len(states) == 1, f"{first}: only some of {', '.join(parts)} are quantized") and states == {True}:
+                schemes = [scheme(first[:-len(parts[0])] + p) for p in parts]
+                check(all(s == schemes[0] for s in schemes), f"{first}: {', '.join(parts)} differ in their scheme")
+
+
+def check_rounded(folder, original, name):
+    """Embedding and head: nothing but rounding happens to them."""
+    codes, scales = read_ct(folder, name)
+    weight = original.tensor((name if name + ".weight" in original.entries else "model.embed_tokens") + ".weight")
+    step = np.repeat(scales.astype(np.float64), codes.shape[1] // scales.shape[1], axis=1)
+    worst = (np.abs(codes * step - weight.astype(np.float64)) / step).max()
+    # docs/numerics.md, "Embedding and head in 8 bits"
+    check(worst < 0.76, f"CT {name}: a weight is {worst:.2f} steps from the original's")
+
+
+def check_alone(path, original):
+    folder = Folder(path)
+    modules = sorted(folder.quantized(".weight_packed"))
+    check(bool(modules), "no quantized module found")
+    if check_ct_config(folder):
+        modules = [name for name in modules if check_ct_linear(folder, name)]
+        check_fused(set(modules), folder, lambda name: ct_weights(folder, name))
+        for name in modules:
+            codes, scales = read_ct(folder, name)
+            check(np.isfinite(dequantize(codes, scales)).all(), f"CT {name}: a weight is not finite")
+            if original and ".layers." not in name:
+                check_rounded(folder, Folder(original), name)
+        compare_with_compressed_tensors(folder, modules)
+    bits = sorted({ct_weights(folder, name)["num_bits"] for name in modules})
+    return f"ok: {len(modules)} modules of {bits} bits"
 
 
 # --------------------------------------------------------------------------------- second opinions, where installed
@@ -296,8 +342,8 @@ def compare_with_compressed_tensors(folder, quantized):
         quantization.QuantizationConfig.model_validate(folder.quantization)
     except ValueError as error:
         check(False, f"CT config: compressed_tensors refuses it: {error}")
-    bits = ct_weights(folder)["num_bits"]
     for name in quantized:
+        bits = ct_weights(folder, name)["num_bits"]
         codes, scales = read_ct(folder, name)
         shape = torch.Size(codes.shape)
         packed = torch.from_numpy(folder.tensor(name + ".weight_packed"))
@@ -307,7 +353,7 @@ def compare_with_compressed_tensors(folder, quantized):
             zeros = package.unpack_from_int32(packed, bits, torch.Size(scales.shape), packed_dim=0).numpy()
             theirs -= np.repeat(zeros, shape[1] // zeros.shape[1], axis=1)
         check(np.array_equal(codes, theirs), f"CT {name}: compressed_tensors unpacks other values")
-    print(f"compressed_tensors accepts the config and unpacks the same values from {len(quantized)} linears")
+    print(f"compressed_tensors accepts the config and unpacks the same values from {len(quantized)} modules")
 
 
 def run_in_transformers(original, folder, quantized):
@@ -337,11 +383,18 @@ def run_in_transformers(original, folder, quantized):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("awq", help="folder written with --format awq")
-    parser.add_argument("compressed_tensors", help="folder written with --format compressed-tensors")
+    parser.add_argument("awq", nargs="?", help="folder written with --format awq")
+    parser.add_argument("compressed_tensors", nargs="?", help="folder written with --format compressed-tensors")
+    parser.add_argument("--alone", help="folder written with --format compressed-tensors that has no AWQ counterpart")
     parser.add_argument("--load-dir", help="original model folder: also run the dequantized weights in transformers")
     arguments = parser.parse_args()
 
+    if arguments.alone:
+        said = check_alone(arguments.alone, arguments.load_dir)
+        print(f"{len(PROBLEMS)} problems" if PROBLEMS else said)
+        return 1 if PROBLEMS else 0
+    if not arguments.compressed_tensors:
+        parser.error("two folders, or --alone with one")
     a, b = Folder(arguments.awq), Folder(arguments.compressed_tensors)
     linears_a, linears_b = a.quantized(".qweight"), b.quantized(".weight_packed")
     check(linears_a and linears_b, "no quantized linear found")
@@ -354,6 +407,7 @@ def main():
             compare_linear(a, b, name)
         compare_plain(a, b, linears_a | linears_b)
         check_fused(linears_a, a)
+        check(all(ct_weights(b, name)["num_bits"] == 4 for name in linears), "CT config: linears have no 4 bits")
         compare_with_compressed_tensors(b, linears)
         if arguments.load_dir and not PROBLEMS:
             run_in_transformers(arguments.load_dir, a, linears)

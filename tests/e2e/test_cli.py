@@ -213,7 +213,9 @@ class Json(Cli):
         self.assertEqual({t["name"]: tuple(t["shape"]) for t in found["tensors"]}, tensor_shapes(make_config()))
         self.quantize("--skip", "*.layers.0.*")
         found = self.json_of("inspect", self.output, "--deep")
+        schemes = found["quantization"].pop("schemes")
         self.assertEqual(found["quantization"], {"format": "awq", "bits": 4, "group_size": 32, "symmetric": False})
+        self.assertEqual([(row["part"], row["bits"]) for row in schemes], [("linears", 4)])
         self.assertEqual((found["linears"], found["quantized_linears"], found["problems"]), (14, 7, []))
         self.assertIn("7 of 14 linears", self.check_ok(awq("inspect", self.output, "--tensors")).out)
 
