@@ -176,13 +176,13 @@ void write_manifest(const std::filesystem::path& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     // The manifest itself, what differs from run to run, and what an interrupted write of either left behind.
-    if (name.starts_with("awq_manifest.json") || name.starts_with("awq_run.json")) continue;
+    if (name.starts_with(kManifest) || name.starts_with(kRun)) continue;
     rows[name] = {{"size_bytes", std::filesystem::file_size(entry.path())},
                   {"sha256", file::sha256_file(entry.path())}};
   }
   file::OrderedJson manifest;
   manifest["files"] = rows;
-  file::write_file_atomically(folder / "awq_manifest.json", manifest.dump(2) + "\n");
+  file::write_file_atomically(folder / kManifest, manifest.dump(2) + "\n");
 }
 
 }  // namespace awq::quantize

@@ -28,27 +28,8 @@ std::int64_t eval_tokens(std::uint64_t parameters) {
   return static_cast<std::int64_t>(std::clamp(5e12 / static_cast<double>(parameters), 2048.0, 16384.0));
 }
 
-constexpr const char* kManifest = "awq_manifest.json";
 constexpr const char* kReport = "awq_report.json";
-constexpr const char* kRun = "awq_run.json";
 constexpr const char* kWideLinears = "8-bit linears";  // key of the journal's first record
-
-/// True when the output is whole and no run is replacing it.
-bool is_published(const std::filesystem::path& output) {
-  const std::filesystem::path manifest = output / kManifest;
-  if (!file::is_regular_file(manifest) || !file::is_regular_file(output / kRun)) return false;
-  const std::vector<file::OrderedJson> records = Journal::read(staging_folder(output) / "journal");
-  return records.empty() || records.back().value("publish", "") == file::sha256_file(manifest);
-}
-
-/// True when --resume could save some work, or nobody can tell.
-bool holds_finished_layers(const Staging& staging) {
-  try {
-    return Journal::read(staging.journal()).size() > 1;
-  } catch (const Error&) {
-    return true;
-  }
-}
 
 class Run {
  public:
@@ -73,7 +54,7 @@ class Run {
         work(staging);
       } catch (Error& error) {
         // Nothing to go on with: then nothing is left behind either.
-        const bool kept = holds_finished_layers(staging);
+        const bool kept = staging.holds_finished_layers();
         if (!kept) staging.discard();
         if (kept && (error.code() == ErrorCode::kInterrupted || error.code() == ErrorCode::kIo)) {
           error.add_note("what is finished is kept: --resume goes on");

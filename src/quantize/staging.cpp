@@ -7,6 +7,8 @@
 
 #include "base/check.h"
 #include "file/input_file.h"
+#include "file/sha256.h"
+#include "quantize/journal.h"
 
 namespace awq::quantize {
 namespace {
@@ -64,7 +66,7 @@ std::string why_not_ours(const fs::path& folder) {
     }
   }
   if (error) return "cannot be listed: " + error.message();
-  const file::Json manifest = read_object(folder / "awq_manifest.json");
+  const file::Json manifest = read_object(folder / kManifest);
   const file::Json rows = manifest.is_null() ? file::Json() : manifest.value("files", file::Json());
   const bool listed = rows.is_object() && rows.contains("config.json") &&
                       std::all_of(rows.begin(), rows.end(),
@@ -166,6 +168,21 @@ void Staging::publish() {
   }
   file::sync_folder(output_.parent_path());
   file::remove_tree(folder_);
+}
+
+bool Staging::holds_finished_layers() const {
+  try {
+    return Journal::read(journal()).size() > 1;
+  } catch (const Error&) {
+    return true;
+  }
+}
+
+bool is_published(const std::filesystem::path& output) {
+  const std::filesystem::path manifest = output / kManifest;
+  if (!file::is_regular_file(manifest) || !file::is_regular_file(output / kRun)) return false;
+  const std::vector<file::OrderedJson> records = Journal::read(staging_folder(output) / "journal");
+  return records.empty() || records.back().value("publish", "") == file::sha256_file(manifest);
 }
 
 }  // namespace awq::quantize

@@ -9,6 +9,10 @@
 
 namespace awq::quantize {
 
+/// Files of an output beside the checkpoint: hashes of all others, and times and memory of the run that made it.
+inline constexpr const char* kManifest = "awq_manifest.json";
+inline constexpr const char* kRun = "awq_run.json";
+
 /// The place where an output is built: "OUT.awq-partial", beside OUT and so on the same file system.
 ///
 ///   OUT.awq-partial/lock      held while a process works here
@@ -28,6 +32,8 @@ class Staging {
     return folder_ / (layer % 2 == 0 ? "hidden.0" : "hidden.1");
   }
 
+  /// True when --resume could save some work, or nobody can tell.
+  bool holds_finished_layers() const;
   /// Removes what an earlier run left and starts an empty model folder.
   void clear();
   /// Removes what this folder holds, for a run that failed before it had finished anything. Never throws.
@@ -42,6 +48,8 @@ class Staging {
   std::unique_ptr<file::FileLock> lock_;
 };
 
+/// True when the output is whole and no run is replacing it.
+bool is_published(const std::filesystem::path& output);
 /// "OUT" + ".awq-partial"
 std::filesystem::path staging_folder(const std::filesystem::path& output);
 /// Throws kInvalidArgument when the output is the model folder, lies in it or holds it.
