@@ -8,8 +8,7 @@
 
 namespace {
 
-void check(const awq::formats::QuantizationInfo& info) {
-  const awq::quant::Scheme& scheme = info.scheme;
+void check(const awq::quant::Scheme& scheme) {
   if (scheme.bits < 2 || scheme.bits > 8) std::abort();
   if (scheme.group_size != -1 && scheme.group_size <= 0) std::abort();
 }
@@ -21,6 +20,13 @@ void run(Action action) {
   } catch (const awq::Error& error) {
     if (error.code() != awq::ErrorCode::kCorruptFile && error.code() != awq::ErrorCode::kUnsupported) std::abort();
   }
+}
+
+void check(const awq::formats::QuantizationInfo& info) {
+  check(info.scheme);
+  for (const char* module : {"model.layers.11.self_attn.q_proj", "lm_head"})
+    run([&] { check(info.of(module, awq::formats::ModuleClass::kLinear).scheme); });
+  run([&] { check(info.of("model.embed_tokens", awq::formats::ModuleClass::kEmbedding).scheme); });
 }
 
 }  // namespace
