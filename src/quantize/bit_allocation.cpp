@@ -124,9 +124,8 @@ void measure_losses(const model::ModelFiles& files, const OutputPlan& narrow, co
   std::vector<AlignedBuffer<float>> changed(candidates.size());
   model::Decoder decoder(config);
   for (std::int64_t index = 0; index < config.num_hidden_layers; ++index) {
-    model::DecoderLayer layer = runnable(files.architecture(), files.load_layer(index), std::nullopt, precision);
-    model::DecoderLayer rounded =
-        runnable(files.architecture(), rounded_layer(files, narrow, index), std::nullopt, precision);
+    model::DecoderLayer layer = runnable(files.architecture(), files.load_layer(index), {}, precision);
+    model::DecoderLayer rounded = runnable(files.architecture(), rounded_layer(files, narrow, index), {}, precision);
     const auto swap_site = [&](model::Site site) {
       for (const LinearSpec& linear : files.architecture().linears) {
         const auto role = static_cast<std::size_t>(linear.role);

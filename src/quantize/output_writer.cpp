@@ -11,6 +11,7 @@
 #include "file/output_file.h"
 #include "file/sha256.h"
 #include "quant/group_quant.h"
+#include "quantize/staging.h"
 #include "tensor/convert.h"
 
 namespace awq::quantize {
