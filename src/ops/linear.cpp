@@ -35,9 +35,6 @@ DType dtype_of(WeightKind kind) {
 
 // Rows of weights that are expanded at a time: small enough for the cache, large enough for a good product.
 constexpr std::int64_t kTileRows = 256;
-// Rows of x up to which 16-bit weights are widened in registers again for every few rows: expanding them to memory
-// first takes longer.
-constexpr std::int64_t kDenseRows = 4096;
 // Fewest rows of outputs that are worth a task of their own; the tiles of all kernels divide it.
 constexpr std::int64_t kRowsPerTask = 24;
 
