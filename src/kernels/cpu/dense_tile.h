@@ -101,7 +101,9 @@ inline void dense_run(const LinearArgs& a, std::int64_t n_begin, std::int64_t n_
     const std::int64_t end = n + together < n_end ? n + together : n_end;
     for (std::int64_t part = 0; part < parts; ++part) {
       const std::int64_t begin = a.m * part / parts;
-      (part == 0 ? kFirst : kAgain)[a.m * (part + 1) / parts - begin - 1](a, begin, n, end);
+      const std::int64_t rows = a.m * (part + 1) / parts - begin;
+      const Outputs run = part == 0 ? kFirst[rows - 1] : kAgain[rows - 1];
+      run(a, begin, n, end);
     }
   }
 }
