@@ -12,8 +12,6 @@ constexpr std::size_t kMaxKeyBytes = 256;
 constexpr std::size_t kMaxNameBytes = 4096;
 constexpr std::size_t kMaxNesting = 64;
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-
 /// The text that a JSON string stands for; nothing when it is none.
 bool decode(const std::string& quoted, std::string& out) {
   try {

@@ -21,6 +21,9 @@ struct ChatDelta {
   bool operator==(const ChatDelta&) const = default;
 };
 
+/// White space of JSON, which models also put around calls.
+inline bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+
 /// Reads one call of a tool, one character at a time.
 class CallReader {
  public:

@@ -19,8 +19,6 @@ constexpr std::string_view kArgs = "[ARGS]";
 constexpr std::string_view kPythonTag = "<|python_tag|>";
 constexpr std::size_t kMaxName = 256;
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-
 /// Whether calls stand between <tool_call> and </tool_call>.
 bool has_tags(ToolFormat format) { return format == ToolFormat::kHermes || is_xml(format); }
 

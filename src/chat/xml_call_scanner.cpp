@@ -24,8 +24,6 @@ constexpr std::string_view kValueEnd = "</arg_value>";
 constexpr std::string_view kCallEnd = "</tool_call>";
 constexpr std::size_t kMaxNameBytes = 256;
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-
 std::string trimmed(std::string text) {
   while (!text.empty() && is_space(text.back())) text.pop_back();
   text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), is_space));
