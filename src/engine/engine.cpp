@@ -163,7 +163,11 @@ class Engine::Impl {
       sink_->on_started();
     }
     void on_prompt_logprob(const PromptLogprob& logprob) override { sink_->on_prompt_logprob(logprob); }
-    void on_token(const TokenEvent& event) override { sink_->on_token(event); }
+    void on_token(const TokenEvent& event) override {
+      // Whoever hears of an end finds it in the statistics.
+      if (event.finish != FinishReason::kNone) engine_.publish_stats();
+      sink_->on_token(event);
+    }
     void take() { taken_ = true; }
 
    private:
@@ -178,6 +182,13 @@ class Engine::Impl {
   struct Closed {
     std::int64_t requests = 0, tokens = 0, never_started = 0;
   };
+
+  /// On the engine's thread.
+  void publish_stats() {
+    const EngineStats now = core_.stats();
+    const std::lock_guard lock(mutex_);
+    stats_ = now;
+  }
 
   /// With mutex_ held. Whoever waits for the end then finds the statistics of the end as well.
   void count_closed() {

@@ -118,6 +118,28 @@ TEST(Engine, ItsThreadLeadsTeamsOfTheConfiguredSize) {
   ops::configure_threads(before);
 }
 
+TEST(Engine, WhoHearsOfAnEndFindsItInTheStatistics) {
+  struct Asking : Waiter {
+    void on_token(const TokenEvent& event) override {
+      if (event.finish != FinishReason::kNone) at_end = engine->stats();
+      Waiter::on_token(event);
+    }
+    Engine* engine = nullptr;
+    EngineStats at_end;
+  };
+  const auto engine = make_engine();
+  const auto sink = std::make_shared<Asking>();
+  sink->engine = engine.get();
+  Request request = request_of(1, 10);
+  request.sampling.ignore_eos = true;
+  engine->submit(request, sink);
+  sink->wait();
+  EXPECT_EQ(sink->at_end.generation_tokens, 10U);
+  EXPECT_EQ(sink->at_end.finished_length, 1U);
+  EXPECT_EQ(sink->at_end.running, 0);
+  EXPECT_EQ(sink->at_end.kv_blocks_used, 0);
+}
+
 TEST(Engine, QueuesAreBounded) {
   EngineOptions options;
   options.max_waiting_requests = 5;

@@ -173,10 +173,10 @@ def read_all(connection, until=None, limit=1 << 24):
     return out
 
 
-def wait_until(condition, seconds=10):
+def wait_until(condition, seconds=10, pause=0.005):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
             return True
-        time.sleep(0.005)
+        time.sleep(pause)
     return condition()

@@ -68,15 +68,21 @@ class Load(Case):
         late.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         late.connect(("127.0.0.1", server.port))
         late.sendall(raw_request("/v1/completions", {**body, "stream": True}, "Connection: close\r\n"))
-        self.assertTrue(wait_until(lambda: server.metrics()["awq:num_requests_paused"] == 16, 60))
-        time.sleep(0.2)  # what the engine had said before it rested is on its way
-        before = server.metrics()
+        before = {}
+
+        def at_rest():  # the sockets take some more after the first rest, in as many turns as the kernel likes
+            last = dict(before)
+            before.update(server.metrics())
+            return (before["awq:num_requests_paused"] == 16 and
+                    last.get("vllm:generation_tokens_total") == before["vllm:generation_tokens_total"])
+
+        self.assertTrue(wait_until(at_rest, 60, pause=1))
         self.assertEqual(server.complete().json()["choices"][0]["text"], alone)
         time.sleep(0.2)
         after = server.metrics()
         self.assertEqual(after["vllm:generation_tokens_total"], before["vllm:generation_tokens_total"] + 8)
         self.assertEqual((after["awq:num_requests_paused"], after["vllm:num_requests_running"]), (16, 0))
-        self.assertEqual(self.hits(server, "max-stream-buffer-bytes"), 1)
+        self.assertGreaterEqual(self.hits(server, "max-stream-buffer-bytes"), 1)
         late.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         got, texts = read_all(late, limit=1 << 26), [""] * 16
         self.assertTrue(got.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n"), got[-80:])
