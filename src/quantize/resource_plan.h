@@ -24,7 +24,7 @@ struct ResourcePlan {
 ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& plan, std::int64_t blocks,
                             std::int64_t length, ops::Precision precision, const QuantizeOptions& options);
 
-/// Operations per second that dense products reach here now, from a measurement of about 50 ms.
+/// Operations per second that dense products reach here when nothing else runs, from a measurement of about 100 ms.
 double measure_speed(ops::Precision precision);
 
 /// "0.3 MB", "1234 MB"
