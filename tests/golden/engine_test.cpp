@@ -6,10 +6,14 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -198,13 +202,17 @@ TEST_P(EngineOnModel, DecodingAllocatesNothing) {
     return usage.ru_minflt;
   };
   const std::int64_t allocations = g_allocations;
-  const auto before = faults();
-  for (int i = 0; i < 40; ++i) ASSERT_TRUE(core.step(report));
+  // The operating system moves pages of its own accord, on a busy machine in many a step, but not in every one.
+  constexpr int kSteps = 40;
+  std::int64_t fewest = std::numeric_limits<std::int64_t>::max(), before = faults();
+  for (int i = 0; i < kSteps; ++i) {
+    ASSERT_TRUE(core.step(report));
+    const std::int64_t now = faults();
+    fewest = std::min(fewest, now - std::exchange(before, now));
+  }
   EXPECT_EQ(g_allocations - allocations, 0);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  EXPECT_LE(faults() - before, 8) << "of the operating system's own accord, a few may come";
-#else
-  (void)before;
+  EXPECT_EQ(fewest, 0);
 #endif
 }
 
