@@ -58,6 +58,7 @@ EngineCore::EngineCore(StepModel& model, EngineOptions options, HashKey key)
   slices_.reserve(sequences);
   first_token_.reserve(sequences);
   rows_.reserve(static_cast<std::size_t>(std::max(kLogitRows, options_.max_num_batched_tokens)));
+  rules_.reserve(static_cast<std::size_t>(options_.max_num_batched_tokens));
   picks_.reserve(static_cast<std::size_t>(options_.max_num_batched_tokens));
   picks_of_.reserve(sequences);
   ended_.reserve(sequences);
@@ -176,22 +177,29 @@ void EngineCore::build_batch(std::span<const ScheduledSlice> slices, StepReport&
   report.tokens = static_cast<std::int64_t>(ids_.size());
 }
 
-/// Tokens of the slices that need nothing but the likeliest one, where the model can tell which that is.
+/// Tokens of the slices that are drawn from the logits as they are, where the model can do that.
 void EngineCore::pick_on_device(std::span<const ScheduledSlice> slices) {
   rows_.clear();
+  rules_.clear();
   picks_of_.assign(slices.size(), -1);
+  bool greedy = true;
   for (std::size_t i = 0; i < slices.size(); ++i) {
     const ScheduledSlice& slice = slices[i];
     const Sequence& sequence = *slice.sequence;
-    if (!gives_tokens(slice) || sequence.constraint != nullptr || sequence.request->sampling.max_tokens == 0 ||
-        !takes_largest(sequence.request->sampling, sequence.output_count())) {
+    const SamplingParams& params = sequence.request->sampling;
+    if (!gives_tokens(slice) || sequence.constraint != nullptr || params.max_tokens == 0 ||
+        !draws_plainly(params, sequence.output_count())) {
       continue;
     }
     picks_of_[i] = static_cast<std::int64_t>(rows_.size());
-    for (std::int64_t j = 0; j <= slice.drafts; ++j) rows_.push_back(first_token_[i] + slice.count - 1 + j);
+    greedy = greedy && params.temperature == 0;
+    for (std::int64_t j = 0; j <= slice.drafts; ++j) {
+      rows_.push_back(first_token_[i] + slice.count - 1 + j);
+      rules_.push_back(draw_rule(params, sequence.choice, sequence.output_count() + j));
+    }
   }
   picks_.resize(rows_.size());
-  if (rows_.empty() || model_.greedy(rows_, picks_)) return;
+  if (rows_.empty() || (greedy ? model_.greedy(rows_, picks_) : model_.draw(rows_, rules_, picks_))) return;
   picks_of_.assign(slices.size(), -1);
 }
 

@@ -71,7 +71,8 @@ class EngineCore {
   std::vector<model::SequenceSlice> slices_;
   std::vector<std::int64_t> first_token_;  ///< of each slice, in ids_
   std::vector<std::int64_t> rows_;
-  std::vector<std::int32_t> picks_;     ///< likeliest tokens that the model found itself, of slices in their order
+  std::vector<ops::DrawRule> rules_;    ///< of rows_, for a model that draws itself
+  std::vector<std::int32_t> picks_;     ///< tokens that the model drew itself, of slices in their order
   std::vector<std::int64_t> picks_of_;  ///< of each slice: where its picks begin, -1 when its logits are needed
 };
 

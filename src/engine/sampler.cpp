@@ -1,7 +1,6 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -15,30 +14,8 @@ namespace {
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 // Smaller temperatures overflow what they divide; vLLM raises them too.
 constexpr double kLowestTemperature = 0.01;
-// Weights below e^-40 of the largest are left out: all of a million of them together are less than one step of the
-// draw's 53 bits.
-constexpr double kNegligible = -40;
-
 constexpr const char* kNotFinite =
     "the model gives no finite probabilities: weights are damaged; awq inspect --deep looks for them";
-
-/// Largest of some numbers that hold no NaN. Lanes of their own, because a compiler may not reorder one running
-/// maximum.
-float largest_of(std::span<const float> values) {
-  constexpr std::size_t kLanes = 16;
-  std::array<float, kLanes> lanes;
-  lanes.fill(kNever);
-  std::size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes) {
-    for (std::size_t j = 0; j < kLanes; ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
-  }
-  for (; i < values.size(); ++i) lanes[0] = std::max(lanes[0], values[i]);
-  return *std::max_element(lanes.begin(), lanes.end());
-}
-
-std::int32_t arg_max(std::span<const float> logits) {
-  return static_cast<std::int32_t>(std::find(logits.begin(), logits.end(), largest_of(logits)) - logits.begin());
-}
 
 bool all_finite(std::span<const float> logits) {
   std::uint32_t bad = 0;
@@ -50,7 +27,7 @@ bool all_finite(std::span<const float> logits) {
 }  // namespace
 
 Sampler::Sampler(std::int64_t vocab_size, std::span<const std::int32_t> eos_token_ids)
-    : eos_token_ids_(eos_token_ids.begin(), eos_token_ids.end()) {
+    : drawer_(vocab_size), eos_token_ids_(eos_token_ids.begin(), eos_token_ids.end()) {
   const auto vocab = static_cast<std::size_t>(vocab_size);
   mask_.resize((vocab + 31) / 32);
   candidates_.reserve(vocab);
@@ -60,10 +37,21 @@ Sampler::Sampler(std::int64_t vocab_size, std::span<const std::int32_t> eos_toke
   kept_.reserve(vocab);
 }
 
-bool takes_largest(const SamplingParams& params, std::int64_t position) {
-  return params.temperature == 0 && !params.logprobs.has_value() && params.bias.empty() &&
-         params.allowed_token_ids.empty() && params.bad_words.empty() && position >= params.min_tokens &&
-         params.presence_penalty == 0 && params.frequency_penalty == 0 && params.repetition_penalty == 1;
+bool draws_plainly(const SamplingParams& params, std::int64_t position) {
+  return !params.logprobs.has_value() && params.bias.empty() && params.allowed_token_ids.empty() &&
+         params.bad_words.empty() && position >= params.min_tokens && params.presence_penalty == 0 &&
+         params.frequency_penalty == 0 && params.repetition_penalty == 1;
+}
+
+ops::DrawRule draw_rule(const SamplingParams& params, std::int64_t choice, std::int64_t position) {
+  ops::DrawRule out;
+  if (params.temperature == 0) return out;
+  out.factor = static_cast<float>(1 / std::max(params.temperature, kLowestTemperature));
+  out.smallest = std::max(out.smallest, static_cast<float>(params.min_p));
+  out.top_k = static_cast<std::int32_t>(std::clamp<std::int64_t>(params.top_k, 0, ops::kMaxDrawnIds));
+  out.top_p = params.top_p;
+  out.bits = random_bits(params.seed + static_cast<std::uint64_t>(choice), static_cast<std::uint64_t>(position));
+  return out;
 }
 
 Picked Sampler::take(std::int32_t id) const {
@@ -85,16 +73,17 @@ Picked Sampler::pick(std::span<float> logits, const PickContext& context) {
   std::span<const TokenLogprob> top;
   double log_sum = 0;
   if (params.logprobs.has_value()) {
-    const std::int32_t best = arg_max(logits);
+    const std::int32_t best = ops::arg_max(logits);
     const TokenLogprob first = logprob(logits, best, *params.logprobs, top);
     log_sum = static_cast<double>(logits[static_cast<std::size_t>(best)]) - static_cast<double>(first.logprob);
     kept_.assign(logits.begin(), logits.end());
   }
   apply_rules(logits, context);
-  const std::int32_t best = arg_max(logits);
+  const std::int32_t best = ops::arg_max(logits);
   if (logits[static_cast<std::size_t>(best)] == kNever) return {.error = "bias and allowed ids leave no token"};
   Picked out;
-  out.id = params.temperature == 0 ? best : draw(logits, context);
+  const std::int64_t position = static_cast<std::int64_t>(context.ids.size()) - context.prompt_count;
+  out.id = params.temperature == 0 ? best : drawer_.draw(logits, draw_rule(params, context.choice, position));
   if (params.logprobs.has_value()) {
     const float raw = kept_[static_cast<std::size_t>(out.id)];
     out.logprob = {.id = out.id,
@@ -107,7 +96,7 @@ Picked Sampler::pick(std::span<float> logits, const PickContext& context) {
 
 TokenLogprob Sampler::logprob(std::span<const float> logits, std::int32_t id, std::int64_t count,
                               std::span<const TokenLogprob>& top) {
-  const double largest = largest_of(logits);
+  const double largest = logits[static_cast<std::size_t>(ops::arg_max(logits))];
   double sum = 0;
   for (const float v : logits) sum += std::exp(static_cast<double>(v) - largest);
   const double log_sum = largest + std::log(sum);
@@ -115,7 +104,7 @@ TokenLogprob Sampler::logprob(std::span<const float> logits, std::int32_t id, st
   candidates_.clear();
   if (kept > 0) {
     for (std::size_t i = 0; i < logits.size(); ++i) {
-      candidates_.push_back({logits[i], static_cast<std::int32_t>(i), 0});
+      candidates_.push_back({logits[i], static_cast<std::int32_t>(i)});
     }
     std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(kept), candidates_.end(),
                       likelier);
@@ -194,53 +183,6 @@ void Sampler::apply_penalties(std::span<float> logits, const PickContext& contex
 
 bool Sampler::likelier(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-}
-
-/// Keeps the fewest likeliest candidates that hold `top_p` of the weight; sorts as far as it has to look.
-void Sampler::keep_top_p(double top_p) {
-  double total = 0;
-  for (const Candidate& c : candidates_) total += c.weight;
-  const double limit = top_p * total;
-  double sum = 0;
-  std::size_t kept = 0;
-  for (std::size_t sorted = 0; kept < candidates_.size() && sum < limit;) {
-    const std::size_t next = std::min(candidates_.size(), std::max<std::size_t>(64, sorted * 4));
-    std::partial_sort(candidates_.begin() + static_cast<std::ptrdiff_t>(sorted),
-                      candidates_.begin() + static_cast<std::ptrdiff_t>(next), candidates_.end(), likelier);
-    sorted = next;
-    while (kept < sorted && sum < limit) sum += candidates_[kept++].weight;
-  }
-  candidates_.resize(std::max<std::size_t>(kept, 1));
-}
-
-std::int32_t Sampler::draw(std::span<const float> logits, const PickContext& context) {
-  const SamplingParams& params = *context.params;
-  const double temperature = std::max(params.temperature, kLowestTemperature);
-  const double largest = largest_of(logits);
-  double lowest = kNegligible;
-  if (params.min_p > 0) lowest = std::max(lowest, std::log(params.min_p));
-  candidates_.clear();
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    const double exponent = (static_cast<double>(logits[i]) - largest) / temperature;
-    if (exponent >= lowest) candidates_.push_back({logits[i], static_cast<std::int32_t>(i), exponent});
-  }
-  if (params.top_k > 0 && static_cast<std::size_t>(params.top_k) < candidates_.size()) {
-    const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(params.top_k);
-    std::partial_sort(candidates_.begin(), end, candidates_.end(), likelier);
-    candidates_.resize(static_cast<std::size_t>(params.top_k));
-  }
-  for (Candidate& c : candidates_) c.weight = std::exp(c.weight);
-  if (params.top_p < 1) keep_top_p(params.top_p);
-  double total = 0;
-  for (const Candidate& c : candidates_) total += c.weight;
-  const auto position =
-      static_cast<std::uint64_t>(static_cast<std::int64_t>(context.ids.size()) - context.prompt_count);
-  double left = uniform(params.seed + static_cast<std::uint64_t>(context.choice), position) * total;
-  for (const Candidate& c : candidates_) {
-    left -= c.weight;
-    if (left < 0) return c.id;
-  }
-  return candidates_.back().id;
 }
 
 }  // namespace awq::engine

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/request.h"
+#include "ops/draw.h"
 
 namespace awq::engine {
 
@@ -25,9 +26,13 @@ struct Picked {
   std::span<const TokenLogprob> top;  ///< valid until the next call of the sampler
 };
 
-/// True when a pick at place `position` of the output is the largest logit as it is: no draw, no rule that changes one,
-/// no log probabilities. (Constraints are the caller's to know.)
-bool takes_largest(const SamplingParams& params, std::int64_t position);
+/// True when a pick at place `position` of the output is draw_rule() on the logits as they are: no rule changes one, no
+/// log probabilities are asked for. (Constraints are the caller's to know.)
+bool draws_plainly(const SamplingParams& params, std::int64_t position);
+
+/// How number `position` of a choice is drawn, the likeliest at temperature 0. Its random bits are a function of seed +
+/// choice and of the position.
+ops::DrawRule draw_rule(const SamplingParams& params, std::int64_t choice, std::int64_t position);
 
 /// Picks tokens from logits. Order of work, that of vLLM: constraint; log probabilities; allowed ids, bad words,
 /// minimum length, bias; repetition, frequency and presence penalties; then the largest (the lowest id among equals),
@@ -40,7 +45,7 @@ class Sampler {
 
   /// `logits` [vocab_size] are overwritten.
   Picked pick(std::span<float> logits, const PickContext& context);
-  /// The pick of a model that found the largest logit of a row itself (StepModel::greedy); -1: it is not finite.
+  /// The pick of a model that drew it itself (StepModel::draw); -1: the logits were not finite.
   Picked take(std::int32_t id) const;
   /// Log probability of `id` under `logits` and the `count` likeliest (-1: all), ordered; the span is valid until
   /// the next call.
@@ -51,16 +56,14 @@ class Sampler {
   bool apply_constraint(std::span<float> logits, TokenConstraint& constraint);
   void apply_rules(std::span<float> logits, const PickContext& context);
   void apply_penalties(std::span<float> logits, const PickContext& context);
-  std::int32_t draw(std::span<const float> logits, const PickContext& context);
 
   struct Candidate {
     float logit;
     std::int32_t id;
-    double weight;
   };
   static bool likelier(const Candidate& a, const Candidate& b);
-  void keep_top_p(double top_p);
 
+  ops::Drawer drawer_;
   std::vector<std::int32_t> eos_token_ids_;
   std::vector<std::uint32_t> mask_;  ///< [ceil(vocab / 32)]
   std::vector<Candidate> candidates_;

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "model/decoder.h"
+#include "ops/draw.h"
 
 namespace awq::engine {
 
@@ -28,6 +29,11 @@ class StepModel {
   /// The likeliest next token after each of the given tokens (any number of them), the lowest id among equals, where
   /// the model can tell without its logits leaving a device; -1 where they are not finite. False: ask logits().
   virtual bool greedy(std::span<const std::int64_t> /*tokens*/, std::span<std::int32_t> /*ids*/) { return false; }
+  /// The same with a rule for each token (kernels/api/draw.h): the ids that ops::Drawer draws from those logits.
+  virtual bool draw(std::span<const std::int64_t> /*tokens*/, std::span<const ops::DrawRule> /*rules*/,
+                    std::span<std::int32_t> /*ids*/) {
+    return false;
+  }
 };
 
 }  // namespace awq::engine

@@ -85,7 +85,21 @@ class FakeModel : public StepModel {
     return true;
   }
 
+  bool draw(std::span<const std::int64_t> tokens, std::span<const ops::DrawRule> rules,
+            std::span<std::int32_t> ids) override {
+    if (!picks_itself) return false;
+    ops::Drawer drawer(shape_.vocab);
+    std::vector<float> row(static_cast<std::size_t>(shape_.vocab));
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      fill_logits(states_.at(static_cast<std::size_t>(tokens[i])), row);
+      ids[i] = drawer.draw(row, rules[i]);
+    }
+    drawn += static_cast<std::int64_t>(tokens.size());
+    return true;
+  }
+
   bool picks_itself = false;  ///< as a device does
+  std::int64_t drawn = 0;
   std::int64_t picked = 0;
   std::int64_t runs = 0;
   std::int64_t throw_at_run = 0;  ///< 0: never

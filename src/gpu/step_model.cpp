@@ -55,6 +55,8 @@ StepModel::StepModel(std::unique_ptr<Model> model, const StepOptions& options)
     device_words_ = arena.take_array<std::int32_t>(batch_words(limits_));
     device_rows_ = arena.take_array<std::int32_t>(limits_.rows);
     device_ids_ = arena.take_array<std::int32_t>(limits_.rows);
+    device_drawn_ = arena.take_array<std::int32_t>(limits_.rows);
+    device_rules_ = arena.take_array<ops::DrawRule>(limits_.rows);
   };
   device::Arena measured;
   lay_out(measured);
@@ -66,6 +68,8 @@ StepModel::StepModel(std::unique_ptr<Model> model, const StepOptions& options)
   words_ = device::PinnedBuffer(bytes(batch_words(limits_)));
   rows_ = device::PinnedBuffer(bytes(limits_.rows));
   ids_ = device::PinnedBuffer(bytes(limits_.rows));
+  drawn_ = device::PinnedBuffer(bytes(limits_.rows));
+  rules_ = device::PinnedBuffer(static_cast<std::uint64_t>(limits_.rows) * sizeof(ops::DrawRule));
   logits_ = device::PinnedBuffer(bytes(engine::kLogitRows * config.vocab_size));
 
   const std::uint64_t block_bytes = model_->kv_block_bytes() * static_cast<std::uint64_t>(config.num_hidden_layers);
@@ -178,6 +182,30 @@ bool StepModel::greedy(std::span<const std::int64_t> tokens, std::span<std::int3
     device::download(ids_.data(), device_ids_, count * kWordBytes, stream_);
     stream_.synchronize();
     std::copy_n(found, count, ids.begin() + static_cast<std::ptrdiff_t>(begin));
+  }
+  return true;
+}
+
+bool StepModel::draw(std::span<const std::int64_t> tokens, std::span<const ops::DrawRule> rules,
+                     std::span<std::int32_t> ids) {
+  AWQ_CHECK(tokens.size() == ids.size() && tokens.size() == rules.size());
+  const auto most = static_cast<std::size_t>(limits_.rows);
+  for (std::size_t begin = 0; begin < tokens.size(); begin += most) {
+    const std::size_t count = std::min(most, tokens.size() - begin);
+    if (has_logits_) {
+      std::copy_n(tokens.begin() + static_cast<std::ptrdiff_t>(begin), count, rows_.as<std::int32_t>());
+      device::upload(device_rows_, rows_.data(), count * kWordBytes, stream_);
+    } else {
+      enqueue_head(tokens.subspan(begin, count));
+    }
+    std::copy_n(rules.begin() + static_cast<std::ptrdiff_t>(begin), count, rules_.as<ops::DrawRule>());
+    device::upload(device_rules_, rules_.data(), count * sizeof(ops::DrawRule), stream_);
+    check(kernels::cuda::draw(work_.logits, has_logits_ ? device_rows_ : nullptr, device_rules_,
+                              static_cast<std::int64_t>(count), vocab_size(), device_drawn_, stream_.get()),
+          "draw");
+    device::download(drawn_.data(), device_drawn_, count * kWordBytes, stream_);
+    stream_.synchronize();
+    std::copy_n(drawn_.as<std::int32_t>(), count, ids.begin() + static_cast<std::ptrdiff_t>(begin));
   }
   return true;
 }

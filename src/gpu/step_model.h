@@ -42,6 +42,8 @@ class StepModel : public engine::StepModel {
   void run(std::span<const std::int32_t> ids, std::span<const model::SequenceSlice> slices) override;
   std::span<float> logits(std::span<const std::int64_t> tokens) override;
   bool greedy(std::span<const std::int64_t> tokens, std::span<std::int32_t> ids) override;
+  bool draw(std::span<const std::int64_t> tokens, std::span<const ops::DrawRule> rules,
+            std::span<std::int32_t> ids) override;
 
   std::size_t recorded_steps() const { return graphs_.size(); }
   const device::Stream& stream() const { return stream_; }
@@ -72,7 +74,9 @@ class StepModel : public engine::StepModel {
   std::int32_t* device_words_ = nullptr;  ///< of the batch under way (BatchLayout)
   std::int32_t* device_rows_ = nullptr;   ///< [limits_.rows]
   std::int32_t* device_ids_ = nullptr;    ///< [limits_.rows] largest of each row of logits
-  device::PinnedBuffer words_, rows_, ids_, logits_;
+  std::int32_t* device_drawn_ = nullptr;  ///< [limits_.rows] drawn by device_rules_
+  ops::DrawRule* device_rules_ = nullptr;
+  device::PinnedBuffer words_, rows_, ids_, drawn_, rules_, logits_;
   device::Buffer kv_;
   KvPool pool_;
   device::Event uploaded_;

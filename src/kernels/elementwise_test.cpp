@@ -26,13 +26,14 @@ TEST(ElementwiseKernels, AllRowsGiveTheSameBits) {
     const std::vector<float> x = numbers(width, width, 3), y = numbers(width + 1, width, 30),
                              w = numbers(width + 2, width, 1);
     const auto results = [&](const ElementwiseKernel& kernel) {
-      std::vector<std::vector<float>> out(6, x);
+      std::vector<std::vector<float>> out(7, x);
       kernel.rms_norm(x.data(), n, w.data(), 1e-5F, out[0].data());
       kernel.add_rms_norm(out[1].data(), y.data(), n, w.data(), 1e-5F, out[2].data());
       kernel.add(out[3].data(), y.data(), n);
       out[4] = y;  // large and small, of both signs
       kernel.silu_multiply(out[4].data(), x.data(), n);
       kernel.rotate(out[5].data(), y.data(), w.data(), n / 2);
+      kernel.exp_below(y.data(), n, 30.0F, 1.5F, out[6].data());
       return out;
     };
     const auto expected = results(*reference);
@@ -45,6 +46,8 @@ TEST(ElementwiseKernels, AllRowsGiveTheSameBits) {
       const double silu = static_cast<double>(y[i]) / (1 + std::exp(-static_cast<double>(y[i]))) * x[i];
       EXPECT_NEAR(expected[4][i], silu, tolerance::kElementwise * std::fabs(silu) + 1e-30);
       EXPECT_EQ(expected[1][i], x[i] + y[i]);
+      const double share = std::exp((static_cast<double>(y[i]) - 30) * 1.5);
+      EXPECT_NEAR(expected[6][i], share, tolerance::kElementwise * 90 * share + 1e-37) << "its argument is up to 90";
       EXPECT_EQ(expected[3][i], x[i] + y[i]);
     }
   }

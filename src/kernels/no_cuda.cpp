@@ -43,5 +43,8 @@ std::uint64_t attention_workspace_bytes(std::int32_t, std::int32_t, std::int32_t
 }
 int attention(const AttentionProblem&, const SequenceBatch&, const KvBlocks&, void*, Stream) { return kNotSupported; }
 int argmax(const float*, std::int64_t, std::int64_t, std::int32_t*, Stream) { return kNotSupported; }
+int draw(const float*, const std::int32_t*, const DrawRule*, std::int64_t, std::int64_t, std::int32_t*, Stream) {
+  return kNotSupported;
+}
 
 }  // namespace awq::kernels::cuda

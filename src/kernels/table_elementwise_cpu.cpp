@@ -14,7 +14,7 @@ const ElementwiseKernel* elementwise_kernels_cpu() {
     avx2::kElementwise,
 #endif
     ref::kElementwise,
-    {nullptr, 0, nullptr, nullptr, nullptr, nullptr, nullptr},
+    {nullptr, 0, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr},
   };
   return kTable;
 }

@@ -9,10 +9,13 @@ mkdir -p "$out/objects"
 flags=(-std=c++20 -O3 "-gencode=arch=compute_$arch,code=sm_$arch" -I src -I include -I tests/gpu)
 jobs=()
 objects=()
-for source in src/kernels/cuda/w4_*.cu src/kernels/cuda/dense*.cu src/kernels/cuda/measure.cu; do
-  [ -e "$source" ] || continue
+token_objects=()
+for source in src/kernels/cuda/*.cu; do
   object=$out/objects/$(basename "$source" .cu).o
-  objects+=("$object")
+  case $(basename "$source") in
+    w4_* | dense* | measure*) objects+=("$object") ;;
+    *) token_objects+=("$object") ;;
+  esac
   [ "$object" -nt "$source" ] && [ -z "$(find src/kernels tests/gpu -newer "$object" \( -name '*.cuh' -o -name '*.h' \) -print -quit)" ] && continue
   nvcc "${flags[@]}" -c "$source" -o "$object" &
   jobs+=($!)
@@ -24,6 +27,12 @@ for source in src/kernels/cuda/w4_pack.cpp src/kernels/cuda/w4_choose.cpp src/ke
   g++ -std=c++20 -O2 -I src -I include -c "$source" -o "$object"
   objects+=("$object")
 done
+for source in src/kernels/cuda/overlap.cpp src/kernels/ref/attention_ref.cpp src/kernels/ref/draw_ref.cpp; do
+  object=$out/objects/$(basename "$source" .cpp)_host.o
+  g++ -std=c++20 -O2 -I src -I include -c "$source" -o "$object"
+  token_objects+=("$object")
+done
+nvcc "${flags[@]}" tests/gpu/token_kernels_check.cu "${token_objects[@]}" -ldl -o "$out/token_kernels_check"
 for program in w4_check w4_profile; do
   nvcc "${flags[@]}" "tests/gpu/$program.cu" "${objects[@]}" -ldl -o "$out/$program"
 done

@@ -202,6 +202,17 @@ class Check {
     const std::vector<float> row = sequences.logits({last});
     const auto largest_at = std::max_element(row.begin(), row.end()) - row.begin();
     report(name_, "argmax on the device", picks[0] == largest_at, fmt::format("{} and {}", picks[0], largest_at));
+    ops::Drawer drawer(static_cast<std::int64_t>(row.size()));
+    int different = 0;
+    constexpr int kDraws = 40;
+    for (int i = 0; i < kDraws; ++i) {
+      ops::DrawRule rule{.factor = 1.25F, .bits = random_bits(9, static_cast<std::uint64_t>(i))};
+      if (i % 2 == 1) rule.top_k = 20;
+      if (i % 3 == 1) rule.top_p = 0.9;
+      gpu_->draw({&last, 1}, {&rule, 1}, picks);
+      different += picks[0] != drawer.draw(row, rule) ? 1 : 0;
+    }
+    report(name_, "draws on the device", different == 0, fmt::format("{} of {} differ", different, kDraws));
   }
 
   /// What a token gives does not depend on how its text was cut into steps. With 16-bit weights that holds up to the

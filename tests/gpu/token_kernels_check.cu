@@ -1,6 +1,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/ref/draw_ref.h"
 #include "token_attention_check.cuh"
 #include "token_check_support.cuh"
 #include "token_timing.cuh"
@@ -160,6 +161,43 @@ void check_argmax(int rows, int vocab) {
   report("argmax of " + std::to_string(rows) + " x " + std::to_string(vocab), good);
 }
 
+/// The device draws what the definition says, id for id.
+void check_draw(int rows, int vocab) {
+  Random random(vocab + 3 * rows);
+  auto logits = random_floats(static_cast<std::size_t>(rows) * vocab, random, 0, 3);
+  std::vector<awq::kernels::DrawRule> rules(rows);
+  std::vector<std::int32_t> from(rows);
+  for (int r = 0; r < rows; ++r) {
+    float* row = logits.data() + static_cast<std::size_t>(r) * vocab;
+    if (r % 5 == 1) std::transform(row, row + vocab, row, [](float v) { return std::floor(v); });  // many equal ones
+    if (r % 11 == 7) row[random.below(vocab)] = std::numeric_limits<float>::infinity();
+    from[r] = rows - 1 - r;
+    awq::kernels::DrawRule& rule = rules[r];
+    if (r % 7 != 0) rule.factor = static_cast<float>(1 / (0.1 + 2 * random.uniform()));
+    if (r % 2 == 0) rule.top_k = 1 + random.below(vocab);
+    if (r % 3 == 0) rule.top_p = random.uniform();
+    if (r % 4 == 0) rule.smallest = std::max(rule.smallest, static_cast<float>(random.uniform() * 0.1));
+    rule.bits = random.bits();
+  }
+  const DeviceArray<float> device(logits);
+  const DeviceArray<awq::kernels::DrawRule> device_rules(rules);
+  const DeviceArray<std::int32_t> device_from(from);
+  const DeviceArray<std::int32_t> ids(rows);
+  for (const bool gather : {false, true}) {
+    require(cuda::draw(device.data(), gather ? device_from.data() : nullptr, device_rules.data(), rows, vocab,
+                       ids.data(), nullptr),
+            "draw");
+    const auto got = ids.download();
+    int different = 0;
+    for (int r = 0; r < rows; ++r) {
+      const float* row = logits.data() + static_cast<std::size_t>(gather ? from[r] : r) * vocab;
+      different += got[r] != awq::kernels::ref::draw({row, static_cast<std::size_t>(vocab)}, rules[r]);
+    }
+    report("draw from " + std::to_string(rows) + " x " + std::to_string(vocab) + (gather ? " gathered" : ""),
+           different == 0);
+  }
+}
+
 void check_all() {
   for (const Half type : {Half::kBf16, Half::kF16}) {
     for (const int width : {64, 70, 4096}) check_embed(type, width);
@@ -178,6 +216,7 @@ void check_all() {
     check_argmax(17, vocab);
   }
   check_argmax(64, 128256);
+  for (const int vocab : {1, 5, 1001, 32000, 128256}) check_draw(40, vocab);
   check_attention();
 }
 

@@ -221,6 +221,20 @@ inline void time_rows(int tokens) {
                                   "");
                         }),
              static_cast<double>(tokens) * static_cast<double>(vocab) * 4, 0);
+  for (const bool filtered : {false, true}) {
+    awq::kernels::DrawRule rule{.factor = 1, .bits = random.bits()};
+    if (filtered) rule.top_k = 50;
+    if (filtered) rule.top_p = 0.9;
+    const DeviceArray<awq::kernels::DrawRule> rules(std::vector<awq::kernels::DrawRule>(tokens, rule));
+    print_time((filtered ? "draw, top_k and top_p" : "draw") + label,
+               time_graph(copies,
+                          [&](int i, cudaStream_t stream) {
+                            require(cuda::draw(all.data() + i % 4 * rows * vocab, nullptr, rules.data(), tokens, vocab,
+                                               best.data(), stream),
+                                    "");
+                          }),
+               static_cast<double>(tokens) * static_cast<double>(vocab) * 4, 0);
+  }
 }
 
 inline void time_all() {

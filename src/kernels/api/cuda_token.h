@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/api/cuda_types.h"
+#include "kernels/api/draw.h"
 
 /// What a token needs on an NVIDIA device between its products. All pointers are device memory. Every function enqueues
 /// on `stream`, allocates nothing, can be captured in a graph, and returns a cudaError_t as a number (0: enqueued).
@@ -73,5 +74,10 @@ int attention(const AttentionProblem& problem, const SequenceBatch& batch, const
 /// ids[r] = index of the largest of logits[r, 0 .. vocab), the lowest index among equals; NaN never wins, and a row of
 /// nothing else gets -1. Minus infinity is a number.
 int argmax(const float* logits, std::int64_t rows, std::int64_t vocab, std::int32_t* ids, Stream stream);
+
+/// ids[r] = what rules[r] (device memory) draws from logits[rows[r], 0 .. vocab) (row r when `rows` is null), as
+/// kernels/api/draw.h says; -1 where a logit is not finite. vocab < kMaxDrawnIds.
+int draw(const float* logits, const std::int32_t* rows, const DrawRule* rules, std::int64_t count, std::int64_t vocab,
+         std::int32_t* ids, Stream stream);
 
 }  // namespace awq::kernels::cuda

@@ -22,6 +22,8 @@ struct ElementwiseKernel {
   void (*silu_multiply)(float* gate, const float* up, std::int64_t count) noexcept;
   /// (a, b) = (a c - b s, b c + a s) for the `half` pairs (v[j], v[j + half]).
   void (*rotate)(float* v, const float* cosine, const float* sine, std::int64_t half) noexcept;
+  /// y = exp_nonpositive((x - largest) * factor), largest not below any x; y may be x.
+  void (*exp_below)(const float* x, std::int64_t count, float largest, float factor, float* y) noexcept;
 };
 /// In order of preference, ended by a null name; the last one runs everywhere.
 const ElementwiseKernel* elementwise_kernels_cpu();

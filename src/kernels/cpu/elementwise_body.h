@@ -95,12 +95,26 @@ struct ElementwiseBody {
       v[j + half] = b * cosine[j] + a * sine[j];
     }
   }
+
+  static V exp_below(V x, float largest, float factor) {
+    return exp_nonpositive_lanes(V::mul(V::sub(x, V::set(largest)), V::set(factor)));
+  }
+  static void exp_below(const float* x, std::int64_t count, float largest, float factor, float* y) noexcept {
+    std::int64_t i = 0;
+    for (; i + 16 <= count; i += 16) exp_below(V::load(x + i), largest, factor).store(y + i);
+    if (i == count) return;
+    float rest[16] = {};
+    for (std::int64_t l = 0; i + l < count; ++l) rest[l] = x[i + l];
+    exp_below(V::load(rest), largest, factor).store(rest);
+    for (std::int64_t l = 0; i + l < count; ++l) y[i + l] = rest[l];
+  }
 };
 
 template <typename V>
 constexpr ElementwiseKernel elementwise_kernel(const char* name, std::uint8_t min_isa) {
   using Body = ElementwiseBody<V>;
-  return {name, min_isa, Body::rms_norm, Body::add_rms_norm, Body::add, Body::silu_multiply, Body::rotate};
+  return {name,         min_isa,        Body::rms_norm, Body::add_rms_norm, Body::add, Body::silu_multiply,
+          Body::rotate, Body::exp_below};
 }
 
 }  // namespace

@@ -2,13 +2,8 @@
 
 #include <cstdint>
 
+#include "base/host_device.h"
 #include "kernels/api/cuda_linear.h"
-
-#ifdef __CUDACC__
-#define AWQ_HOST_DEVICE __host__ __device__
-#else
-#define AWQ_HOST_DEVICE
-#endif
 
 /// Index arithmetic of the packed stream (docs/layouts/cuda-w4.md), the same for the packer, the kernels and the tests.
 namespace awq::kernels::cuda {

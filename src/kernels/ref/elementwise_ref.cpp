@@ -43,8 +43,12 @@ void rotate(float* v, const float* cosine, const float* sine, std::int64_t half)
   }
 }
 
+void exp_below(const float* x, std::int64_t count, float largest, float factor, float* y) noexcept {
+  for (std::int64_t i = 0; i < count; ++i) y[i] = exp_nonpositive((x[i] - largest) * factor);
+}
+
 }  // namespace
 
-const ElementwiseKernel kElementwise = {"elementwise_ref", 0, rms_norm, add_rms_norm, add, silu_multiply, rotate};
+const ElementwiseKernel kElementwise = {"elementwise_ref", 0, rms_norm, add_rms_norm, add, silu_multiply, rotate, exp_below};
 
 }  // namespace awq::kernels::ref
