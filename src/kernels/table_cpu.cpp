@@ -44,6 +44,7 @@ const PackedKernel* packed_kernels_cpu() {
   static const PackedKernel kTable[] = {
 #if defined(__x86_64__)
       amx::kI8U4, amx::kI15U4, amx::kI8U8, amx::kI15U8,
+      avx512vnni::kI8U4Many, avx512vnni::kI8U8Many,
       avx512vnni::kI8U4, avx512vnni::kI15U4, avx512vnni::kI8U8, avx512vnni::kI15U8,
       // The 256-bit form shares its source with the next set, and so tests it where that cannot run.
       avx512vnni::kI8U4256, avx512vnni::kI15U4256, avx512vnni::kI8U8256, avx512vnni::kI15U8256,

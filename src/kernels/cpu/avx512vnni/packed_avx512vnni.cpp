@@ -68,18 +68,25 @@ struct Vector {
   }
 };
 
-template <int kBits, int kPlanes>
+template <int kBits, int kPlanes, int kPanelRows>
 void run(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end, std::int64_t panel_begin,
          std::int64_t panel_end) noexcept {
-  packed_run<Vector, kBits, kPlanes, 4, 2, kPlanes == 1 ? 6 : 4, kPlanes == 1 ? 8 : 4>(args, block_begin, block_end,
-                                                                                       panel_begin, panel_end);
+  packed_run<Vector, kBits, kPlanes, 4, 2, 4, kPanelRows>(args, block_begin, block_end, panel_begin, panel_end);
 }
+
+// Four rows share two vectors of weights, a stream of memory each. Where memory no longer counts, eight rows and one
+// vector take fewer instructions to expand the codes.
+constexpr std::int64_t kManyRows = 32;
 
 }  // namespace
 
-const PackedKernel kI8U4 = {"linear_i8_u4g_f32_avx512vnni", 4, 1, 3, CpuFeature::kNone, 8, false, 1, run<4, 1>};
-const PackedKernel kI15U4 = {"linear_i15_u4g_f32_avx512vnni", 4, 2, 3, CpuFeature::kNone, 4, false, 1, run<4, 2>};
-const PackedKernel kI8U8 = {"linear_i8_u8g_f32_avx512vnni", 8, 1, 3, CpuFeature::kNone, 8, false, 1, run<8, 1>};
-const PackedKernel kI15U8 = {"linear_i15_u8g_f32_avx512vnni", 8, 2, 3, CpuFeature::kNone, 4, false, 1, run<8, 2>};
+const PackedKernel kI8U4Many = {
+    "linear_i8_u4g_f32_avx512vnni_8rows", 4, 1, 3, CpuFeature::kNone, 8, false, kManyRows, run<4, 1, 8>};
+const PackedKernel kI8U8Many = {
+    "linear_i8_u8g_f32_avx512vnni_8rows", 8, 1, 3, CpuFeature::kNone, 8, false, kManyRows, run<8, 1, 8>};
+const PackedKernel kI8U4 = {"linear_i8_u4g_f32_avx512vnni", 4, 1, 3, CpuFeature::kNone, 4, false, 1, run<4, 1, 4>};
+const PackedKernel kI15U4 = {"linear_i15_u4g_f32_avx512vnni", 4, 2, 3, CpuFeature::kNone, 4, false, 1, run<4, 2, 4>};
+const PackedKernel kI8U8 = {"linear_i8_u8g_f32_avx512vnni", 8, 1, 3, CpuFeature::kNone, 4, false, 1, run<8, 1, 4>};
+const PackedKernel kI15U8 = {"linear_i15_u8g_f32_avx512vnni", 8, 2, 3, CpuFeature::kNone, 4, false, 1, run<8, 2, 4>};
 
 }  // namespace awq::kernels::avx512vnni

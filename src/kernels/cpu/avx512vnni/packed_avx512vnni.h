@@ -4,6 +4,8 @@
 
 namespace awq::kernels::avx512vnni {
 
+extern const PackedKernel kI8U4Many;  ///< for many rows of inputs
+extern const PackedKernel kI8U8Many;
 extern const PackedKernel kI8U4;
 extern const PackedKernel kI15U4;
 extern const PackedKernel kI8U8;
