@@ -181,7 +181,8 @@ ModelConfig read_llama_like(const ConfigReader& in, const ModelConfig& defaults)
     fail(ErrorCode::kCorruptFile, "{}: \"head_dim\" {} is odd, rotary embedding needs pairs", in.file_name(),
          c.head_dim);
   }
-  c.vocab_size = in.required_size("vocab_size");
+  c.vocab_size = in.required_size("vocab_size",
+                                  4'000'000);  // fifteen times the largest there is; drawing counts on less than 2^23
   c.max_position_embeddings =
       in.size_or("max_position_embeddings", defaults.max_position_embeddings, std::int64_t{1} << 31);
   c.rms_norm_eps = in.number_or("rms_norm_eps", defaults.rms_norm_eps);
