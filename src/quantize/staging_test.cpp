@@ -9,9 +9,9 @@
 #include <optional>
 #include <string>
 
-#include "awq/error.h"
 #include "file/system.h"
 #include "support/checkpoints.h"
+#include "support/errors.h"
 #include "support/temp_folder.h"
 
 namespace awq::quantize {
@@ -39,15 +39,6 @@ class WatchedSystem : public file::System {
 
 class StagingTest : public testing::Test {
  protected:
-  static ErrorCode code_of(const std::function<void()>& action) {
-    try {
-      action();
-    } catch (const Error& error) {
-      return error.code();
-    }
-    ADD_FAILURE() << "no error";
-    return ErrorCode::kInternal;
-  }
   /// What a run has after its first layer.
   static void fill(Staging& staging, const std::string& whose) {
     staging.clear();
@@ -60,7 +51,7 @@ class StagingTest : public testing::Test {
       ASSERT_TRUE(fs::exists(path)) << path;
       EXPECT_EQ(test::read_bytes(path), whose) << path;
     }
-    EXPECT_EQ(code_of([&] { const Staging third(output_, true); }), ErrorCode::kInvalidArgument) << "no lock";
+    test::error_of(ErrorCode::kInvalidArgument, [&] { const Staging third(output_, true); });
   }
 
   test::TempFolder folder_;
@@ -85,8 +76,8 @@ TEST_F(StagingTest, ARunNeitherClearsNorPublishesTheFolderOfAnother) {
   fs::rename(lost.folder(), folder_ / "moved");
   Staging other(output_, false);
   fill(other, "other");
-  EXPECT_EQ(code_of([&] { lost.clear(); }), ErrorCode::kIo);
-  EXPECT_EQ(code_of([&] { lost.publish(); }), ErrorCode::kIo);
+  test::error_of(ErrorCode::kIo, [&] { lost.clear(); });
+  test::error_of(ErrorCode::kIo, [&] { lost.publish(); });
   EXPECT_FALSE(fs::exists(output_));
   expect_untouched(other, "other");
   other.publish();
