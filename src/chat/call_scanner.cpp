@@ -8,8 +8,7 @@
 namespace awq::chat {
 namespace {
 
-constexpr std::size_t kMaxKeyBytes = 256;
-constexpr std::size_t kMaxNameBytes = 4096;
+constexpr std::size_t kMaxQuotedBytes = 4096;  // of a name with its escapes
 constexpr std::size_t kMaxNesting = 64;
 
 /// The text that a JSON string stands for; nothing when it is none.
@@ -39,21 +38,16 @@ CallScanner::State CallScanner::push(char c, std::vector<ChatDelta>& out) {
       if (c == '}') return end_object(out);
       if (c != '"') return State::kBad;
       key_ = "\"";
-      escaped_ = false;
+      string_.push(c);
       step_ = Step::kKey;
       return State::kMore;
     case Step::kKey:
       key_ += c;
-      if (key_.size() > kMaxKeyBytes) return State::kBad;
-      if (escaped_) {
-        escaped_ = false;
-      } else if (c == '\\') {
-        escaped_ = true;
-      } else if (c == '"') {
-        if (!decode(std::string(key_), key_)) return State::kBad;
-        step_ = Step::kColon;
-      }
-      return State::kMore;
+      if (key_.size() > kMaxNameBytes) return State::kBad;
+      string_.push(c);
+      if (string_.inside()) return State::kMore;
+      step_ = Step::kColon;
+      return decode(std::string(key_), key_) ? State::kMore : State::kBad;
     case Step::kColon:
       if (is_space(c)) return State::kMore;
       if (c != ':') return State::kBad;
@@ -76,8 +70,6 @@ CallScanner::State CallScanner::push(char c, std::vector<ChatDelta>& out) {
 CallScanner::State CallScanner::begin_value(char c, std::vector<ChatDelta>& out) {
   value_.clear();
   nesting_.clear();
-  in_string_ = false;
-  escaped_ = false;
   is_arguments_ = key_ == "arguments" || key_ == "parameters";
   if (is_arguments_ && has_arguments_) return State::kBad;
   text_arguments_ = is_arguments_ && c == '"';
@@ -97,18 +89,12 @@ CallScanner::State CallScanner::in_value(char c, std::vector<ChatDelta>& out) {
       give({&c, 1}, out);
     }
   };
-  if (key_ == "name" && value_.size() > kMaxNameBytes) return State::kBad;
-  if (in_string_) {
+  if (key_ == "name" && value_.size() > kMaxQuotedBytes) return State::kBad;
+  const bool in_string = string_.inside();
+  string_.push(c);
+  if (in_string) {
     take();
-    if (escaped_) {
-      escaped_ = false;
-    } else if (c == '\\') {
-      escaped_ = true;
-    } else if (c == '"') {
-      in_string_ = false;
-      if (nesting_.empty()) return end_value(out);
-    }
-    return State::kMore;
+    return string_.inside() || !nesting_.empty() ? State::kMore : end_value(out);
   }
   if (nesting_.empty() && (c == ',' || c == '}' || is_space(c))) {  // the end of a number or a word
     const State state = end_value(out);
@@ -117,7 +103,6 @@ CallScanner::State CallScanner::in_value(char c, std::vector<ChatDelta>& out) {
     step_ = Step::kKeyOrEnd;
     return State::kMore;
   }
-  if (c == '"') in_string_ = true;
   if (c == '{' || c == '[') {
     if (nesting_.size() >= kMaxNesting) return State::kBad;
     nesting_ += c == '{' ? '}' : ']';

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "chat/scan_text.h"
+
 namespace awq::chat {
 
 /// A piece of what a model said, as OpenAI's stream shows it.
@@ -20,9 +22,6 @@ struct ChatDelta {
   std::string name{};
   bool operator==(const ChatDelta&) const = default;
 };
-
-/// White space of JSON, which models also put around calls.
-inline bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
 /// Reads one call of a tool, one character at a time.
 class CallReader {
@@ -71,8 +70,7 @@ class CallScanner : public CallReader {
   std::string pending_;  ///< arguments that came before the name
   std::string name_;
   std::string nesting_;  ///< closing brackets still to come
-  bool in_string_ = false;
-  bool escaped_ = false;
+  JsonStringScanner string_;
   bool is_arguments_ = false;
   bool text_arguments_ = false;  ///< arguments given as a JSON text
   bool has_arguments_ = false;

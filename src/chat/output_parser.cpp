@@ -1,5 +1,7 @@
 #include "chat/output_parser.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "chat/xml_call_scanner.h"
@@ -17,17 +19,21 @@ constexpr std::string_view kToolCallEnd = "</tool_call>";
 constexpr std::string_view kToolCalls = "[TOOL_CALLS]";
 constexpr std::string_view kArgs = "[ARGS]";
 constexpr std::string_view kPythonTag = "<|python_tag|>";
-constexpr std::size_t kMaxName = 256;
 
 /// Whether calls stand between <tool_call> and </tool_call>.
 bool has_tags(ToolFormat format) { return format == ToolFormat::kHermes || is_xml(format); }
 
-/// Length of the longest end of `text` that is a proper beginning of `tag`.
-std::size_t partial(std::string_view text, std::string_view tag) {
-  for (std::size_t n = std::min(text.size(), tag.size() - 1); n > 0; --n) {
-    if (text.substr(text.size() - n) == tag.substr(0, n)) return n;
-  }
-  return 0;
+/// Takes `tag` off the end of a text, and the white space before it.
+void drop_tag(std::string& text, std::string_view tag) {
+  const std::string_view rest = std::string_view(text).substr(0, text.size() - tag.size());
+  text.erase(rest.find_last_not_of(kSpaces) + 1);
+}
+
+/// Length of the end of `text` that drop_tag() may take: white space waits for what follows.
+std::size_t unsettled(std::string_view text, std::string_view tag) {
+  std::size_t length = partial(text, tag);
+  while (length < text.size() && is_space(text[text.size() - length - 1])) ++length;
+  return length;
 }
 
 }  // namespace
@@ -116,7 +122,7 @@ void OutputParser::take(char c) {
 /// The very beginning: <think>, a call of Llama's kind, or content.
 void OutputParser::start(char c) {
   held_ += c;
-  const std::size_t begin = held_.find_first_not_of(" \n\t\r");
+  const std::size_t begin = held_.find_first_not_of(kSpaces);
   if (begin == std::string::npos) return;
   const std::string_view text = std::string_view(held_).substr(begin);
   if (options_.reasoning) {
@@ -149,21 +155,18 @@ void OutputParser::start(char c) {
 void OutputParser::reasoning(char c) {
   held_ += c;
   if (!reasoning_begun_) {  // a line feed after the tag is not part of the thought
-    if (held_.find_first_not_of(" \n\t\r") == std::string::npos) return;
-    held_.erase(0, held_.find_first_not_of(" \n\t\r"));
+    if (held_.find_first_not_of(kSpaces) == std::string::npos) return;
+    held_.erase(0, held_.find_first_not_of(kSpaces));
     reasoning_begun_ = true;
   }
   if (held_.ends_with(kThinkEnd)) {
-    held_.resize(held_.size() - kThinkEnd.size());
-    while (!held_.empty() && is_space(held_.back())) held_.pop_back();
+    drop_tag(held_, kThinkEnd);
     say(Kind::kReasoning, held_);
     held_.clear();
     place_ = Place::kAfterReasoning;
     return;
   }
-  // White space before the end tag goes too, so it waits for what follows.
-  std::size_t keep = partial(held_, kThinkEnd);
-  while (keep < held_.size() && is_space(held_[held_.size() - keep - 1])) ++keep;
+  const std::size_t keep = unsettled(held_, kThinkEnd);
   say(Kind::kReasoning, std::string_view(held_).substr(0, held_.size() - keep));
   held_.erase(0, held_.size() - keep);
 }
@@ -183,8 +186,7 @@ void OutputParser::content(char c) {
   const std::string_view tag = has_tags(options_.tools) ? kToolCall : mistral ? kToolCalls : std::string_view();
   if (tag.empty()) return release(0);
   if (held_.ends_with(tag)) {
-    held_.resize(held_.size() - tag.size());
-    while (!held_.empty() && is_space(held_.back())) held_.pop_back();
+    drop_tag(held_, tag);
     release(0);
     blank_.clear();
     in_list_ = false;
@@ -196,9 +198,7 @@ void OutputParser::content(char c) {
     }
     return;
   }
-  std::size_t keep = partial(held_, tag);
-  while (keep < held_.size() && is_space(held_[held_.size() - keep - 1])) ++keep;
-  release(keep);
+  release(unsettled(held_, tag));
 }
 
 /// Shows all held text but the last `keep` bytes.
@@ -257,20 +257,16 @@ void OutputParser::call_name(char c) {
   name_ += c;
   const bool marked = name_.ends_with(kArgs);
   if (!marked && c != '{') {
-    if (name_.size() > kMaxName) {
+    if (name_.size() > kMaxNameBytes) {
       say(Kind::kContent, std::string(kToolCalls) + name_);
       place_ = Place::kContent;
     }
     return;
   }
-  std::string name = name_.substr(0, name_.size() - (marked ? kArgs.size() : 1));
-  while (!name.empty() && is_space(name.back())) name.pop_back();
-  name.erase(0, std::min(name.find_first_not_of(" \n\t\r"), name.size()));
+  const std::string_view before = std::string_view(name_).substr(0, name_.size() - (marked ? kArgs.size() : 1));
   // The scanner reads whole calls; the name comes first, as if it had been written that way.
   begin_call();
-  const std::string head =
-      "{\"name\": " + file::OrderedJson(name).dump(-1, ' ', false, file::OrderedJson::error_handler_t::replace) +
-      ", \"arguments\": ";
+  const std::string head = fmt::format(R"({{"name": {}, "arguments": )", in_quotes(trimmed(before)));
   for (const char h : head) call(h);
   if (!marked && place_ == Place::kCall) call('{');
 }

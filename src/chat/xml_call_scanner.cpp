@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <string_view>
 
 #include "chat/xml_calls.h"
@@ -22,17 +21,6 @@ constexpr std::string_view kKeyEnd = "</arg_key>";
 constexpr std::string_view kValue = "<arg_value>";
 constexpr std::string_view kValueEnd = "</arg_value>";
 constexpr std::string_view kCallEnd = "</tool_call>";
-constexpr std::size_t kMaxNameBytes = 256;
-
-std::string trimmed(std::string text) {
-  while (!text.empty() && is_space(text.back())) text.pop_back();
-  text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), is_space));
-  return text;
-}
-
-std::string in_quotes(const std::string& text) {
-  return OrderedJson(text).dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
-}
 
 /// How a byte stands inside a JSON string.
 void append_escaped(std::string& out, char c) {
@@ -52,14 +40,6 @@ void append_escaped(std::string& out, char c) {
 
 void give(std::string text, std::vector<ChatDelta>& out) {
   if (!text.empty()) out.push_back({.kind = Kind::kToolArguments, .text = std::move(text)});
-}
-
-/// Length of the longest end of `text` that is a proper beginning of `tag`.
-std::size_t partial(std::string_view text, std::string_view tag) {
-  for (std::size_t n = std::min(text.size(), tag.size() - 1); n > 0; --n) {
-    if (text.substr(text.size() - n) == tag.substr(0, n)) return n;
-  }
-  return 0;
 }
 
 const OrderedJson* find_parameters(const OrderedJson& tools, const std::string& name) {
@@ -158,27 +138,19 @@ void XmlCallScanner::begin_value(std::vector<ChatDelta>& out) {
   schema_ = parameters_ != nullptr ? find_property(*parameters_, key_) : nullptr;
   plain_ = schema_ != nullptr && is_plain_text(*schema_);
   first_ = true;
-  in_string_ = escaped_ = false;
+  string_ = {};
   dropped_ = keys_.contains(key_);
   if (dropped_) return;  // the first one counts
   give(fmt::format("{}{}: {}", keys_.empty() ? "{" : ", ", in_quotes(key_), plain_ ? "\"" : ""), out);
   keys_.insert(key_);
 }
 
+/// Whether a character of the value belongs to a JSON string, its closing quote included.
 bool XmlCallScanner::inside_json_string(char c) {
   if (!enforced_ || plain_) return false;
-  if (!in_string_) {
-    in_string_ = c == '"';
-    return false;
-  }
-  if (escaped_) {
-    escaped_ = false;
-  } else if (c == '\\') {
-    escaped_ = true;
-  } else if (c == '"') {
-    in_string_ = false;
-  }
-  return true;
+  const bool inside = string_.inside();
+  string_.push(c);
+  return inside;
 }
 
 XmlCallScanner::State XmlCallScanner::value(char c, std::vector<ChatDelta>& out) {

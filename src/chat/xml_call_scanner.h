@@ -47,7 +47,7 @@ class XmlCallScanner : public CallReader {
   bool plain_ = false;                         ///< it is a text
   bool dropped_ = false;                       ///< its key came before
   bool first_ = false;                         ///< nothing of it has come
-  bool in_string_ = false, escaped_ = false;
+  JsonStringScanner string_;
   bool started_ = false, closed_ = false;
 };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "chat/scan_text.h"
 #include "grammar/json_schema.h"
 #include "grammar/json_string.h"
 
@@ -30,13 +31,6 @@ void check_name(const std::string& name, const char* what) {
   if (name.empty() || name.find_first_of("<>\n\r") != std::string::npos) {
     refuse(fmt::format("{} \"{}\": this model's notation cannot write it", what, printable(name, 60)));
   }
-}
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kBlanks = " \n\t\r";
-  const std::size_t begin = text.find_first_not_of(kBlanks);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
 }
 
 bool is_json(std::string_view text) {
@@ -120,16 +114,13 @@ bool is_plain_text(const OrderedJson& schema) {
 }
 
 std::string to_json_value(std::string_view written, const OrderedJson* schema) {
-  const auto as_text = [](std::string_view text) {
-    return OrderedJson(std::string(text)).dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
-  };
-  if (schema != nullptr && is_plain_text(*schema)) return as_text(written);
+  if (schema != nullptr && is_plain_text(*schema)) return in_quotes(written);
   const std::string_view text = trimmed(written);
   if (is_json(text)) return std::string(text);
   if (text == "True") return "true";
   if (text == "False") return "false";
   if (text == "None") return "null";
-  return as_text(written);
+  return in_quotes(written);
 }
 
 NodeId add_text_until(Grammar& g, std::string_view end, NodeId after) {

@@ -8,26 +8,11 @@
 
 #include "base/check.h"
 #include "base/stop.h"
+#include "eval/divergence.h"
 #include "eval/layer_stream.h"
 
 namespace awq::eval {
 namespace {
-
-struct Row {
-  double log_sum = 0;  ///< log of the sum of exp(logit)
-  std::int64_t best = 0;
-};
-
-Row reduce(const float* logits, std::int64_t vocab) {
-  Row row;
-  for (std::int64_t v = 1; v < vocab; ++v) {
-    if (logits[v] > logits[row.best]) row.best = v;
-  }
-  double sum = 0;
-  for (std::int64_t v = 0; v < vocab; ++v) sum += std::exp(static_cast<double>(logits[v]) - logits[row.best]);
-  row.log_sum = logits[row.best] + std::log(sum);
-  return row;
-}
 
 /// What one predicted token adds.
 struct TokenScore {
@@ -36,19 +21,15 @@ struct TokenScore {
 };
 
 /// `base_row` is that of `base`, when there is one.
-TokenScore score(const float* model, const float* base, const Row& base_row, std::int64_t vocab, std::int32_t target) {
+TokenScore score(const float* model, const float* base, const LogitRow& base_row, std::int64_t vocab,
+                 std::int32_t target) {
   TokenScore out;
-  const Row m = reduce(model, vocab);
+  const LogitRow m = reduce_row(model, vocab);
   out.nll = m.log_sum - model[target];
   if (base == nullptr) return out;
   out.base_nll = base_row.log_sum - base[target];
   out.agree = m.best == base_row.best;
-  double kl = 0;
-  for (std::int64_t v = 0; v < vocab; ++v) {
-    const double log_p = base[v] - base_row.log_sum;
-    kl += std::exp(log_p) * (log_p - (model[v] - m.log_sum));
-  }
-  out.kl = std::max(kl, 0.0);  // exact value is never negative; rounding may be
+  out.kl = kl_divergence(base, base_row, model, m, vocab);
   return out;
 }
 
@@ -131,7 +112,7 @@ class Totals {
 template <typename Logits>
 void score_window(const std::vector<std::int32_t>& window, std::int64_t most_rows, bool has_base, std::int64_t vocab,
                   std::span<Totals> totals, Logits logits) {
-  std::vector<Row> base_rows(static_cast<std::size_t>(most_rows));
+  std::vector<LogitRow> base_rows(static_cast<std::size_t>(most_rows));
   const auto predicted = static_cast<std::int64_t>(window.size()) - 1;
   std::vector<std::vector<TokenScore>> tokens(totals.size());
   for (auto& scores : tokens) scores.resize(static_cast<std::size_t>(predicted));
@@ -139,10 +120,7 @@ void score_window(const std::vector<std::int32_t>& window, std::int64_t most_row
     stop_flag().throw_if_requested();
     const std::int64_t count = std::min(most_rows, predicted - begin);
     const float* b = has_base ? logits(-1, begin, count) : nullptr;
-    if (b != nullptr) {
-#pragma omp parallel for schedule(static)
-      for (std::int64_t i = 0; i < count; ++i) base_rows[static_cast<std::size_t>(i)] = reduce(b + i * vocab, vocab);
-    }
+    if (b != nullptr) reduce_rows(b, count, vocab, base_rows.data());
     for (std::size_t model = 0; model < totals.size(); ++model) {
       const float* m = logits(static_cast<int>(model), begin, count);
 #pragma omp parallel for schedule(static)

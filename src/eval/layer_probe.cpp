@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/copy_of.h"
 #include "base/stop.h"
 #include "model/decoder.h"
 
@@ -12,12 +13,6 @@ namespace {
 
 /// Hidden states [tokens, width] of all windows at one layer boundary.
 using Hidden = AlignedBuffer<float>;
-
-Hidden copy(const Hidden& from) {
-  Hidden to(from.size());
-  std::copy(from.begin(), from.end(), to.begin());
-  return to;
-}
 
 double squared_distance(const Hidden& a, const Hidden& b) {
   double sum = 0;
@@ -118,7 +113,7 @@ LayerProbe probe_layers(std::span<const model::WeightSource* const> models, cons
   probe.errors.resize(models.size());
   const Runner runner(config, windows, precision);
   for (std::int64_t index = 0; index < config.num_hidden_layers; ++index) {
-    Hidden next = copy(hidden);
+    Hidden next = copy_of(hidden);
     MagnitudeSums sums(config);
     runner.run(model::DecoderLayer(base.load_layer(index)), index, next, sums.observer());
     probe.base.push_back(sums.means(tokens));
@@ -131,7 +126,7 @@ LayerProbe probe_layers(std::span<const model::WeightSource* const> models, cons
       model::LayerWeights with_attention = base.load_layer(index);
       model::LayerWeights with_mlp = models[m]->load_layer(index);
       swap_attention(with_attention, with_mlp);
-      Hidden out = copy(hidden);
+      Hidden out = copy_of(hidden);
       runner.run(model::DecoderLayer(std::move(with_attention)), index, out);
       error.attention = ratio(squared_distance(out, next), added);
       std::copy(hidden.begin(), hidden.end(), out.begin());
@@ -141,7 +136,7 @@ LayerProbe probe_layers(std::span<const model::WeightSource* const> models, cons
     }
     if (profiled != nullptr) {
       MagnitudeSums scaled(config);
-      Hidden out = copy(hidden);
+      Hidden out = copy_of(hidden);
       runner.run(model::DecoderLayer(profiled->load_layer(index)), index, out, scaled.observer());
       probe.profiled.push_back(scaled.means(tokens));
     }

@@ -214,33 +214,31 @@ void remove_tree(const std::filesystem::path& path) {
   }
 }
 
-FileLock::FileLock(const std::filesystem::path& path) {
+void remove_empty_folder(const std::filesystem::path& path) {
+  if (system().remove(path.c_str()) == 0 || errno == ENOENT || errno == ENOTEMPTY || errno == EEXIST) return;
+  fail_io(path, "remove", errno);
+}
+
+FileLock::FileLock(const std::filesystem::path& path) : path_(path) {
   // The holder may rename or remove the file's folder between our open and our lock. The lock then is on a file that
   // nobody will look at again, so the name must still lead to it; else try once more with the new file.
   for (int attempt = 0; attempt < 3; ++attempt) {
     fd_ = open_retrying(path, O_RDWR | O_CREAT, 0666);
     if (fd_ < 0) fail_io(path, "open the lock file", errno);
-    const auto release_and_fail = [&](ErrorCode code, const std::string& message) {
-      system().close(std::exchange(fd_, -1));
-      throw Error(code, message);
-    };
-    int result = 0;
-    do {
-      result = system().lock(fd_);
-    } while (result != 0 && errno == EINTR);
-    if (result != 0 && errno == EWOULDBLOCK) {
-      release_and_fail(ErrorCode::kInvalidArgument, fmt::format("{}: another process is using it", path.string()));
+    try {
+      int result = 0;
+      do {
+        result = system().lock(fd_);
+      } while (result != 0 && errno == EINTR);
+      if (result != 0 && errno == EWOULDBLOCK) {
+        fail(ErrorCode::kInvalidArgument, "{}: another process is using it", path.string());
+      }
+      if (result != 0) fail_io(path, "lock", errno);
+      if (is_in_place()) return;
+    } catch (...) {
+      system().close(fd_);
+      throw;
     }
-    if (result != 0) {
-      release_and_fail(ErrorCode::kIo, fmt::format("{}: cannot lock: {}", path.string(), describe_errno(errno)));
-    }
-    struct stat locked {};
-    struct stat named {};
-    const int check = open_retrying(path, O_RDONLY, 0);
-    const bool same = check >= 0 && system().fstat(fd_, &locked) == 0 && system().fstat(check, &named) == 0 &&
-                      locked.st_ino == named.st_ino && locked.st_dev == named.st_dev;
-    if (check >= 0) system().close(check);
-    if (same) return;
     system().close(std::exchange(fd_, -1));
   }
   fail(ErrorCode::kInvalidArgument, "{}: another process keeps replacing the lock file", path.string());
@@ -248,6 +246,20 @@ FileLock::FileLock(const std::filesystem::path& path) {
 
 FileLock::~FileLock() {
   if (fd_ >= 0) system().close(fd_);
+}
+
+bool FileLock::is_in_place() const {
+  const int named_fd = open_retrying(path_, O_RDONLY, 0);
+  if (named_fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return false;
+  if (named_fd < 0) fail_io(path_, "open the lock file", errno);
+  struct stat locked {};
+  struct stat named {};
+  const bool known = system().fstat(fd_, &locked) == 0 && system().fstat(named_fd, &named) == 0;
+  const int code = errno;
+  system().close(named_fd);
+  if (!known) fail_io(path_, "look at the lock file", code);
+  // The file that is open here keeps its inode number from being given to another.
+  return locked.st_ino == named.st_ino && locked.st_dev == named.st_dev;
 }
 
 }  // namespace awq::file

@@ -52,6 +52,8 @@ void make_folder(const std::filesystem::path& path);
 void copy_file(const std::filesystem::path& from, const std::filesystem::path& to);
 /// Removes a folder and all in it; what is missing already is no error. Throws kIo.
 void remove_tree(const std::filesystem::path& path);
+/// Removes a folder unless something is in it; one that is missing already is no error. Throws kIo.
+void remove_empty_folder(const std::filesystem::path& path);
 
 /// A lock on a file that the kernel releases when the process ends, however it ends.
 class FileLock {
@@ -62,7 +64,12 @@ class FileLock {
   FileLock& operator=(const FileLock&) = delete;
   ~FileLock();
 
+  /// True while its path leads to the file that is locked. Else the file was moved or removed, and the path is free for
+  /// another process. Throws kIo when the file system does not say.
+  bool is_in_place() const;
+
  private:
+  std::filesystem::path path_;
   int fd_ = -1;
 };
 

@@ -11,14 +11,15 @@
 #include <string>
 #include <vector>
 
-#include "awq/error.h"
 #include "file/sha256.h"
 #include "file/system.h"
+#include "support/errors.h"
 
 namespace awq::file {
 namespace {
 
 namespace fs = std::filesystem;
+using test::error_of;
 
 /// Real calls, except that call number `fail_at` (from 1; 0: none) fails with `error`. With `short_writes`, a write
 /// stores at most three bytes; with `interrupt`, every second call that may be interrupted is.
@@ -94,18 +95,6 @@ class OutputFileTest : public testing::Test {
 
   fs::path folder;
 };
-
-template <typename Action>
-std::string error_of(ErrorCode code, Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(code)) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "no error";
-  return "";
-}
 
 TEST_F(OutputFileTest, WritesAtomicallyInTheRightOrder) {
   FaultySystem faulty;

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/stop.h"
+#include "eval/divergence.h"
 #include "model/decoder.h"
 #include "ops/elementwise.h"
 #include "quant/group_quant.h"
@@ -70,25 +71,16 @@ model::LayerWeights rounded_layer(const model::ModelFiles& files, const OutputPl
   return weights;
 }
 
-/// Sum over rows of KL(softmax(exact) || softmax(changed)); logits [rows, width].
-double divergence(const float* exact, const float* changed, std::int64_t rows, std::int64_t width) {
+/// Sum over rows of KL(softmax(exact) || softmax(changed)); logits [rows, vocab], `exact_rows` those of `exact`
+/// reduced.
+double divergence(const float* exact, const eval::LogitRow* exact_rows, const float* changed, std::int64_t rows,
+                  std::int64_t vocab) {
   std::vector<double> of_row(static_cast<std::size_t>(rows));  // summed in order: the same bits in every run
 #pragma omp parallel for schedule(static)
   for (std::int64_t row = 0; row < rows; ++row) {
-    const float* p = exact + row * width;
-    const float* q = changed + row * width;
-    const double p_max = *std::max_element(p, p + width);
-    const double q_max = *std::max_element(q, q + width);
-    double p_sum = 0;
-    double q_sum = 0;
-    double dot = 0;  // of exp(p) with p - q
-    for (std::int64_t i = 0; i < width; ++i) {
-      const double weight = std::exp(p[i] - p_max);
-      p_sum += weight;
-      q_sum += std::exp(q[i] - q_max);
-      dot += weight * ((p[i] - p_max) - (q[i] - q_max));
-    }
-    of_row[static_cast<std::size_t>(row)] = dot / p_sum - std::log(p_sum) + std::log(q_sum);
+    const float* q = changed + row * vocab;
+    of_row[static_cast<std::size_t>(row)] =
+        eval::kl_divergence(exact + row * vocab, exact_rows[row], q, eval::reduce_row(q, vocab), vocab);
   }
   return std::accumulate(of_row.begin(), of_row.end(), 0.0);
 }
@@ -157,14 +149,16 @@ void measure_losses(const model::ModelFiles& files, const OutputPlan& narrow, co
   };
   AlignedBuffer<float> expected(static_cast<std::size_t>(kHeadRows * config.vocab_size));
   AlignedBuffer<float> found(expected.size());
+  std::vector<eval::LogitRow> reduced(static_cast<std::size_t>(kHeadRows));
   for (std::int64_t row = 0; row < tokens; row += kHeadRows) {
     stop_flag().throw_if_requested();
     const std::int64_t rows = std::min(kHeadRows, tokens - row);
     logits(exact, row, rows, expected.data());
+    eval::reduce_rows(expected.data(), rows, config.vocab_size, reduced.data());
     for (std::size_t i = 0; i < candidates.size(); ++i) {
       logits(changed[i], row, rows, found.data());
-      candidates[i].loss +=
-          divergence(expected.data(), found.data(), rows, config.vocab_size) / static_cast<double>(tokens);
+      candidates[i].loss += divergence(expected.data(), reduced.data(), found.data(), rows, config.vocab_size) /
+                            static_cast<double>(tokens);
     }
   }
 }

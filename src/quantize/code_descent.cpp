@@ -140,6 +140,20 @@ struct GroupSums {
   }
 };
 
+/// Columns [begin, begin + size) of D H: `change` is D [count, width], `gram` H [width, width], `out` [count, kBlock].
+void multiply(const float* change, std::int64_t count, const float* gram, std::int64_t width, std::int64_t begin,
+              std::int64_t size, float* out) {
+  ops::gemm(ops::GemmF32{.m = count,
+                         .n = size,
+                         .k = width,
+                         .a = change,
+                         .lda = width,
+                         .b = gram + begin,
+                         .ldb = width,
+                         .c = out,
+                         .ldc = kBlock});
+}
+
 }  // namespace
 
 void descend(const float* weights, const float* gram, const DescentOptions& options, quant::QuantizedTensor& tensor) {
@@ -161,15 +175,7 @@ void descend(const float* weights, const float* gram, const DescentOptions& opti
       for (std::int64_t begin = 0; begin < width; begin += kBlock) {
         stop_flag().throw_if_requested();
         const std::int64_t size = std::min(kBlock, width - begin);
-        ops::gemm(ops::GemmF32{.m = count,
-                               .n = size,
-                               .k = width,
-                               .a = change.data(),
-                               .lda = width,
-                               .b = gram + begin,
-                               .ldb = width,
-                               .c = gradient.data(),
-                               .ldc = kBlock});
+        multiply(change.data(), count, gram, width, begin, size, gradient.data());
 #pragma omp parallel for schedule(static) reduction(+ : moved)
         for (std::int64_t i = 0; i < count; ++i) {
           const std::int64_t n = first + i;
@@ -210,15 +216,7 @@ void row_losses(const float* weights, const float* gram, const quant::QuantizedT
     fill_change(weights, tensor, first, count, change.data());
     for (std::int64_t begin = 0; begin < width; begin += kBlock) {
       const std::int64_t size = std::min(kBlock, width - begin);
-      ops::gemm(ops::GemmF32{.m = count,
-                             .n = size,
-                             .k = width,
-                             .a = change.data(),
-                             .lda = width,
-                             .b = gram + begin,
-                             .ldb = width,
-                             .c = product.data(),
-                             .ldc = kBlock});
+      multiply(change.data(), count, gram, width, begin, size, product.data());
 #pragma omp parallel for schedule(static)
       for (std::int64_t i = 0; i < count; ++i)
         out[first + i] += dot(change.data() + i * width + begin, product.data() + i * kBlock, size);

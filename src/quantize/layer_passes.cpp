@@ -1,24 +1,19 @@
 #include "quantize/layer_passes.h"
 
+#include "base/copy_of.h"
+
 namespace awq::quantize {
 namespace {
-
-template <typename T>
-AlignedBuffer<T> copy(const AlignedBuffer<T>& from) {
-  AlignedBuffer<T> to(from.size());
-  std::copy(from.begin(), from.end(), to.begin());
-  return to;
-}
 
 /// The numbers of a linear as one pass over many tokens wants them: dense, bf16 where products are.
 model::LinearWeights dense_copy(const model::LinearWeights& from, ops::Precision precision) {
   model::LinearWeights to;
   to.out_features = from.out_features;
   to.in_features = from.in_features;
-  to.bias = copy(from.bias);
+  to.bias = copy_of(from.bias);
   if (!from.quantized) {
     to.dtype = from.dtype;
-    to.dense = copy(from.dense);
+    to.dense = copy_of(from.dense);
     return to;
   }
   if (precision == ops::Precision::kBf16) {
@@ -41,10 +36,10 @@ bool runs(const model::LayerPart& part, model::Site input) {
 model::DecoderLayer runnable(const model::Architecture& architecture, const model::LayerWeights& weights,
                              const model::LayerPart& part, ops::Precision precision) {
   model::LayerWeights out;
-  out.input_norm = copy(weights.input_norm);
-  out.mlp_norm = copy(weights.mlp_norm);
-  out.q_norm = copy(weights.q_norm);
-  out.k_norm = copy(weights.k_norm);
+  out.input_norm = copy_of(weights.input_norm);
+  out.mlp_norm = copy_of(weights.mlp_norm);
+  out.q_norm = copy_of(weights.q_norm);
+  out.k_norm = copy_of(weights.k_norm);
   for (const model::LinearSpec& linear : architecture.linears) {
     if (runs(part, linear.input)) out[linear.role] = dense_copy(weights[linear.role], precision);
   }

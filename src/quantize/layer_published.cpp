@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/copy_of.h"
 #include "quant/group_quant.h"
 #include "quantize/fold_scales.h"
 #include "quantize/layer_passes.h"
@@ -82,10 +83,8 @@ class Module {
     for (std::size_t i = 0; i < static_cast<std::size_t>(tensor.out_features) * width; ++i)
       out[i] /= channel_scale[i % width];
     const model::LinearWeights& stored = weights_[role];
-    AlignedBuffer<float> bias(stored.bias.size());
-    std::copy(stored.bias.begin(), stored.bias.end(), bias.begin());
     layer_.linears[static_cast<std::size_t>(role)] =
-        ops::Linear(tensor.out_features, tensor.in_features, DType::kF32, std::move(bytes), std::move(bias));
+        ops::Linear(tensor.out_features, tensor.in_features, DType::kF32, std::move(bytes), copy_of(stored.bias));
   }
 
   LayerPasses& passes_;
@@ -176,8 +175,7 @@ LayerReport LayerPipeline::run_as_published(std::int64_t index, const LayerPlan&
     const double size = form.trace(rows, [&](std::int64_t begin, std::int64_t end, float* out) {
       std::copy(w.data() + begin * width, w.data() + end * width, out);
     });
-    AlignedBuffer<float> original(w.size());
-    std::copy(w.begin(), w.end(), original.begin());
+    const AlignedBuffer<float> original = copy_of(w);
     const std::vector<float>& scale = found[at].channel_scale;
     std::vector<float> inputs = sampled[at];
     if (!scale.empty()) {

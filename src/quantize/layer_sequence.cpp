@@ -23,81 +23,100 @@ struct Traveller {
   model::LayerPart part(std::optional<Site> until) const { return {.after_attention = after_attention, .last = until}; }
   /// True when the pass that ends at `until` leaves the stream where it should go on from.
   bool settles(std::optional<Site> until) const { return !until || (*until == Site::kMlpInput && !after_attention); }
+  /// After that pass; where it does not settle, nothing changes.
   void arrive(std::optional<Site> until) {
     after_attention |= until == Site::kMlpInput;
     left |= !until;
   }
 };
 
-/// Statistics of the quantized model's activations at `site`. `layer` runs what is before them.
-void observe(LayerPasses& passes, Site site, const model::DecoderLayer& layer, Traveller& traveller,
-             SiteStatistics& statistics) {
-  const bool settles = traveller.settles(site);
-  for (std::int64_t block = 0; block < passes.blocks(); block += passes.per_chunk()) {
-    passes.forward(layer, traveller.stream, block, traveller.part(site), site,
-                   [&](const float* x, std::int64_t tokens) { statistics.add(x, tokens); });
-    if (settles) passes.store(traveller.stream, block);
-  }
-  if (settles) traveller.arrive(site);
-  statistics.finish();
-}
+/// The original model beside the quantized one at one site: its pass goes first, and what its activations and residual
+/// stream have over the other's is added up.
+class Original {
+ public:
+  /// Its pass goes on to `until`, or through the layer.
+  Original(const model::DecoderLayer& layer, Traveller& traveller, std::optional<Site> until, std::int64_t hidden_size,
+           CorrectionStatistics& correction)
+      : layer_(layer), traveller_(traveller), until_(until), hidden_size_(hidden_size), correction_(correction) {}
 
-/// The same, and what the original model's activations and residual stream have over them. The original's pass goes on
-/// to `exact_until`, or through the layer.
-void observe_both(LayerPasses& passes, std::int64_t hidden_size, Site site, const model::DecoderLayer& layer,
-                  Traveller& traveller, const model::DecoderLayer& exact, Traveller& exact_traveller,
-                  std::optional<Site> exact_until, SiteStatistics& statistics, CorrectionStatistics& correction) {
-  AlignedBuffer<float> inputs;
-  AlignedBuffer<float> gap;
-  AlignedBuffer<float> weighted;
-  const bool settles = traveller.settles(site);
-  const bool exact_settles = exact_traveller.settles(exact_until);
-  for (std::int64_t block = 0; block < passes.blocks(); block += passes.per_chunk()) {
-    const std::int64_t hidden = passes.tokens_at(block) * hidden_size;
-    const auto keep = [&](const float* x, std::int64_t tokens) {
-      inputs.ensure(static_cast<std::size_t>(tokens * statistics.width()));
-      std::copy_n(x, tokens * statistics.width(), inputs.data());
-      if (!correction.has_residual()) return;
-      gap.ensure(static_cast<std::size_t>(hidden));
-      std::copy_n(passes.rows().data(), hidden, gap.data());
-    };
-    passes.forward(exact, exact_traveller.stream, block, exact_traveller.part(exact_until), site, keep);
-    if (exact_settles) passes.store(exact_traveller.stream, block);
-    passes.forward(layer, traveller.stream, block, traveller.part(site), site,
-                   [&](const float* x, std::int64_t tokens) {
-                     const float* rows = passes.rows().data();
-                     const std::int64_t width = statistics.width();
-                     if (!correction.has_residual()) {
-                       statistics.add(x, tokens);
-                       correction.add(inputs.data(), x, nullptr, tokens);
-                       return;
-                     }
-                     // What is added to the residual stream counts relative to its size there, because whatever reads
-                     // it normalises it.
-                     weighted.ensure(static_cast<std::size_t>(tokens * width));
-#pragma omp parallel for schedule(static)
-                     for (std::int64_t t = 0; t < tokens; ++t) {
-                       const float* row = rows + t * hidden_size;
-                       double squares = 0;
-                       for (std::int64_t i = 0; i < hidden_size; ++i) squares += static_cast<double>(row[i]) * row[i];
-                       const float weight =
-                           squares > 0 ? static_cast<float>(std::sqrt(static_cast<double>(hidden_size) / squares)) : 0;
-                       for (std::int64_t i = 0; i < hidden_size; ++i) {
-                         float& at = gap[static_cast<std::size_t>(t * hidden_size + i)];
-                         at = (at - row[i]) * weight;
-                       }
-                       for (std::int64_t i = t * width; i < (t + 1) * width; ++i) {
-                         weighted[static_cast<std::size_t>(i)] = x[i] * weight;
-                         inputs[static_cast<std::size_t>(i)] *= weight;
-                       }
-                     }
-                     statistics.add(weighted.data(), tokens);
-                     correction.add(inputs.data(), weighted.data(), gap.data(), tokens);
-                   });
-    if (settles) passes.store(traveller.stream, block);
+  const model::DecoderLayer& layer() const { return layer_; }
+  Traveller& traveller() { return traveller_; }
+  std::optional<Site> until() const { return until_; }
+
+  /// Activations [tokens, width] and, where the site's linears write to it, the residual stream [tokens, hidden_size].
+  void keep(const float* x, const float* residual, std::int64_t tokens, std::int64_t width) {
+    inputs_.ensure(static_cast<std::size_t>(tokens * width));
+    std::copy_n(x, tokens * width, inputs_.data());
+    if (!correction_.has_residual()) return;
+    gap_.ensure(static_cast<std::size_t>(tokens * hidden_size_));
+    std::copy_n(residual, tokens * hidden_size_, gap_.data());
   }
-  if (settles) traveller.arrive(site);
-  if (exact_settles) exact_traveller.arrive(exact_until);
+
+  /// The same of the quantized model, for the tokens that were kept last.
+  void add(const float* x, const float* residual, std::int64_t tokens, SiteStatistics& statistics) {
+    if (!correction_.has_residual()) {
+      statistics.add(x, tokens);
+      correction_.add(inputs_.data(), x, nullptr, tokens);
+      return;
+    }
+    // What is added to the residual stream counts relative to its size there, because whatever reads it normalises it.
+    const std::int64_t width = statistics.width();
+    weighted_.ensure(static_cast<std::size_t>(tokens * width));
+#pragma omp parallel for schedule(static)
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      const float* row = residual + t * hidden_size_;
+      double squares = 0;
+      for (std::int64_t i = 0; i < hidden_size_; ++i) squares += static_cast<double>(row[i]) * row[i];
+      const float weight = squares > 0 ? static_cast<float>(std::sqrt(static_cast<double>(hidden_size_) / squares)) : 0;
+      for (std::int64_t i = 0; i < hidden_size_; ++i) {
+        float& at = gap_[static_cast<std::size_t>(t * hidden_size_ + i)];
+        at = (at - row[i]) * weight;
+      }
+      for (std::int64_t i = t * width; i < (t + 1) * width; ++i) {
+        weighted_[static_cast<std::size_t>(i)] = x[i] * weight;
+        inputs_[static_cast<std::size_t>(i)] *= weight;
+      }
+    }
+    statistics.add(weighted_.data(), tokens);
+    correction_.add(inputs_.data(), weighted_.data(), gap_.data(), tokens);
+  }
+
+ private:
+  const model::DecoderLayer& layer_;
+  Traveller& traveller_;
+  std::optional<Site> until_;
+  std::int64_t hidden_size_;
+  CorrectionStatistics& correction_;
+  AlignedBuffer<float> inputs_, gap_, weighted_;
+};
+
+/// Statistics of the quantized model's activations at `site`; `layer` runs what is before them. With `original` (or
+/// null) also what that has over them.
+void observe(LayerPasses& passes, Site site, const model::DecoderLayer& layer, Traveller& traveller, Original* original,
+             SiteStatistics& statistics) {
+  // One chunk as far as `until`; a stream that has settled there is stored.
+  const auto pass = [&](const model::DecoderLayer& through, Traveller& with, std::optional<Site> until,
+                        std::int64_t block, const LayerPasses::Seen& seen) {
+    passes.forward(through, with.stream, block, with.part(until), site, seen);
+    if (with.settles(until)) passes.store(with.stream, block);
+  };
+  for (std::int64_t block = 0; block < passes.blocks(); block += passes.per_chunk()) {
+    if (original != nullptr) {
+      pass(original->layer(), original->traveller(), original->until(), block,
+           [&](const float* x, std::int64_t tokens) {
+             original->keep(x, passes.rows().data(), tokens, statistics.width());
+           });
+    }
+    pass(layer, traveller, site, block, [&](const float* x, std::int64_t tokens) {
+      if (original != nullptr) {
+        original->add(x, passes.rows().data(), tokens, statistics);
+      } else {
+        statistics.add(x, tokens);
+      }
+    });
+  }
+  traveller.arrive(site);
+  if (original != nullptr) original->traveller().arrive(original->until());
   statistics.finish();
 }
 
@@ -138,15 +157,15 @@ LayerReport LayerPipeline::run_in_sequence(std::int64_t index, const LayerPlan& 
     std::unique_ptr<CorrectionStatistics> correction;
     {
       const model::DecoderLayer layer = runnable(architecture, weights, traveller.part(site->site), precision_);
+      std::optional<Original> original;
       if (corrects) {
         const bool writes_residual = site->site == Site::kAttentionOutput || site->site == Site::kMlpProduct;
         correction =
             std::make_unique<CorrectionStatistics>(width, writes_residual ? config.hidden_size : 0, precision_);
-        observe_both(passes, config.hidden_size, site->site, layer, traveller, *exact, *exact_traveller,
-                     exact_reach(site->site, last_layer, site == sites.back()), *statistics, *correction);
-      } else {
-        observe(passes, site->site, layer, traveller, *statistics);
+        original.emplace(*exact, *exact_traveller, exact_reach(site->site, last_layer, site == sites.back()),
+                         config.hidden_size, *correction);
       }
+      observe(passes, site->site, layer, traveller, original ? &*original : nullptr, *statistics);
     }
     // The search needs the memory of what no pass will need again.
     passes.release();

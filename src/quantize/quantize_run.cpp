@@ -45,7 +45,7 @@ class Run {
       announce(prepare());
       summary_.dry_run = true;
     } else if (is_done_already()) {
-      file::remove_tree(staging_folder(options_.output));
+      remove_leftovers(options_.output);
       summary_.already_complete = true;
     } else {
       // First of all, so that a place which cannot be written to is known at once.
@@ -272,6 +272,7 @@ class Run {
       stop_flag().throw_if_requested();
       report_progress("quantize", layer, count, begin, first, layers);
       LayerPipeline::Result result = pipeline.run_layer(layer);
+      staging.check_ours();  // files are opened by their names
       writer.write_layer(layer, result.weights);
       file::OrderedJson record = layer_to_json(layer, result.report, files_);
       if (pipeline.calibrates() && layer + 1 < count) {

@@ -2,35 +2,29 @@
 
 #include <algorithm>
 
+#include "base/copy_of.h"
 #include "base/stop.h"
 #include "quantize/pipeline.h"
 
 namespace awq::quantize {
 namespace {
 
-template <typename T>
-AlignedBuffer<T> copy(const AlignedBuffer<T>& from) {
-  AlignedBuffer<T> to(from.size());
-  std::copy(from.begin(), from.end(), to.begin());
-  return to;
-}
-
 model::LinearWeights copy(const model::LinearWeights& from) {
   model::LinearWeights to;
   to.out_features = from.out_features;
   to.in_features = from.in_features;
   to.dtype = from.dtype;
-  to.dense = copy(from.dense);
-  to.bias = copy(from.bias);
+  to.dense = copy_of(from.dense);
+  to.bias = copy_of(from.bias);
   if (from.quantized) {
     quant::QuantizedTensor& q = to.quantized.emplace();
     q.out_features = from.quantized->out_features;
     q.in_features = from.quantized->in_features;
     q.scheme = from.quantized->scheme;
     q.scale_dtype = from.quantized->scale_dtype;
-    q.codes = copy(from.quantized->codes);
-    q.scales = copy(from.quantized->scales);
-    q.zero_points = copy(from.quantized->zero_points);
+    q.codes = copy_of(from.quantized->codes);
+    q.scales = copy_of(from.quantized->scales);
+    q.zero_points = copy_of(from.quantized->zero_points);
     q.group_index = from.quantized->group_index;
   }
   return to;
@@ -62,10 +56,10 @@ model::LayerWeights SimulatedModel::load_layer(std::int64_t layer) const {
   const model::LayerWeights& from = layers_.at(static_cast<std::size_t>(layer));
   model::LayerWeights to;
   for (std::size_t i = 0; i < model::kRoles; ++i) to.linears[i] = copy(from.linears[i]);
-  to.input_norm = copy(from.input_norm);
-  to.mlp_norm = copy(from.mlp_norm);
-  to.q_norm = copy(from.q_norm);
-  to.k_norm = copy(from.k_norm);
+  to.input_norm = copy_of(from.input_norm);
+  to.mlp_norm = copy_of(from.mlp_norm);
+  to.q_norm = copy_of(from.q_norm);
+  to.k_norm = copy_of(from.k_norm);
   return to;
 }
 

@@ -106,6 +106,17 @@ fs::path resolved(const fs::path& path) {
   return without_trailing_slash(error ? path : found);
 }
 
+constexpr const char* kLock = "lock";
+
+/// Removes what a run puts into its folder, and the folder when nothing else is in it. The caller holds the lock, whose
+/// name goes last: as soon as it is gone another run may start here.
+void remove_work(const fs::path& folder) {
+  for (const char* name : {"model", "model.swap", "hidden.0", "hidden.1", "journal", kLock}) {
+    file::remove_tree(folder / name);
+  }
+  file::remove_empty_folder(folder);
+}
+
 bool is_inside(const fs::path& inner, const fs::path& outer) {
   return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
 }
@@ -137,11 +148,25 @@ Staging::Staging(const fs::path& output, bool force)
   if (const fs::path parent = output_.parent_path(); !fs::is_directory(parent, ignored)) {
     fail(ErrorCode::kIo, "{}: no such folder to write to", parent.string());
   }
-  file::make_folder(folder_);
-  lock_ = std::make_unique<file::FileLock>(folder_ / "lock");
+  for (int attempt = 0; lock_ == nullptr; ++attempt) {
+    file::make_folder(folder_);
+    try {
+      lock_ = std::make_unique<file::FileLock>(folder_ / kLock);
+    } catch (const Error&) {
+      // A run that ends may have removed the folder in between.
+      if (attempt == 2 || fs::exists(folder_, ignored)) throw;
+    }
+  }
+}
+
+void Staging::check_ours() const {
+  if (lock_->is_in_place()) return;
+  fail(ErrorCode::kIo, "{}: is no longer the folder that this run works in; was it moved or removed?",
+       folder_.string());
 }
 
 void Staging::clear() {
+  check_ours();
   file::remove_tree(model());
   file::remove_tree(journal());
   file::remove_tree(hidden(0));
@@ -151,14 +176,13 @@ void Staging::clear() {
 
 void Staging::discard() noexcept {
   try {
-    for (const fs::path& path : {model(), journal(), hidden(0), hidden(1), folder_ / "lock"}) file::remove_tree(path);
-    std::error_code ignored;
-    fs::remove(folder_, ignored);    // only when nothing else is in it
+    if (lock_->is_in_place()) remove_work(folder_);
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): the failure that led here is the one to report
   }
 }
 
 void Staging::publish() {
+  check_ours();
   file::sync_folder(model());
   check_replaceable(output_, force_);  // somebody may have taken the name in the meantime
   if (holds_something(output_)) {
@@ -167,11 +191,12 @@ void Staging::publish() {
     file::rename_path(model(), output_);
   }
   file::sync_folder(output_.parent_path());
-  file::remove_tree(folder_);
+  remove_work(folder_);
 }
 
 bool Staging::holds_finished_layers() const {
   try {
+    if (!lock_->is_in_place()) return false;
     return Journal::read(journal()).size() > 1;
   } catch (const Error&) {
     return true;
@@ -183,6 +208,18 @@ bool is_published(const std::filesystem::path& output) {
   if (!file::is_regular_file(manifest) || !file::is_regular_file(output / kRun)) return false;
   const std::vector<file::OrderedJson> records = Journal::read(staging_folder(output) / "journal");
   return records.empty() || records.back().value("publish", "") == file::sha256_file(manifest);
+}
+
+void remove_leftovers(const std::filesystem::path& output) {
+  const fs::path folder = staging_folder(output);
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored)) return;
+  try {
+    const file::FileLock lock(folder / kLock);
+    if (is_published(output)) remove_work(folder);  // else a run came and went in the meantime
+  } catch (const Error&) {
+    if (fs::exists(folder, ignored)) throw;  // its run removed it itself
+  }
 }
 
 }  // namespace awq::quantize

@@ -7,13 +7,15 @@ import select
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
 
-from support import BINARY, SOURCE, command
+from support import BINARY, SOURCE, Case, command
 
 BOOKS = SOURCE / "models" / "books-12m"
+PROMPT = "The old man looked at the sea and"
 # Roles in words, so that any model can be asked; knows system prompts, tools and an open last message.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m.role not in ['system', 'user', 'assistant', 'tool'] %}"
@@ -150,6 +152,34 @@ class Server:
     def resident_bytes(self):
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", text).group(1)) * 1024
+
+
+def chat_template(folder):
+    """Flags of a server that answers messages by CHAT_TEMPLATE, which goes into the folder."""
+    path = Path(folder) / "chat.jinja"
+    path.write_text(CHAT_TEMPLATE)
+    return "--chat-template", path
+
+
+class ServerCase(Case):
+    """Tests of servers, which end with the test; those of a class that calls share() with the class."""
+
+    @classmethod
+    def share(cls, *flags, **more):
+        """One server for all tests of the class: `cls.server`, with the chat template (its flags: `cls.template`)."""
+        place = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(place.cleanup)
+        cls.template = chat_template(place.name)
+        cls.server = Server(BOOKS, *cls.template, *flags, **more)
+        cls.addClassCleanup(cls.server.close)
+
+    def serve(self, *flags, **more):
+        server = Server(BOOKS, *flags, **more)
+        self.addCleanup(server.close)
+        return server
+
+    def hits(self, server, name):
+        return server.metrics()[f'awq:limit_hits_total{{limit="{name}"}}']
 
 
 def raw_request(path, body, extra=""):

@@ -98,13 +98,17 @@ class Chat(Case):
         self.check_message(awq("run", self.model, "--chat", "--prompt-ids", "1,2"), USAGE, "--prompt-ids")
         self.check_message(awq("run", self.model, "-p", "x", "--system", "y"), USAGE, "--system")
 
-    def test_interrupt_stops_the_answer_and_not_the_program(self):
+    def start_endless_answer(self):
         process = subprocess.Popen(command("run", self.model, "--chat", "-n", 100000, "--ignore-eos"),
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(stop, process)
         process.stdin.write(b"one\n")
         process.stdin.flush()
         self.assertTrue(process.stdout.read(1))
+        return process
+
+    def test_interrupt_stops_the_answer_and_not_the_program(self):
+        process = self.start_endless_answer()
         process.send_signal(signal.SIGINT)
         process.stdin.write(b"two\n/exit\n")
         process.stdin.close()
@@ -114,12 +118,7 @@ class Chat(Case):
         self.assertTrue(out)
 
     def test_terminate_ends_the_program(self):
-        process = subprocess.Popen(command("run", self.model, "--chat", "-n", 100000, "--ignore-eos"),
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.addCleanup(stop, process)
-        process.stdin.write(b"one\n")
-        process.stdin.flush()
-        self.assertTrue(process.stdout.read(1))
+        process = self.start_endless_answer()
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
         self.assertEqual(process.wait(timeout=300), 143)

@@ -2,30 +2,16 @@
 """Every field of the OpenAI routes against a running server, with a client of the standard library."""
 import json
 import math
-import tempfile
-from pathlib import Path
 
-from server_support import BOOKS, CHAT_TEMPLATE, Server, wait_until
-from support import Case, awq, run_tests
-
-PROMPT = "The old man looked at the sea and"
+from server_support import BOOKS, PROMPT, ServerCase, wait_until
+from support import awq, run_tests
 
 
-class Api(Case):
+class Api(ServerCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.place = tempfile.TemporaryDirectory()
-        template = Path(cls.place.name) / "chat.jinja"
-        template.write_text(CHAT_TEMPLATE)
-        cls.server = Server(BOOKS, "--chat-template", template, "--served-model-name", "books", "--served-model-name", "alias",
-                            "--max-num-seqs", 32)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.close()
-        cls.place.cleanup()
-        super().tearDownClass()
+        cls.share("--served-model-name", "books", "--served-model-name", "alias", "--max-num-seqs", 32)
 
     def good(self, answer):
         self.assertEqual(answer.status, 200, answer.body)
@@ -365,8 +351,7 @@ class Api(Case):
         self.assertEqual((arguments, names), (call["function"]["arguments"], ["get_weather"]))
 
     def check_format(self, parser):
-        server = Server(BOOKS, "--chat-template", Path(self.place.name) / "chat.jinja", "--tool-call-parser", parser)
-        self.addCleanup(server.close)
+        server = self.serve(*self.template, "--tool-call-parser", parser)
         fields = {"tools": [self.TOOL], "tool_choice": "required", "max_tokens": 160, "parallel_tool_calls": False}
         found = self.good(server.chat(**fields))["choices"][0]
         self.assertEqual(found["finish_reason"], "tool_calls", found)
@@ -409,8 +394,7 @@ class Api(Case):
         kernels = json.loads(self.check_ok(awq("inspect", BOOKS, "--kernels", "--json")).out)["kernels"][:-4]  # without the head
         named = [" and ".join(dict.fromkeys(k["kernel"] for k in kernels if k["rows"] == rows)) for rows in (1, 512)]
         self.assertIn(f"linears by {named[0]} for one token, {named[1]} for 512;", line)
-        scalar = Server(BOOKS, environment={"AWQ_ISA": "scalar"})
-        self.addCleanup(scalar.close)
+        scalar = self.serve(environment={"AWQ_ISA": "scalar"})
         reference = "on scalar; linears by linear_f32_bf16_f32_ref for one token"
         self.assertTrue(wait_until(lambda: any(reference in line for line in scalar.log)), scalar.log)
 

@@ -8,22 +8,13 @@ import shutil
 import time
 import http.client
 
-from server_support import BOOKS, Server, raw_request, read_all, wait_until
-from support import USAGE, Case, awq, run_tests
+from server_support import BOOKS, PROMPT, ServerCase, raw_request, read_all, wait_until
+from support import USAGE, awq, run_tests
 
-PROMPT = "The old man looked at the sea and"
 STOPPED = 143
 
 
-class Limits(Case):
-    def serve(self, *flags, **more):
-        server = Server(BOOKS, *flags, **more)
-        self.addCleanup(server.close)
-        return server
-
-    def hits(self, server, name):
-        return server.metrics()[f'awq:limit_hits_total{{limit="{name}"}}']
-
+class Limits(ServerCase):
     def test_slow_and_oversized_requests(self):
         server = self.serve("--head-timeout-ms", 300, "--body-timeout-ms", 300, "--idle-timeout-ms", 300, "--max-body-bytes", 2000,
                             "--max-header-bytes", 1000, "--max-request-line-bytes", 100, "--max-headers", 10,

@@ -9,22 +9,13 @@ import re
 import socket
 import time
 
-from server_support import BOOKS, SANITIZED, Server, raw_request, read_all, wait_until
-from support import Case, run_tests
+from server_support import PROMPT, SANITIZED, ServerCase, raw_request, read_all, wait_until
+from support import run_tests
 
 REFUSAL_SECONDS = float(os.environ.get("AWQ_REFUSAL_SECONDS", "5"))
-PROMPT = "The old man looked at the sea and"
 
 
-class Load(Case):
-    def serve(self, *flags, **more):
-        server = Server(BOOKS, *flags, **more)
-        self.addCleanup(server.close)
-        return server
-
-    def hits(self, server, name):
-        return server.metrics()[f'awq:limit_hits_total{{limit="{name}"}}']
-
+class Load(ServerCase):
     def test_one_thread_is_one(self):
         """The engine's thread leads no team with --threads 1: a request starts nothing."""
         server = self.serve("--threads", 1)

@@ -5,38 +5,27 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import unittest
-from pathlib import Path
 
-from server_support import BOOKS, CHAT_TEMPLATE, Server
-from support import SKIPPED, Case, run_tests
+from server_support import PROMPT, ServerCase
+from support import SKIPPED, run_tests
 
 try:
     import openai
 except ImportError:
     openai = None
 
-PROMPT = "The old man looked at the sea and"
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who are you?"}]
 
 
 @unittest.skipIf(openai is None, "the package openai is not installed")
-class OpenAi(Case):
+class OpenAi(ServerCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.place = tempfile.TemporaryDirectory()
-        (Path(cls.place.name) / "chat.jinja").write_text(CHAT_TEMPLATE)
-        cls.server = Server(BOOKS, "--chat-template", Path(cls.place.name) / "chat.jinja", environment={"AWQ_API_KEY": "sk-test"})
+        cls.share(environment={"AWQ_API_KEY": "sk-test"})
         cls.client = openai.OpenAI(base_url=f"http://127.0.0.1:{cls.server.port}/v1", api_key="sk-test", max_retries=0)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.client.close()
-        cls.server.close()
-        cls.place.cleanup()
-        super().tearDownClass()
+        cls.addClassCleanup(cls.client.close)
 
     def chat(self, **fields):
         return self.client.chat.completions.create(model="books-12m", messages=MESSAGES, **fields)

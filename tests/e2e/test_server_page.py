@@ -12,8 +12,8 @@ import sys
 import unittest
 from pathlib import Path
 
-from server_support import BOOKS, CHAT_TEMPLATE, Server, wait_until
-from support import SKIPPED, Case, run_tests
+from server_support import ServerCase, chat_template, wait_until
+from support import SKIPPED, run_tests
 
 DRIVER = shutil.which("chromedriver")
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
@@ -96,12 +96,9 @@ class Browser:
         self.driver.wait(20)
 
 
-class Page(Case):
+class Page(ServerCase):
     def start(self, *flags, dark=False, environment=None):
-        template = self.folder / "chat.jinja"
-        template.write_text(CHAT_TEMPLATE)
-        server = Server(BOOKS, "--chat-template", template, *flags, environment=environment)
-        self.addCleanup(server.close)
+        server = self.serve(*chat_template(self.folder), *flags, environment=environment)
         browser = Browser(self.folder / "profile", dark)
         self.addCleanup(browser.close)
         browser.open(f"http://127.0.0.1:{server.port}/")

@@ -5,10 +5,9 @@ import concurrent.futures
 import re
 import time
 
-from server_support import BOOKS, CHAT_TEMPLATE, Server, raw_request, read_all, wait_until
-from support import RESOURCE, SOURCE, USAGE, Case, awq, run_tests
+from server_support import BOOKS, PROMPT, ServerCase, chat_template, raw_request, read_all, wait_until
+from support import RESOURCE, SOURCE, USAGE, awq, run_tests
 
-PROMPT = "The old man looked at the sea and"
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 # Limits whose test is elsewhere: in test_server_limits.py and test_server_load.py.
 ELSEWHERE = {"max-request-line-bytes", "max-header-bytes", "max-headers", "max-body-bytes", "max-pipelined-bytes", "head-timeout-ms",
@@ -67,15 +66,7 @@ CASES = [
 ]
 
 
-class Refusals(Case):
-    def serve(self, *flags, **more):
-        server = Server(BOOKS, *flags, **more)
-        self.addCleanup(server.close)
-        return server
-
-    def hits(self, server, name):
-        return server.metrics()[f'awq:limit_hits_total{{limit="{name}"}}']
-
+class Refusals(ServerCase):
     def check_refusal(self, answer, status, param=None):
         self.assertEqual(answer.status, status, answer.body)
         error = answer.error
@@ -92,10 +83,8 @@ class Refusals(Case):
         self.assertEqual(limits, {case[0] for case in CASES} | OWN | ELSEWHERE)
 
     def test_fields_of_a_request(self):
-        template = self.folder / "chat.jinja"
-        template.write_text(CHAT_TEMPLATE)
         flags = {f"--{name}": value for name, value, *_ in CASES}
-        server = self.serve("--chat-template", template, *[word for flag in flags.items() for word in flag])
+        server = self.serve(*chat_template(self.folder), *[word for flag in flags.items() for word in flag])
         for name, value, inside, beyond, param, route in CASES:
             with self.subTest(limit=name, param=param):
                 base = {"max_tokens": 1} if route == COMPLETIONS or "max_completion_tokens" not in inside else {}
@@ -115,9 +104,7 @@ class Refusals(Case):
         self.assertEqual(server.metrics()["awq:kv_blocks_used"], 0)
 
     def test_template_steps(self):
-        template = self.folder / "chat.jinja"
-        template.write_text(CHAT_TEMPLATE)
-        server = self.serve("--chat-template", template, "--max-template-steps", 1000)
+        server = self.serve(*chat_template(self.folder), "--max-template-steps", 1000)
 
         def ask(length):
             return server.post("/tokenize", {"messages": [{"role": "user", "content": "x" * length}]})

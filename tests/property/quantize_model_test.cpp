@@ -10,6 +10,7 @@
 #include "base/stop.h"
 #include "file/sha256.h"
 #include "model/language_model.h"
+#include "quantize/staging.h"
 #include "support/logits.h"
 #include "support/tiny_quantize.h"
 
@@ -201,6 +202,24 @@ TEST_F(QuantizeModel, AnOutputIsReplacedOnlyByForce) {
   test::write_bytes(tiny.output() / "awq_manifest.json", "{\"files\":");
   quantize_model(options);
   expect_manifest(tiny);
+}
+
+// --resume finds the output whole, but another run has begun to replace it and has no journal yet.
+TEST_F(QuantizeModel, TheFolderOfARunAtWorkIsNoLeftover) {
+  const TinyQuantize tiny;
+  QuantizeOptions options = tiny.options();
+  quantize_model(options);
+  const auto whole = tiny.published();
+  options.resume = true;
+  {
+    quantize::Staging replacing(tiny.output(), true);
+    replacing.clear();
+    EXPECT_EQ(error_of(options).code(), ErrorCode::kInvalidArgument);
+    EXPECT_TRUE(fs::exists(replacing.model()));
+  }
+  EXPECT_TRUE(quantize_model(options).already_complete);
+  EXPECT_FALSE(fs::exists(tiny.staging()));
+  EXPECT_EQ(test::difference(tiny.published(), whole), "");
 }
 
 TEST_F(QuantizeModel, ForceNeverReplacesWhatAwqDidNotMake) {

@@ -7,12 +7,12 @@
 #include <set>
 
 #include "base/check.h"
+#include "chat/scan_text.h"
 
 namespace awq::server {
 namespace {
 
 constexpr std::int64_t kMaxInt64 = std::numeric_limits<std::int64_t>::max();
-constexpr std::size_t kMaxNameBytes = 256;
 
 /// A text, or the texts of a list of parts as such a list.
 OrderedJson read_content(const Fields& message) {
@@ -92,8 +92,8 @@ void read_tools(const Fields& fields, const ServeLimits& limits, ChatFields& out
     if (function == nullptr) tool.refuse("function", "expected an object");
     const Fields inner(*function, tool.name_of("function"));
     const std::string name = inner.text("name").value_or("");
-    if (name.empty() || name.size() > kMaxNameBytes)
-      inner.refuse("name", fmt::format("expected 1 to {} bytes", kMaxNameBytes));
+    if (name.empty() || name.size() > chat::kMaxNameBytes)
+      inner.refuse("name", fmt::format("expected 1 to {} bytes", chat::kMaxNameBytes));
     if (!names.insert(name).second) inner.refuse("name", "two tools have this name");
     inner.text("description");
     if (const OrderedJson* parameters = inner.object("parameters"))
