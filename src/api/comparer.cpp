@@ -318,9 +318,15 @@ class ComparisonRun {
       g.max_tokens = kSpeedTokens;
       g.ignore_eos = true;
       g.threads = threads_;
-      const GenerateSummary s = generate_text(g);
-      result.prefill_tokens_per_s = s.prefill_tokens_per_s;
-      result.decode_tokens_per_s = s.decode_tokens_per_s;
+      try {
+        const GenerateSummary s = generate_text(g);
+        result.prefill_tokens_per_s = s.prefill_tokens_per_s;
+        result.decode_tokens_per_s = s.decode_tokens_per_s;
+      } catch (const Error& error) {
+        // Everything else streams layer by layer: what is measured stays worth having.
+        if (error.code() != ErrorCode::kOutOfMemory) throw;
+        warn(fmt::format("no speed of {}: {}", folder.filename().string(), error.what()));
+      }
     };
     std::int64_t done = 0;
     const auto total = static_cast<std::int64_t>(candidates_.size()) + 1;
