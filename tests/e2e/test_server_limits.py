@@ -116,6 +116,9 @@ class Limits(Case):
 
     def test_flags_are_checked(self):
         self.check_message(awq("serve", BOOKS, "--max-n", 0), USAGE, "--max-n 0", "1 to 1024")
+        for flag, value in (("--max-num-seqs", 10**9), ("--max-num-seqs", 0), ("--max-num-batched-tokens", -1), ("--max-model-len", -1),
+                            ("--gpu-memory-utilization", 7), ("--gpu-memory-utilization", "nan")):
+            self.check_message(awq("serve", BOOKS, "--port", 0, flag, value), USAGE, flag, value)
         self.check_message(awq("serve", BOOKS, "--tls-cert", "x"), USAGE, "--tls-cert", "--tls-key")
         self.check_message(awq("serve", BOOKS, "--port", 70000), USAGE, "--port 70000")
         self.check_message(awq("serve", BOOKS, "--override-generation-config", '{"temperature": 9}'), USAGE, "temperature")
