@@ -109,6 +109,7 @@ class Limits(Case):
         server = self.serve()
         # A page of another site that got its name to point here is not answered, nor is anything allowed across origins.
         self.assertEqual(server.get("/v1/models", headers={"Host": "evil.example"}).status, 403)
+        self.assertEqual(server.get("/v1/models", headers={"Host": "evil.example"}).error["type"], "PermissionDeniedError")
         answer = server.get("/v1/models", headers={"Origin": "http://evil.example"})
         self.assertFalse([name for name in answer.headers if name.lower().startswith("access-control")])
         taken = awq("serve", BOOKS, "--port", server.port)
