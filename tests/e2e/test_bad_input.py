@@ -664,6 +664,18 @@ class Flags(Refusals):
         self.check_message(awq("run", self.model, "-f", self.folder, "-n", 4), BAD_INPUT, self.folder)
         self.check_message(awq("run", self.model, "-p", "a", "--prompt-ids", "1"), USAGE, "--prompt")
 
+    def test_report_in_the_place_of_a_device(self):
+        """The page is renamed to its name: that of a device (as root, /dev/null) must not become a file."""
+        for name, make in (("pipe", os.mkfifo), ("null", lambda path: os.symlink("/dev/null", path))):
+            with self.subTest(name):
+                path = self.folder / name
+                make(path)
+                kind = os.lstat(path).st_mode
+                result = awq("quantize", self.model, "-o", self.output, "--calib", self.text, "--report", path)
+                self.check_message(result, USAGE, "--report")
+                self.assertEqual(os.lstat(path).st_mode, kind)
+        self.assertEqual(leftovers(self.output), [])
+
     def test_prompt_that_is_not_utf8(self):
         # Each bad byte is read as U+FFFD, and the answer is valid JSON.
         (self.folder / "latin1.txt").write_bytes(b"caf\xe9")
