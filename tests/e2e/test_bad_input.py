@@ -693,7 +693,18 @@ class Flags(Refusals):
         self.check_message(awq("eval", self.model, "--text", self.text, "--ctx", 1), USAGE, "--ctx")
         self.check_message(awq("eval", self.model, "--text", self.text, "--ctx", -8), USAGE, "--ctx")
         self.check_message(awq("eval", self.model, "--text", self.text, "--max-tokens", -1), USAGE, "--max-tokens")
-        self.check_message(awq("eval", self.model, "--text", self.text, "--simulate-bits", 1), USAGE, "bits")
+        self.check_message(awq("eval", self.model, "--text", self.text, "--simulate-bits", 1), USAGE, "--simulate-bits 1")
+        for flags, word in (
+            (["--simulate-method", "rtn"], "--simulate-bits"),
+            (["--simulate-method", "nosuch"], "--simulate-method nosuch"),
+            (["--simulate-method", "gguf-q4_0", "--simulate-bits", 4], "--simulate-bits 4"),
+            (["--simulate-recipe", "fast"], "--simulate-bits"),
+            (["--group-size", 32], "--simulate-bits"),
+            (["--limit", 3], "--tasks"),
+            (["--tasks", "piqa"], "--text"),
+        ):
+            with self.subTest(flags):
+                self.check_message(awq("eval", self.model, "--text", self.text, *flags), USAGE, word)
         self.check_message(
             awq("eval", self.model, "--text", self.text, "--simulate-bits", 4, "--group-size", 5), USAGE, "--group-size"
         )
