@@ -127,7 +127,9 @@ std::function<int()> add_compare(CLI::App& app, CommonFlags& common) {
   std::string names;
   for (const ComparisonMethod& m : comparison_methods()) names += (names.empty() ? "" : ",") + m.name;
   app.add_option("model", o.model, "Model folder, not quantized")->required();
-  app.add_option("--methods", o.methods, "Some of " + names + " (default: all)")->delimiter(',');
+  app.add_option("--methods", o.methods, "Some of " + names + " (default: all)")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app.add_option("--text", o.text, "Text to measure the loss on, .txt or .jsonl; not the calibration text")->required();
   app.add_option("--calib", o.calibration, "Calibration text, .txt or .jsonl (default: the built-in text)");
   app.add_option("--bits", o.bits, "Bits per weight of the methods that leave a choice")->capture_default_str();

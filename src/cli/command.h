@@ -32,6 +32,13 @@ inline std::string refuse_overflow(const std::string& value) {
   return fits ? std::string() : value + ": too large a number";
 }
 
+/// An empty text is a variable of a script that was not set. Left out, the flag has a meaning of its own: no keys, no
+/// encryption, another text. main() gives this check to every option that takes a text, but for those that may be
+/// empty.
+inline std::string refuse_empty(const std::string& value) {
+  return value.empty() ? "is empty, expected a value" : std::string();
+}
+
 inline std::string refuse_other_than_share(const std::string& value) {
   double share = 0;
   const char* end = value.data() + value.size();
