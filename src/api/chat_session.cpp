@@ -105,6 +105,9 @@ void ChatSession::reset() { state_->messages = Json::array(); }
 
 void ChatSession::set_system(std::string system) { state_->system = std::move(system); }
 
-std::string ChatSession::history() const { return state_->with_system(state_->messages).dump(); }
+std::string ChatSession::history() const {
+  // Lines that somebody typed may be no valid UTF-8.
+  return state_->with_system(state_->messages).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 }  // namespace awq

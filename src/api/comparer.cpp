@@ -138,7 +138,11 @@ class ComparisonRun {
       c.result.bits_per_weight =
           8 * static_cast<double>(c.result.file_bytes) / static_cast<double>(files_.parameter_count());
     } catch (const Error& error) {
+      // Without the note that says how a quantization that was stopped goes on: this one's folder is gone.
+      if (error.code() == ErrorCode::kInterrupted)
+        throw Error(error.code(), error.message()).set_signal(error.signal());
       if (error.code() != ErrorCode::kUnsupported && error.code() != ErrorCode::kInvalidArgument) throw;
+      if (first_refusal_.message().empty()) first_refusal_ = error;
       c.result.skipped = error.what();
       c.source = nullptr;
       return;
@@ -192,7 +196,7 @@ class ComparisonRun {
       sources.push_back(c.source.get());
       results.push_back(&c.result);
     }
-    if (sources.empty()) fail(ErrorCode::kUnsupported, "no method can quantize this model: {}", first_reason());
+    if (sources.empty()) fail(first_refusal_.code(), "no method can quantize this model: {}", first_refusal_.what());
     eval::CompareOptions compare;
     compare.on_progress = [&](std::int64_t done, std::int64_t total) { progress("measure", done, total); };
     const std::vector<eval::Scores> scores = eval::compare_all(sources, &files_, windows_, compare);
@@ -209,13 +213,6 @@ class ComparisonRun {
     }
     out_.tokens = scores.front().tokens;
     out_.base.perplexity = std::exp(scores.front().base_nll);
-  }
-
-  std::string first_reason() const {
-    for (const Candidate& c : candidates_) {
-      if (!c.result.skipped.empty()) return c.result.skipped;
-    }
-    return "";
   }
 
   void measure_layers() {
@@ -318,9 +315,15 @@ class ComparisonRun {
       g.max_tokens = kSpeedTokens;
       g.ignore_eos = true;
       g.threads = threads_;
-      const GenerateSummary s = generate_text(g);
-      result.prefill_tokens_per_s = s.prefill_tokens_per_s;
-      result.decode_tokens_per_s = s.decode_tokens_per_s;
+      try {
+        const GenerateSummary s = generate_text(g);
+        result.prefill_tokens_per_s = s.prefill_tokens_per_s;
+        result.decode_tokens_per_s = s.decode_tokens_per_s;
+      } catch (const Error& error) {
+        // Everything else streams layer by layer: what is measured stays worth having.
+        if (error.code() != ErrorCode::kOutOfMemory) throw;
+        warn(fmt::format("no speed of {}: {}", folder.filename().string(), error.what()));
+      }
     };
     std::int64_t done = 0;
     const auto total = static_cast<std::int64_t>(candidates_.size()) + 1;
@@ -362,6 +365,7 @@ class ComparisonRun {
   WorkFolder work_;
   eval::Windows windows_;
   std::vector<Candidate> candidates_;
+  Error first_refusal_{ErrorCode::kUnsupported, ""};
   std::int64_t steps_done_ = 0;
   Comparison out_;
 };

@@ -25,16 +25,29 @@ text::Documents read_text(const EvaluateOptions& options) {
 
 /// Null when the model is to be measured as it is.
 std::unique_ptr<model::WeightSource> simulate(const model::ModelFiles& files, const EvaluateOptions& options) {
-  if (const auto* recipe = quantize::find_gguf_recipe(options.simulate_method)) {
+  const std::string& method = options.simulate_method;
+  const int bits = options.simulate_bits;
+  if (bits != 0 && bits != 2 && bits != 3 && bits != 4 && bits != 8) {
+    fail(ErrorCode::kInvalidArgument, "--simulate-bits {}: expected 2, 3, 4 or 8", bits);
+  }
+  if (const auto* recipe = quantize::find_gguf_recipe(method)) {
+    if (bits != 0) {
+      fail(ErrorCode::kInvalidArgument, "--simulate-bits {}: not with --simulate-method {}, whose types have their own",
+           bits, method);
+    }
     return std::make_unique<quantize::GgufModel>(files, *recipe);
   }
-  if (options.simulate_bits == 0 && options.simulate_method != "fp8") return nullptr;
+  if (bits == 0 && method != "fp8") {
+    if (method == EvaluateOptions{}.simulate_method) return nullptr;
+    fail(ErrorCode::kInvalidArgument, "--simulate-method {}: needs --simulate-bits, or is no method without",
+         printable(method));
+  }
   QuantizeOptions q;
   q.model = options.model;
   q.method = options.simulate_method;
   q.recipe = options.simulate_recipe;
   q.calibration = options.simulate_calibration;
-  if (options.simulate_bits != 0) q.bits = options.simulate_bits;
+  if (bits != 0) q.bits = bits;
   q.group_size = options.simulate_group_size;
   // Only a format with room for any number of bits lets every linear take part; nothing is written.
   q.format = "compressed-tensors";

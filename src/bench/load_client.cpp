@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -189,9 +191,11 @@ Endpoint parse_url(const std::string& url) {
   out.port = colon == std::string::npos ? "80" : out.host_header.substr(colon + 1);
   if (out.host.starts_with('[') && out.host.ends_with(']')) out.host = out.host.substr(1, out.host.size() - 2);
   const auto plain = [](char c) { return c > ' ' && c < 127 && c != '"' && c != '\\'; };
-  const bool digits = !out.port.empty() && out.port.size() <= 5 &&
-                      std::all_of(out.port.begin(), out.port.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (out.host.empty() || !digits || !std::all_of(url.begin(), url.end(), plain)) refuse();
+  const char* end = out.port.data() + out.port.size();
+  std::uint16_t port = 0;  // a larger one would be cut to these bits, and another server would be asked
+  const auto read = std::from_chars(out.port.data(), end, port);
+  const bool is_port = read.ec == std::errc() && read.ptr == end && port > 0;
+  if (out.host.empty() || !is_port || !std::all_of(url.begin(), url.end(), plain)) refuse();
   return out;
 }
 

@@ -69,7 +69,7 @@ TEST(Load, Urls) {
   EXPECT_EQ(six.prefix, "/base");
   EXPECT_EQ(parse_url("http://127.0.0.1").port, "80");
   for (const char* bad : {"https://localhost", "localhost:80", "http://", "http://a:b", "http://a:", "http://a b:80",
-                          "http://a:80/\r\nX: y", "http://a:123456"}) {
+                          "http://a:80/\r\nX: y", "http://a:123456", "http://a:65536", "http://a:0"}) {
     EXPECT_THROW(parse_url(bad), Error) << bad;
   }
 }

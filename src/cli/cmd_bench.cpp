@@ -172,6 +172,7 @@ std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
   app.add_option("--depth", o.depth, "Tokens before the first decoded one")->capture_default_str();
   flags->batch = app.add_option("--batch", o.batches, "Sequences decoded together; with --kernels tokens of a product")
                      ->delimiter(',')
+                     ->allow_extra_args(false)
                      ->capture_default_str();
   app.add_option("--repetitions", o.repetitions, "Of every timing; the median counts")->capture_default_str();
   app.add_option("--read-bytes", o.read_bytes, "Buffer of the bandwidth loop (0: 1 GiB or 4 times the last cache)")
@@ -185,6 +186,7 @@ std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
   app.add_option("--shapes", k.shapes, "Of --kernels: 8b (Llama-3), 70b (Llama-3), 7b (Qwen2.5)")
       ->needs(kernels)
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->capture_default_str();
   app.add_option("--type", k.type, "Activations of --kernels: f16 or bf16")->needs(kernels)->capture_default_str();
   app.add_flag("--all", k.all, "Every kernel that can run, not only the chosen one")->needs(kernels);

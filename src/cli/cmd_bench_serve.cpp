@@ -69,6 +69,7 @@ std::function<int()> add_bench_serve(CLI::App& app, CommonFlags& common) {
   app.add_option("--model", o.model, "Name in the requests (default: the first of /v1/models)");
   app.add_option("--concurrency", o.concurrency, "Clients that ask at the same time; one measurement for each number")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->capture_default_str();
   app.add_option("--rate", o.rate,
                  "Requests per second at random moments, by at most --concurrency clients (0: each asks again at once)")

@@ -127,14 +127,17 @@ std::function<int()> add_compare(CLI::App& app, CommonFlags& common) {
   std::string names;
   for (const ComparisonMethod& m : comparison_methods()) names += (names.empty() ? "" : ",") + m.name;
   app.add_option("model", o.model, "Model folder, not quantized")->required();
-  app.add_option("--methods", o.methods, "Some of " + names + " (default: all)")->delimiter(',');
+  app.add_option("--methods", o.methods, "Some of " + names + " (default: all)")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app.add_option("--text", o.text, "Text to measure the loss on, .txt or .jsonl; not the calibration text")->required();
   app.add_option("--calib", o.calibration, "Calibration text, .txt or .jsonl (default: the built-in text)");
   app.add_option("--bits", o.bits, "Bits per weight of the methods that leave a choice")->capture_default_str();
   app.add_option("--group-size", o.group_size, "Inputs that share a scale: 128, 64, 32, or -1 for a whole row")
       ->capture_default_str();
   app.add_option("--ctx", o.context, "Tokens per window, at most the model's context")->capture_default_str();
-  app.add_option("--max-tokens", o.max_tokens, "Score only this many tokens of the text (0: all)")
+  app.add_option("--max-tokens", o.max_tokens,
+                 "Score whole windows of the text until they have this many tokens (0: all)")
       ->capture_default_str();
   app.add_option("--work", o.work, "Folder for the quantized models while they are measured (default: the system's)");
   app.add_flag("--no-speed", flags->no_speed, "Do not measure prefill and decode speed");

@@ -84,26 +84,37 @@ std::function<int()> add_eval(CLI::App& app, CommonFlags& common) {
   auto options = std::make_shared<EvaluateOptions>();
   EvaluateOptions& o = *options;
   app.add_option("model", o.model, "Model folder")->required();
-  app.add_option("--against", o.against, "Base model for the KL divergence");
-  app.add_option("--text", o.text, "Text to score, .txt or .jsonl (default: the held-out tenth of the built-in text)");
+  CLI::Option* against = app.add_option("--against", o.against, "Base model for the KL divergence");
+  CLI::Option* text = app.add_option(
+      "--text", o.text, "Text to score, .txt or .jsonl (default: the held-out tenth of the built-in text)");
   app.add_option("--activations", o.activations, "Inputs of quantized linears: f32, int8 or int15")
       ->capture_default_str();
   app.add_option("--ctx", o.context, "Tokens per window, at most the model's context")->capture_default_str();
-  app.add_option("--max-tokens", o.max_tokens, "Score only this many tokens of the text (0: all)")
+  app.add_option("--max-tokens", o.max_tokens,
+                 "Score whole windows of the text until they have this many tokens (0: all)")
       ->capture_default_str();
-  app.add_option("--simulate-bits", o.simulate_bits,
-                 "Quantize in memory with so many bits first, and compare with the original");
+  CLI::Option* bits = app.add_option("--simulate-bits", o.simulate_bits,
+                                     "Quantize in memory with so many bits first, and compare with the original");
   app.add_option("--simulate-method", o.simulate_method,
                  "awq, gptq or rtn with --simulate-bits; fp8, gguf-q4_0, gguf-q4_1, gguf-q4_k_m, gguf-q8_0 without")
       ->capture_default_str();
-  app.add_option("--simulate-recipe", o.simulate_recipe, "best, fast or paper, for awq")->capture_default_str();
-  app.add_option("--simulate-calib", o.simulate_calibration, "Calibration text (default: the built-in text)");
-  app.add_option("--group-size", o.simulate_group_size, "Group size for --simulate-bits")->capture_default_str();
+  app.add_option("--simulate-recipe", o.simulate_recipe, "best, fast or paper, for awq")
+      ->needs(bits)
+      ->capture_default_str();
+  app.add_option("--simulate-calib", o.simulate_calibration, "Calibration text (default: the built-in text)")
+      ->needs(bits);
+  app.add_option("--group-size", o.simulate_group_size, "Group size for --simulate-bits")
+      ->needs(bits)
+      ->capture_default_str();
   o.task_folder = ".";
-  app.add_option("--tasks", o.tasks, "Answer questions instead: some of lambada,piqa,arc_easy,hellaswag,copa")
-      ->delimiter(',');
-  app.add_option("--task-dir", o.task_folder, "Folder with TASK.jsonl")->capture_default_str();
-  app.add_option("--limit", o.task_limit, "Questions of each task (0: all)")->capture_default_str();
+  CLI::Option* tasks =
+      app.add_option("--tasks", o.tasks, "Answer questions instead: some of lambada,piqa,arc_easy,hellaswag,copa")
+          ->delimiter(',')
+          ->allow_extra_args(false)
+          ->excludes(text)
+          ->excludes(against);
+  app.add_option("--task-dir", o.task_folder, "Folder with TASK.jsonl")->needs(tasks)->capture_default_str();
+  app.add_option("--limit", o.task_limit, "Questions of each task (0: all)")->needs(tasks)->capture_default_str();
   return [options, &common] { return run(*options, common); };
 }
 

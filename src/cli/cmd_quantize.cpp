@@ -110,9 +110,10 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
   app.add_option("--head-bits", o.head_bits, "Output matrix: 16 as it is, or 8 (compressed-tensors)")
       ->capture_default_str();
   app.add_option(
-      "--target-bpw", o.target_bpw,
-      "Give the linears that lose most 8 bits, as many as fit into this many bits per parameter of the whole "
-      "model: size of the weight files, embedding and head included (compressed-tensors)");
+         "--target-bpw", o.target_bpw,
+         "Give the linears that lose most 8 bits, as many as fit into this many bits per parameter of the whole "
+         "model: size of the weight files, embedding and head included (compressed-tensors)")
+      ->check(CLI::PositiveNumber, "");
   app.add_option("--group-size", o.group_size, "Inputs that share a scale: 128, 64, 32, or -1 for a whole row")
       ->capture_default_str();
   app.add_flag("--symmetric", o.symmetric, "Fixed zero point");
@@ -121,7 +122,8 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
   app.add_option("--calib", o.calibration, "Calibration text, .txt or .jsonl (default: the built-in text)");
   app.add_option("--calib-samples", o.calibration_samples, "Blocks of calibration tokens")->capture_default_str();
   app.add_option("--calib-seqlen", o.calibration_seqlen, "Tokens per block")->capture_default_str();
-  app.add_option("--skip", o.skip, "Shell pattern of linears that stay in 16 bit; may be given again");
+  app.add_option("--skip", o.skip, "Shell pattern of linears that stay in 16 bit; may be given again")
+      ->allow_extra_args(false);
   app.add_flag("--no-clip", flags->no_clip, "Keep the full range of every group");
   app.add_option("--seed", o.seed, "Chooses calibration blocks when there are more than asked for")
       ->capture_default_str()

@@ -112,8 +112,12 @@ std::function<int()> add_run(CLI::App& app, CommonFlags& common) {
   GenerateOptions& o = flags->options;
   app.add_option("model", o.model, "Model folder")->required();
   CLI::Option* prompt = app.add_option("-p,--prompt", o.prompt, "Text to continue (default: standard input)");
-  app.add_option("-f,--prompt-file", flags->prompt_file, "File with the text to continue")->excludes(prompt);
-  app.add_option("--prompt-ids", o.prompt_ids, "Token ids to continue, as they are")->delimiter(',')->excludes(prompt);
+  CLI::Option* prompt_file =
+      app.add_option("-f,--prompt-file", flags->prompt_file, "File with the text to continue")->excludes(prompt);
+  app.add_option("--prompt-ids", o.prompt_ids, "Token ids to continue, as they are")
+      ->delimiter(',')
+      ->excludes(prompt)
+      ->excludes(prompt_file);
   CLI::Option* max_tokens =
       app.add_option("-n,--max-tokens", o.max_tokens, "New tokens at most (--chat: of an answer; 2048 unless given)")
           ->capture_default_str();

@@ -27,6 +27,12 @@ int run(ServeOptions& options, const CommonFlags& common) {
   return 0;
 }
 
+/// A flag that turns something off. ("!--name" says the same to CLI11, which then shows "--name{false}".)
+void add_off_flag(CLI::App& app, const char* name, bool& value, const char* help) {
+  app.add_flag_callback(
+      name, [&value] { value = false; }, help);
+}
+
 void add_engine_flags(CLI::App& app, ServeOptions& o) {
   app.add_option("--max-model-len", o.max_model_len, "Tokens of one sequence (0: the model's context)")
       ->capture_default_str();
@@ -38,14 +44,15 @@ void add_engine_flags(CLI::App& app, ServeOptions& o) {
   app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
-  app.add_flag("!--no-prefix-caching", o.prefix_caching, "Compute every prompt from its beginning");
+  add_off_flag(app, "--no-prefix-caching", o.prefix_caching, "Compute every prompt from its beginning");
   app.add_option("--spec-tokens", o.spec_tokens, "Tokens guessed per step from earlier text (0: none)")
       ->capture_default_str();
 }
 
 void add_limit_flags(CLI::App& app, ServeOptions& o) {
   for (const ServeLimitInfo& row : serve_limits()) {
-    const std::string status = row.status == 0 ? "the connection is closed" : fmt::format("{}", row.status);
+    std::string status = row.status == 0 ? "the connection is closed" : fmt::format("{}", row.status);
+    if (row.field == &ServeLimits::max_stream_buffer_bytes) status = "the request rests";
     app.add_option(fmt::format("--{}", row.name), o.limits.*row.field,
                    fmt::format("{} (beyond: {}; {} to {})", row.help, status, row.min, row.max))
         ->capture_default_str()
@@ -79,8 +86,8 @@ std::function<int()> add_serve(CLI::App& app, CommonFlags& common) {
   app.add_option("--override-generation-config", o.override_generation_config, "JSON object that goes over them");
   app.add_option("--workers", o.worker_threads, "Threads that parse, tokenize and format")->capture_default_str();
   app.add_option("--log-level", o.log_level, "debug, info, warning, error or off")->capture_default_str();
-  app.add_flag("!--no-page", o.page, "No chat page at /");
-  app.add_flag("!--no-prompt-tokens-details", o.prompt_tokens_details, "Leave cached tokens out of usage");
+  add_off_flag(app, "--no-page", o.page, "No chat page at /");
+  add_off_flag(app, "--no-prompt-tokens-details", o.prompt_tokens_details, "Leave cached tokens out of usage");
   add_engine_flags(app, o);
   add_limit_flags(app, o);
   return [options, &common] { return run(*options, common); };

@@ -32,10 +32,26 @@ inline std::string refuse_overflow(const std::string& value) {
   return fits ? std::string() : value + ": too large a number";
 }
 
+/// An empty text is a variable of a script that was not set. Left out, the flag has a meaning of its own: no keys, no
+/// encryption, another text. main() gives this check to every option that takes a text, but for those that may be
+/// empty.
+inline std::string refuse_empty(const std::string& value) {
+  return value.empty() ? "is empty, expected a value" : std::string();
+}
+
+inline std::string refuse_other_than_share(const std::string& value) {
+  double share = 0;
+  const char* end = value.data() + value.size();
+  const auto read = std::from_chars(value.data(), end, share);
+  const bool within = read.ec == std::errc() && read.ptr == end && share > 0 && share <= 1;
+  return within ? std::string() : value + ": expected more than 0, at most 1";
+}
+
 /// How much memory of a device, and of that or of the processor, keys and values may take.
 inline void add_device_memory_flags(CLI::App& app, double& utilization, std::uint64_t& kv_cache_bytes) {
   app.add_option("--gpu-memory-utilization", utilization, "Share of a device's memory that may be in use")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(refuse_other_than_share, "");
   app.add_option("--kv-cache-memory-bytes", kv_cache_bytes, "Memory of the KV cache (0: from what is free)")
       ->capture_default_str()
       ->check(refuse_sign, "");

@@ -59,6 +59,12 @@ int finish_output(int status) {
   return 4;
 }
 
+/// A prompt may be, and so may a system message; the others say themselves what they expect.
+bool may_be_empty(const CLI::Option& option) {
+  const std::string name = option.get_name();
+  return option.get_positional() || name == "--prompt" || name == "--system" || name == "--stop" || name == "--output";
+}
+
 /// For commands that have no other device.
 void require_cpu(const std::string& device) {
   if (device == "cpu" || device == "auto") return;
@@ -127,6 +133,9 @@ int main_program(int argc, char** argv) {
     const std::function<int()> run = command.add(*sub, common);
     for (CLI::Option* option : sub->get_options()) {
       if (option->get_type_name().find("INT") != std::string::npos) option->check(refuse_overflow);
+      if (option->get_type_name().find("TEXT") != std::string::npos && !may_be_empty(*option)) {
+        option->check(refuse_empty, "");
+      }
     }
     sub->callback([&work, &common, run, on_device = command.on_device] {
       work = [&common, run, on_device] {

@@ -69,7 +69,9 @@ void print_json(const file::OrderedJson& object) {
 void check_report_path(const std::filesystem::path& path) {
   if (path.empty()) return;
   const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
-  if (std::filesystem::is_directory(folder) && !std::filesystem::is_directory(path)) return;
+  // The page takes the name by a rename, which would put a file in the place of a device or a link to one.
+  const bool usable = !std::filesystem::exists(path) || std::filesystem::is_regular_file(path);
+  if (std::filesystem::is_directory(folder) && usable) return;
   fail(ErrorCode::kInvalidArgument, "--report {}: expected a file in a folder that exists", path.string());
 }
 

@@ -15,6 +15,9 @@
 
 namespace awq::engine {
 
+/// Throws kInvalidArgument for sizes that no engine can have. For callers that allocate by them before there is one.
+void check_sizes(const EngineOptions& options);
+
 /// The engine without its thread: add requests, call step() until idle. Not thread safe. Sinks are called from
 /// step() and cancel().
 class EngineCore {

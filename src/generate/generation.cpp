@@ -249,7 +249,7 @@ GenerationResult write_text(TokenSource& source, const text::Tokenizer& tokenize
   text::StreamDecoder decoder(tokenizer);
   // Decoding starts with the prompt, whose text is not shown again: the first new token may depend on it (a decoder
   // drops the blank at the very beginning of a text).
-  for (const std::int32_t id : prompt) decoder.push(id);
+  decoder.skip(prompt);
   GenerationResult result;
   const auto show = [&](const std::string& piece) {
     if (piece.empty()) return;

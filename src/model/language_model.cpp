@@ -3,16 +3,43 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/resources.h"
 #include "ops/elementwise.h"
 
 namespace awq::model {
+
+namespace {
+
+/// Refuses a model whose other layers cannot fit behind its first, which takes `layer_bytes`: the system would end the
+/// process later, without a word. What is counted is what is certainly needed; caches and buffers come on top.
+void check_room(const ModelConfig& config, std::uint64_t layer_bytes) {
+  const auto available = available_memory_bytes();
+  if (!available) return;
+  const auto layers = static_cast<std::uint64_t>(config.num_hidden_layers);
+  const double head = static_cast<double>(config.vocab_size) * static_cast<double>(config.hidden_size);  // of 8 bits
+  const double ends = config.tie_word_embeddings ? head : 2 * head;
+  const double missing = static_cast<double>(layer_bytes) * static_cast<double>(layers - 1) + ends;
+  if (missing <= static_cast<double>(*available)) return;
+  fail(ErrorCode::kOutOfMemory,
+       "the weights need about {:.1f} GB of memory ({} layers of {:.3f} GB, and both ends), {:.1f} GB are available; "
+       "expected a smaller model, or one of fewer bits",
+       (missing + static_cast<double>(layer_bytes)) / 1e9, layers, static_cast<double>(layer_bytes) / 1e9,
+       static_cast<double>(*available + layer_bytes) / 1e9);
+}
+
+}  // namespace
 
 LanguageModel::LanguageModel(const WeightSource& source, bool int8_head)
     : config_(source.config()), decoder_(source.config()) {
   PageArena arena;
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     layers_.emplace_back(source.load_layer(i));
-    for (ops::Linear& linear : layers_.back().linears) linear.move_to(arena);
+    std::uint64_t bytes = 0;
+    for (ops::Linear& linear : layers_.back().linears) {
+      linear.move_to(arena);
+      bytes += linear.resident_bytes();
+    }
+    if (i == 0) check_room(config_, bytes);
   }
   final_norm_ = source.load_final_norm();
   head_ = source.load_head().into_linear();

@@ -11,6 +11,7 @@ namespace awq::model {
 /// A whole model resident in memory: embedding, layers, head.
 class LanguageModel {
  public:
+  /// Throws kOutOfMemory as soon as the first layer shows that the others will not fit.
   /// `int8_head` rounds the output matrix to 8 bits, half of what a token reads of it; the embedding stays as stored.
   explicit LanguageModel(const WeightSource& source, bool int8_head = false);
 

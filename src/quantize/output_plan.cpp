@@ -149,7 +149,7 @@ void check_bits(const QuantizeOptions& options, const formats::Codec& codec, con
   }
   if (options.target_bpw == 0) return;
   if (!(options.target_bpw > 0 && options.target_bpw <= 32)) {
-    fail(ErrorCode::kInvalidArgument, "--target-bpw {}: expected a number above 0", options.target_bpw);
+    fail(ErrorCode::kInvalidArgument, "--target-bpw {}: expected more than 0, at most 32", options.target_bpw);
   }
   if (options.method != "awq" && options.method != "gptq") {
     fail(ErrorCode::kInvalidArgument,

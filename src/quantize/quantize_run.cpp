@@ -1,5 +1,7 @@
 #include "quantize/quantize_run.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -41,6 +43,14 @@ class Run {
 
   QuantizeSummary execute() {
     summarize_plan();
+    for (const std::string& pattern : options_.skip) {
+      const bool used = std::any_of(plan_.linears.begin(), plan_.linears.end(), [&](const PlannedLinear& linear) {
+        return fnmatch(pattern.c_str(), linear.module.c_str(), 0) == 0;
+      });
+      if (!used)
+        warn(fmt::format("--skip {}: no linear has such a name; the first is {}", printable(pattern),
+                         plan_.linears.front().module));
+    }
     if (options_.dry_run) {
       announce(prepare());
       summary_.dry_run = true;

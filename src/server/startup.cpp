@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/resources.h"
+#include "engine/engine_core.h"
 #include "engine/language_step_model.h"
 #include "file/input_file.h"
 #include "file/sha256.h"
@@ -85,6 +86,7 @@ engine::EngineOptions engine_options(const ServeOptions& o, bool on_device) {
 LoadedModel load_model(const ServeOptions& o, const model::ModelFiles& files, int device) {
   LoadedModel out;
   out.options = engine_options(o, device >= 0);
+  engine::check_sizes(out.options);
   if (device < 0) {
     auto model = std::make_unique<model::LanguageModel>(files, o.head == "int8");
     out.weight_bytes = model->bytes_per_token();

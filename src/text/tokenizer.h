@@ -66,13 +66,22 @@ class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens = true);
 
+  /// Takes ids whose text is known already: later ids are decoded as what follows them, and no piece repeats any of
+  /// their text, not even what the decoder holds back (a line feed that is a byte of its own). Of a character that
+  /// begins in `ids` and ends later nothing is known: it comes whole. Call before push().
+  void skip(std::span<const std::int32_t> ids);
   /// Takes the next id and returns the text it completes; often empty in the middle of a character.
   std::string push(std::int32_t id);
   /// Text that was held back; call once at the end.
   std::string finish();
 
  private:
+  void drop_known(std::string& out);
+
+  const Tokenizer& tokenizer_;
+  bool skip_special_;
   std::unique_ptr<TextStream> stream_;
+  std::string known_;  ///< text of skip() that the stream still holds back
 };
 
 }  // namespace awq::text

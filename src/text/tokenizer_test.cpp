@@ -175,6 +175,51 @@ TEST(StreamDecoderTest, EqualsDecodeOnRandomIds) {
   }
 }
 
+TEST(StreamDecoderTest, RepeatsNothingOfWhatItSkipped) {
+  // Token 3 + b is the byte b. What a run of bytes says is settled behind it only.
+  const auto tokenizer = make(test::byte_fallback_json({"\u2581", "a"}, {}));
+  const std::int32_t line_feed = *tokenizer->token_id("<0x0A>");
+  const std::int32_t a = *tokenizer->token_id("a");
+  const auto answer = [&](const Ids& prompt, const Ids& ids) {
+    StreamDecoder decoder(*tokenizer);
+    decoder.skip(prompt);
+    std::string text;
+    for (const std::int32_t id : ids) text += decoder.push(id);
+    return text + decoder.finish();
+  };
+  const auto byte = [&](const char* name) { return *tokenizer->token_id(name); };
+  EXPECT_EQ(answer({a, line_feed}, {a}), "a");
+  EXPECT_EQ(answer({a, line_feed}, {}), "");
+  EXPECT_EQ(answer({a, line_feed}, {line_feed, a}), "\na");
+  EXPECT_EQ(answer({a, line_feed}, {byte("<0xC3>"), byte("<0xA9>"), a}), "\u00e9a");
+  EXPECT_EQ(answer({a, line_feed}, {byte("<0xFF>"), a}), "\uFFFDa");
+  EXPECT_EQ(answer({a, byte("<0xC3>")}, {byte("<0xA9>"), a}), "\u00e9a");  // a character comes whole
+}
+
+TEST(StreamDecoderTest, WhatFollowsIsTheRestOfTheWholeText) {
+  Json with_metaspace = test::byte_fallback_json({"\u2581", "a", "b"}, {{"\u2581", "a"}});
+  with_metaspace["decoder"] = {{"type", "Metaspace"}};
+  std::mt19937_64 random(8);
+  for (const Json& json : {test::byte_level_json({{"a", "b"}, {"\xE4", "\xBD"}}), with_metaspace,
+                           test::byte_fallback_json({"\u2581", "a", "b"}, {{"\u2581", "a"}})}) {
+    const auto tokenizer = make(json);
+    for (int round = 0; round < 5000; ++round) {
+      Ids ids(random() % 8);
+      // Half of them are bytes of ASCII, so that runs are often valid.
+      for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random() % (random() % 2 == 0 ? 130 : 270));
+      const std::size_t prompt = random() % (ids.size() + 1);
+      const std::string before = tokenizer->decode({ids.data(), prompt});
+      const std::string whole = tokenizer->decode(ids);
+      if (before.ends_with("\uFFFD") || !whole.starts_with(before)) continue;
+      StreamDecoder decoder(*tokenizer);
+      decoder.skip({ids.data(), prompt});
+      std::string text;
+      for (std::size_t i = prompt; i < ids.size(); ++i) text += decoder.push(ids[i]);
+      ASSERT_EQ(text + decoder.finish(), whole.substr(before.size()));
+    }
+  }
+}
+
 TEST(StreamDecoderTest, GivesOutTextAsSoonAsItIsSettled) {
   const auto tokenizer = make(test::byte_level_json({}));
   StreamDecoder decoder(*tokenizer);

@@ -663,6 +663,50 @@ class Flags(Refusals):
         self.check_message(awq("run", self.model, "-f", self.folder / "nowhere", "-n", 4), BAD_INPUT, "nowhere")
         self.check_message(awq("run", self.model, "-f", self.folder, "-n", 4), BAD_INPUT, self.folder)
         self.check_message(awq("run", self.model, "-p", "a", "--prompt-ids", "1"), USAGE, "--prompt")
+        self.check_message(awq("run", self.model, "-f", self.text, "--prompt-ids", "1"), USAGE, "--prompt-file", "--prompt-ids")
+
+    def test_variables_that_are_not_set(self):
+        """An empty value is refused where leaving the flag out means something else."""
+        for args in (
+            ["run", self.model, "-f", ""],
+            ["eval", self.model, "--text", ""],
+            ["eval", self.model, "--text", self.text, "--against", ""],
+            ["quantize", self.model, "-o", self.output, "--calib", ""],
+            ["serve", self.model, "--port", 0, "--api-key-file", ""],
+            ["serve", self.model, "--port", 0, "--tls-key", "", "--tls-cert", ""],
+        ):
+            with self.subTest(args[-2]):
+                self.check_message(awq(*args), USAGE, "is empty", args[-2] if args[0] != "run" else "--prompt-file")
+        self.check_ok(awq("run", self.model, "-p", "", "-n", 1))
+
+    def test_lists_leave_the_model_alone(self):
+        """A flag that takes a list takes one word of the command line; the next may be the model."""
+        self.refused(USAGE, "--bits", flags=["--skip", "*.q_proj", "--bits", "5"])
+        result = awq("quantize", "--skip", "*.q_proj", self.model, "-o", self.output, "--bits", 5)
+        self.check_message(result, USAGE, "--bits 5")
+        result = awq("compare", "--methods", "rtn,awq", self.model, "--text", self.folder / "nowhere")
+        self.check_message(result, BAD_INPUT, "nowhere")
+        result = awq("bench", "--batch", "1,2", self.model, "--prompt", 0)
+        self.check_message(result, USAGE, "--prompt 0")
+
+    def test_skip_that_names_nothing(self):
+        result = awq("quantize", self.model, "-o", self.output, "--dry-run", "--calib", self.text, "--group-size", 32,
+                     "--calib-samples", 16, "--calib-seqlen", 32, "--skip", "*.qproj", "--skip", "*.k_proj")
+        warnings = [line for line in self.check_ok(result).err.splitlines() if line.startswith("warning: ")]
+        self.assertEqual(len(warnings), 1, warnings)
+        self.assertIn("--skip *.qproj", warnings[0])
+
+    def test_report_in_the_place_of_a_device(self):
+        """The page is renamed to its name: that of a device (as root, /dev/null) must not become a file."""
+        for name, make in (("pipe", os.mkfifo), ("null", lambda path: os.symlink("/dev/null", path))):
+            with self.subTest(name):
+                path = self.folder / name
+                make(path)
+                kind = os.lstat(path).st_mode
+                result = awq("quantize", self.model, "-o", self.output, "--calib", self.text, "--report", path)
+                self.check_message(result, USAGE, "--report")
+                self.assertEqual(os.lstat(path).st_mode, kind)
+        self.assertEqual(leftovers(self.output), [])
 
     def test_prompt_that_is_not_utf8(self):
         # Each bad byte is read as U+FFFD, and the answer is valid JSON.
@@ -681,7 +725,18 @@ class Flags(Refusals):
         self.check_message(awq("eval", self.model, "--text", self.text, "--ctx", 1), USAGE, "--ctx")
         self.check_message(awq("eval", self.model, "--text", self.text, "--ctx", -8), USAGE, "--ctx")
         self.check_message(awq("eval", self.model, "--text", self.text, "--max-tokens", -1), USAGE, "--max-tokens")
-        self.check_message(awq("eval", self.model, "--text", self.text, "--simulate-bits", 1), USAGE, "bits")
+        self.check_message(awq("eval", self.model, "--text", self.text, "--simulate-bits", 1), USAGE, "--simulate-bits 1")
+        for flags, word in (
+            (["--simulate-method", "rtn"], "--simulate-bits"),
+            (["--simulate-method", "nosuch"], "--simulate-method nosuch"),
+            (["--simulate-method", "gguf-q4_0", "--simulate-bits", 4], "--simulate-bits 4"),
+            (["--simulate-recipe", "fast"], "--simulate-bits"),
+            (["--group-size", 32], "--simulate-bits"),
+            (["--limit", 3], "--tasks"),
+            (["--tasks", "piqa"], "--text"),
+        ):
+            with self.subTest(flags):
+                self.check_message(awq("eval", self.model, "--text", self.text, *flags), USAGE, word)
         self.check_message(
             awq("eval", self.model, "--text", self.text, "--simulate-bits", 4, "--group-size", 5), USAGE, "--group-size"
         )

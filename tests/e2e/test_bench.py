@@ -2,7 +2,7 @@
 """awq bench: the numbers that scripts rely on, and what it refuses."""
 import json
 
-from support import BAD_INPUT, USAGE, Case, awq, make_config, make_model, run_tests, write_json
+from support import BAD_INPUT, RESOURCE, USAGE, Case, awq, make_config, make_model, run_tests, write_json
 
 QUICK = ("--prompt", 16, "--gen", 4, "--repetitions", 1, "--read-bytes", 1 << 20, "--threads", 1)
 NUMBERS = ("prefill_tokens_per_s", "decode_tokens_per_s", "decode_bytes_per_token", "read_bandwidth_bytes_per_s",
@@ -72,6 +72,9 @@ class Bench(Case):
         self.check_message(awq("bench", "--config", self.config, "--batch", "0", *QUICK), USAGE, "--batch 0")
         self.check_message(awq("bench", "--config", self.config, "--read-bytes", "-1"), USAGE, "--read-bytes")
         self.check_message(awq("bench", "--config", self.folder / "none.json", *QUICK), BAD_INPUT, "none.json", alone=False)
+        huge = make_config(hidden_size=4096, intermediate_size=16384, num_hidden_layers=4096)
+        write_json(self.config, huge)  # 550 GB with 4 bits
+        self.check_message(awq("bench", "--config", self.config, *QUICK), RESOURCE, "weights need about", alone=False)
         write_json(self.config, {"architectures": ["NoSuchModel"]})
         self.check_message(awq("bench", "--config", self.config, *QUICK), BAD_INPUT, "NoSuchModel", alone=False)
 

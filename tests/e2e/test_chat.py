@@ -81,6 +81,11 @@ class Chat(Case):
         self.assertEqual(len(said["messages"]), 3)
         self.assertIn("unknown command /nonsense", self.say("/nonsense").err)
 
+    def test_lines_that_are_no_utf8(self):
+        said = self.check_ok(awq("run", self.model, "--chat", "-n", 2, "--json", stdin=b"/system caf\xe9\none \xff\n"))
+        contents = [message["content"] for message in json.loads(said.out)["messages"]]
+        self.assertEqual(contents[:2], ["caf\ufffd", "one \ufffd"])
+
     def test_what_the_template_refuses(self):
         # In a conversation the message is dropped; a single one is a usage error in the template's words.
         said = self.say("refuse", "one", flags=("--json",))

@@ -114,6 +114,7 @@ class Compare(Case):
         self.assertEqual(self.compare(methods="rtn,rtn").status, USAGE)
         self.assertEqual(self.compare("--report", self.folder / "no" / "r.html").status, USAGE)
         self.assertEqual(awq("compare", self.model).status, USAGE)
+        self.assertEqual(awq("compare", self.model, "--text", self.text, "--methods", "rtn,awq", "--bits", 5).status, USAGE)
         self.assertEqual(awq("compare", self.model, "--text", self.folder / "none.txt").status, BAD_INPUT)
 
     def test_report(self):

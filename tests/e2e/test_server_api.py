@@ -316,6 +316,11 @@ class Api(ServerCase):
             self.assertIn(text(chat, structured_outputs={"grammar": 'root ::= ("yes" | "no") "!"'}), ("yes!", "no!"))
             self.check_schema(text(chat, response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": self.SCHEMA}}))
             self.check_schema(text(chat, guided_json=self.SCHEMA))
+        # A line feed is a byte of its own here, and what such a byte says is settled behind it: it stays the prompt's.
+        for end in ("\n", "\n\n", "\u65e5\u672c\u8a9e\n", "\u65e5\u672c\u8a9e\u65e5\u672c\u8a9e"):
+            answer = self.good(self.server.complete("Once" + end, max_tokens=20, structured_outputs={"regex": "[0-9]{3}"}))
+            self.assertRegex(answer["choices"][0]["text"], r"^[0-9]{3}$", repr(end))
+        self.refused(self.server.complete(PROMPT, guided_json="{bad"), "guided_json")
         self.refused(self.server.complete(PROMPT, guided_regex="("), "structured_outputs")
         self.refused(self.server.complete(PROMPT, guided_grammar="nonsense"), "structured_outputs")
         self.refused(self.server.complete(PROMPT, guided_json={"type": "object", "not": {}}), "structured_outputs")

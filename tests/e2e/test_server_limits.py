@@ -100,6 +100,7 @@ class Limits(ServerCase):
         server = self.serve()
         # A page of another site that got its name to point here is not answered, nor is anything allowed across origins.
         self.assertEqual(server.get("/v1/models", headers={"Host": "evil.example"}).status, 403)
+        self.assertEqual(server.get("/v1/models", headers={"Host": "evil.example"}).error["type"], "PermissionDeniedError")
         answer = server.get("/v1/models", headers={"Origin": "http://evil.example"})
         self.assertFalse([name for name in answer.headers if name.lower().startswith("access-control")])
         taken = awq("serve", BOOKS, "--port", server.port)
@@ -107,6 +108,9 @@ class Limits(ServerCase):
 
     def test_flags_are_checked(self):
         self.check_message(awq("serve", BOOKS, "--max-n", 0), USAGE, "--max-n 0", "1 to 1024")
+        for flag, value in (("--max-num-seqs", 10**9), ("--max-num-seqs", 0), ("--max-num-batched-tokens", -1), ("--max-model-len", -1),
+                            ("--gpu-memory-utilization", 7), ("--gpu-memory-utilization", "nan")):
+            self.check_message(awq("serve", BOOKS, "--port", 0, flag, value), USAGE, flag, value)
         self.check_message(awq("serve", BOOKS, "--tls-cert", "x"), USAGE, "--tls-cert", "--tls-key")
         self.check_message(awq("serve", BOOKS, "--port", 70000), USAGE, "--port 70000")
         self.check_message(awq("serve", BOOKS, "--override-generation-config", '{"temperature": 9}'), USAGE, "temperature")

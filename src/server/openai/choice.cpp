@@ -26,12 +26,21 @@ const char* reason_name(FinishReason reason) {
   return "abort";
 }
 
+/// The last tokens of a prompt, from one on that begins no part of a character.
+std::span<const std::int32_t> decoding_context(std::span<const std::int32_t> prompt, const text::Tokenizer& tokenizer) {
+  std::size_t count = std::min(prompt.size(), kContextTokens);
+  while (count < prompt.size() && tokenizer.decode(prompt.subspan(prompt.size() - count, 1)).starts_with("\uFFFD")) {
+    ++count;
+  }
+  return prompt.last(count);
+}
+
 }  // namespace
 
 Choice::Choice(const JobSpec& spec, const text::Tokenizer& tokenizer, std::span<const std::int32_t> eos_ids,
                std::span<const std::int32_t> prompt)
     : spec_(spec), eos_ids_(eos_ids), decoder_(tokenizer, spec.common.skip_special_tokens), matcher_(spec.common.stop) {
-  for (const std::int32_t id : prompt.last(std::min(prompt.size(), kContextTokens))) decoder_.push(id);
+  decoder_.skip(decoding_context(prompt, tokenizer));
   if (spec.make_parser) parser_ = spec.make_parser();
 }
 

@@ -11,7 +11,13 @@ ConstraintSpec schema_spec(const Fields& fields, const char* name, const Ordered
                            const ServeLimits& limits) {
   ConstraintSpec spec{.kind = Kind::kJsonSchema, .schema = value};
   // Some clients send the schema as text.
-  if (value.is_string()) spec.schema = parse_body(value.get<std::string>(), limits);
+  if (value.is_string()) {
+    try {
+      spec.schema = parse_body(value.get<std::string>(), limits);
+    } catch (const ApiError& error) {
+      fields.refuse(name, std::string("a JSON schema as text: ") + error.what());
+    }
+  }
   if (!spec.schema.is_object() && !spec.schema.is_boolean()) fields.wrong_type(name, "a JSON schema");
   const std::string text = spec.schema.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
   check_limit(limits, &ServeLimits::max_schema_bytes, static_cast<std::int64_t>(text.size()), fields.name_of(name));
