@@ -111,7 +111,9 @@ Value Value::map(std::vector<std::pair<Value, Value>> entries) {
   if (indexed) {
     map->by_hash.assign(std::bit_ceil(entries.size() * 2), 0);
   }
-  for (auto& [key, value] : entries) {
+  for (auto& entry : entries) {
+    Value& key = entry.first;  // names that clang 14 lets lambdas use
+    Value& value = entry.second;
     check_key(key);
     include(map->extent, key);
     include(map->extent, value);
@@ -125,7 +127,7 @@ Value Value::map(std::vector<std::pair<Value, Value>> entries) {
       *slot = static_cast<std::uint32_t>(map->entries.size() + 1);
     } else {
       const auto same = std::find_if(map->entries.begin(), map->entries.end(),
-                                     [&](const auto& entry) { return equals(entry.first, key); });
+                                     [&](const auto& other) { return equals(other.first, key); });
       if (same != map->entries.end()) {
         same->second = std::move(value);
         continue;
