@@ -49,9 +49,15 @@ void discard(const std::filesystem::path& path) noexcept { system().remove(path.
 }  // namespace
 
 OutputFile::OutputFile(std::filesystem::path path, Mode mode) : path_(std::move(path)) {
-  const int flags = mode == Mode::kCreate ? O_WRONLY | O_CREAT | O_TRUNC : O_WRONLY;
+  int flags = O_WRONLY;
+  if (mode == Mode::kCreate) flags |= O_CREAT | O_TRUNC;
+  if (mode == Mode::kReplace) flags |= O_CREAT | O_EXCL;
   fd_ = open_retrying(path_, flags, 0666);
-  if (fd_ < 0) fail_with_errno(mode == Mode::kCreate ? "create" : "open for writing");
+  if (fd_ < 0 && errno == EEXIST && mode == Mode::kReplace) {
+    discard(path_);
+    fd_ = open_retrying(path_, flags, 0666);
+  }
+  if (fd_ < 0) fail_with_errno(mode == Mode::kUpdate ? "open for writing" : "create");
 }
 
 OutputFile::OutputFile(OutputFile&& other) noexcept
@@ -113,7 +119,7 @@ void OutputFile::close() {
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
   std::filesystem::path temporary = path;
   temporary += ".tmp";
-  OutputFile out(temporary, OutputFile::Mode::kCreate);
+  OutputFile out(temporary, OutputFile::Mode::kReplace);
   try {
     out.write_at(0, std::as_bytes(std::span(bytes.data(), bytes.size())));
     out.sync();

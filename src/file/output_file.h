@@ -12,8 +12,9 @@ namespace awq::file {
 class OutputFile {
  public:
   enum class Mode {
-    kCreate,  ///< a new file, or an old one cut to nothing
-    kUpdate,  ///< an existing file, contents kept
+    kCreate,   ///< a new file, or an old one cut to nothing
+    kUpdate,   ///< an existing file, contents kept
+    kReplace,  ///< a new file that nobody else can have made: an old one, or a link, of that name is removed first
   };
   OutputFile(std::filesystem::path path, Mode mode);
   OutputFile(OutputFile&& other) noexcept;

@@ -108,6 +108,15 @@ TEST_F(OutputFileTest, WritesAtomicallyInTheRightOrder) {
   EXPECT_EQ(fs::file_size(folder / "empty"), 0U);
 }
 
+TEST_F(OutputFileTest, ALinkUnderTheTemporaryNameIsNotFollowed) {
+  write_file_atomically(folder / "other", "of somebody else");
+  fs::create_symlink(folder / "other", folder / "a.json.tmp");
+  write_file_atomically(folder / "a.json", "content");
+  EXPECT_EQ(content(folder / "a.json"), "content");
+  EXPECT_EQ(content(folder / "other"), "of somebody else");
+  EXPECT_EQ(entries(), 2U);
+}
+
 // Whatever call fails: a kIo error that names the path, the old content or the new one, no temporary file, no open
 // file.
 TEST_F(OutputFileTest, EveryFailureLeavesTheFileWhole) {

@@ -57,9 +57,14 @@ class RequestReader::Parser final : public http::basic_parser<true> {
  private:
   void on_request_impl(http::verb, Text method, Text target, int version, error_code&) override {
     request.method = std::string(view(method));
-    const std::string_view whole = view(target);
+    std::string_view whole = view(target);
+    // The form that proxies are asked in (RFC 9112, 3.2.2): servers take it as well.
+    if (const std::size_t scheme = whole.find("://"); !whole.starts_with('/') && scheme != std::string_view::npos) {
+      whole.remove_prefix(std::min(whole.find_first_of("/?", scheme + 3), whole.size()));
+    }
     const std::size_t mark = whole.find('?');
     request.path = std::string(whole.substr(0, mark));
+    if (request.path.empty()) request.path = "/";
     if (mark != std::string_view::npos) request.query = std::string(whole.substr(mark + 1));
     request.http10 = version == 10;
   }

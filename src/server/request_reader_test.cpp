@@ -58,6 +58,20 @@ TEST(RequestReader, ReadsARequestInAnyPieces) {
   }
 }
 
+TEST(RequestReader, TakesTargetsInAbsoluteForm) {
+  const std::pair<const char*, std::pair<const char*, const char*>> cases[] = {
+      {"http://a:80/v1/models?x=y", {"/v1/models", "x=y"}},
+      {"http://a", {"/", ""}},
+      {"http://a?q=1", {"/", "q=1"}},
+      {"/p?u=http://b/c", {"/p", "u=http://b/c"}}};
+  for (const auto& [target, expected] : cases) {
+    const Read got = read("GET " + std::string(target) + " HTTP/1.1\r\nHost: a\r\n\r\n", 1000);
+    ASSERT_EQ(got.state, State::kDone) << target;
+    EXPECT_EQ(got.request.path, expected.first) << target;
+    EXPECT_EQ(got.request.query, expected.second) << target;
+  }
+}
+
 TEST(RequestReader, LeavesTheNextRequestAlone) {
   EXPECT_EQ(read(kGet + kGet).left, kGet.size());
   EXPECT_EQ(read(kChunked + kGet).left, kGet.size());

@@ -26,6 +26,7 @@ struct ConstraintSpec {
   OrderedJson schema;
   std::string pattern;  ///< regular expression or grammar
   std::vector<std::string> choices;
+  std::string field;  ///< of the request, for messages
 };
 
 /// Fields that chat and completion requests share, checked.

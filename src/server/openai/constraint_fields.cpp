@@ -9,7 +9,7 @@ using Kind = ConstraintSpec::Kind;
 
 ConstraintSpec schema_spec(const Fields& fields, const char* name, const OrderedJson& value,
                            const ServeLimits& limits) {
-  ConstraintSpec spec{.kind = Kind::kJsonSchema, .schema = value};
+  ConstraintSpec spec{.kind = Kind::kJsonSchema, .schema = value, .field = fields.name_of(name)};
   // Some clients send the schema as text.
   if (value.is_string()) {
     try {
@@ -34,10 +34,11 @@ void read_kinds(const Fields& fields, const Names& names, const ServeLimits& lim
   if (const auto regex = fields.text(names.regex)) {
     check_limit(limits, &ServeLimits::max_pattern_bytes, static_cast<std::int64_t>(regex->size()),
                 fields.name_of(names.regex));
-    out.push_back({.kind = Kind::kRegex, .pattern = *regex});
+    out.push_back({.kind = Kind::kRegex, .pattern = *regex, .field = fields.name_of(names.regex)});
   }
   if (fields.array(names.choice) != nullptr) {
-    ConstraintSpec spec{.kind = Kind::kChoice, .choices = fields.texts(names.choice)};
+    ConstraintSpec spec{
+        .kind = Kind::kChoice, .choices = fields.texts(names.choice), .field = fields.name_of(names.choice)};
     if (spec.choices.empty()) fields.refuse(names.choice, "expected at least one choice");
     check_limit(limits, &ServeLimits::max_choices, static_cast<std::int64_t>(spec.choices.size()),
                 fields.name_of(names.choice));
@@ -46,7 +47,7 @@ void read_kinds(const Fields& fields, const Names& names, const ServeLimits& lim
   if (const auto grammar = fields.text(names.grammar)) {
     check_limit(limits, &ServeLimits::max_grammar_bytes, static_cast<std::int64_t>(grammar->size()),
                 fields.name_of(names.grammar));
-    out.push_back({.kind = Kind::kGrammar, .pattern = *grammar});
+    out.push_back({.kind = Kind::kGrammar, .pattern = *grammar, .field = fields.name_of(names.grammar)});
   }
   if (fields.boolean(names.json_object).value_or(false)) out.push_back({.kind = Kind::kJsonObject});
 }

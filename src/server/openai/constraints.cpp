@@ -74,7 +74,8 @@ grammar::GrammarLimits grammar_limits(const ServeLimits& limits) {
 }
 
 ConstraintFactory compile_grammar(const std::string& key, const std::function<grammar::Grammar()>& make,
-                                  const std::shared_ptr<const grammar::Vocabulary>& vocabulary) {
+                                  const std::shared_ptr<const grammar::Vocabulary>& vocabulary,
+                                  const std::string& field) {
   static CompiledCache cache;  // a process serves one model
   Compiled compiled = cache.find(key);
   if (!compiled) {
@@ -82,7 +83,7 @@ ConstraintFactory compile_grammar(const std::string& key, const std::function<gr
       compiled = std::make_shared<grammar::CompiledGrammar>(make(), vocabulary, kGrammarCacheBytes);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kInvalidArgument) throw;
-      throw ApiError(400, "structured_outputs: " + error.message(), "structured_outputs");
+      throw ApiError(400, field + ": " + error.message(), field);
     }
     cache.keep(key, compiled);
   }
@@ -97,7 +98,7 @@ ConstraintFactory compile_constraint(const Service& service, const ConstraintSpe
     if (after_reasoning) chat::add_reasoning_prefix(made);
     return made;
   };
-  return compile_grammar(key, make, service.model().vocabulary);
+  return compile_grammar(key, make, service.model().vocabulary, spec.field);
 }
 
 }  // namespace awq::server

@@ -16,9 +16,11 @@ using ConstraintFactory = std::function<std::unique_ptr<engine::TokenConstraint>
 /// first. Throws 400 for what cannot be compiled. What was compiled of late is kept.
 ConstraintFactory compile_constraint(const Service& service, const ConstraintSpec& spec, bool after_reasoning = false);
 
-/// The same for a grammar that `make` builds; `key` is a text that is different for different grammars.
+/// The same for a grammar that `make` builds; `key` is a text that is different for different grammars, `field` that of
+/// the request which a 400 names.
 ConstraintFactory compile_grammar(const std::string& key, const std::function<grammar::Grammar()>& make,
-                                  const std::shared_ptr<const grammar::Vocabulary>& vocabulary);
+                                  const std::shared_ptr<const grammar::Vocabulary>& vocabulary,
+                                  const std::string& field);
 
 /// Caps of grammars on this server.
 grammar::GrammarLimits grammar_limits(const ServeLimits& limits);

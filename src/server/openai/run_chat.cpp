@@ -24,7 +24,7 @@ OrderedJson parameters_of(const OrderedJson& tool) {
 /// What a forced call looks like for a model whose own format is not known: the arguments of the named function, or a
 /// list of calls.
 ConstraintSpec plain_call(const ChatFields& fields) {
-  ConstraintSpec spec{.kind = ConstraintSpec::Kind::kJsonSchema};
+  ConstraintSpec spec{.kind = ConstraintSpec::Kind::kJsonSchema, .field = "tools"};
   OrderedJson calls = OrderedJson::array();
   for (const OrderedJson& tool : fields.tools) {
     const OrderedJson& name = tool.at("function").at("name");
@@ -53,7 +53,7 @@ ConstraintFactory constraint_of(const Service& service, const ChatFormat& format
   const std::string key = std::string("call ") + (choice.parallel ? "many " : "one ") +
                           (after_reasoning ? "thinking " : "") + choice.name + " " + to_line(fields.tools);
   const auto make = [&] { return chat::tool_call_grammar(format.tools(), fields.tools, choice); };
-  return compile_grammar(key, make, service.model().call_vocabulary);
+  return compile_grammar(key, make, service.model().call_vocabulary, "tools");
 }
 
 ParserOptions parser_options(const ChatFormat& format, const ChatFields& fields, bool opens_reasoning) {
