@@ -64,7 +64,7 @@ class RequestReader::Parser final : public http::basic_parser<true> {
     }
     const std::size_t mark = whole.find('?');
     request.path = std::string(whole.substr(0, mark));
-    if (request.path.empty()) request.path = "/";
+    if (request.path.empty()) request.path.push_back('/');
     if (mark != std::string_view::npos) request.query = std::string(whole.substr(mark + 1));
     request.http10 = version == 10;
   }
