@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "awq/error.h"
 #include "formats/codec.h"
+#include "support/errors.h"
 #include "support/paths.h"
 #include "support/temp_folder.h"
 
@@ -72,18 +72,7 @@ inline std::string raw_safetensors(std::string_view json, std::size_t data_bytes
   return out;
 }
 
-/// Runs `action`, which must throw Error{code}, and returns its text.
-template <typename Action>
-std::string error_of(ErrorCode code, Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(code)) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "no error";
-  return "";
-}
+using awq::test::error_of;
 
 inline void expect_parts(const std::string& text, std::initializer_list<std::string_view> parts) {
   for (const std::string_view part : parts) {
