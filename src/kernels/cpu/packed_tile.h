@@ -18,13 +18,14 @@ struct PackedPanel {
   std::int64_t first_row = 0;
 };
 
-/// Computes kRows rows times kVecs vectors of V::kWidth outputs. The vectors start at output `first`, a multiple of 16.
+/// Computes kRows rows times kVecs vectors of V::kWidth outputs. The vectors start at output `first`, a multiple of 16;
+/// their blocks lie `step` blocks apart.
 ///
 /// V provides kWidth; Floats and Ints (kWidth numbers each); Line<bits>, the codes of kWidth outputs in one line, with
 /// kSteps groups of four inputs; Dots<bits>, sums within one unit, which may be narrower than Ints: begin() makes them,
 /// dot() adds one step, end() adds them to Ints.
 template <class V, int kBits, int kPlanes, int kRows, int kVecs, int kPrefetch>
-inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::int64_t first) {
+inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::int64_t first, std::int64_t step) {
   constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
   constexpr int kLines = kBits == 4 ? 4 : 8;  // of a unit
   constexpr std::int64_t kGroupsAhead = 4;
@@ -38,9 +39,11 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   const std::int64_t units_of_block = args.x.block / kUnitInputs;
   const std::int64_t scale_offset = layout.scale_offset();
   const std::int64_t zero_offset = layout.zero_offset();
-  const std::int64_t next_blocks = (kVecs / kPerBlock - 1) * block_bytes;
+  // Neighbouring blocks are done together; blocks that lie apart go on where they end.
+  const std::int64_t next_blocks = step == 1 ? (kVecs / kPerBlock - 1) * block_bytes : 0;
+  const std::int64_t step_bytes = step * block_bytes;
   const std::uint8_t* stream[kVecs];
-  for (int v = 0; v < kVecs; ++v) stream[v] = base + (v / kPerBlock) * block_bytes + (v % kPerBlock) * V::kWidth * 4;
+  for (int v = 0; v < kVecs; ++v) stream[v] = base + (v / kPerBlock) * step_bytes + (v % kPerBlock) * V::kWidth * 4;
   const std::int8_t* codes = panel.codes;
   const float* x_scales = panel.scales;
 
@@ -54,15 +57,15 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
     if (kPrefetch > 0) {
       // Scales and zero points lie apart from the codes, where no stream of reads announces them.
       const std::int64_t later = g + kGroupsAhead < groups ? g + kGroupsAhead : g + kGroupsAhead - groups;
-      const std::int64_t jump = g + kGroupsAhead < groups ? 0 : kVecs / kPerBlock * block_bytes;
+      const std::int64_t jump = g + kGroupsAhead < groups ? 0 : next_blocks + block_bytes;
       for (int v = 0; v < kVecs; v += kPerBlock) {
-        const std::uint8_t* block = base + (v / kPerBlock) * block_bytes + jump;
+        const std::uint8_t* block = base + (v / kPerBlock) * step_bytes + jump;
         __builtin_prefetch(block + scale_offset + later * kBlockOutputs * layout.scale_bytes());
         __builtin_prefetch(block + zero_offset + later * kBlockOutputs);
       }
     }
     for (int v = 0; v < kVecs; ++v) {
-      const std::uint8_t* block = base + (v / kPerBlock) * block_bytes;
+      const std::uint8_t* block = base + (v / kPerBlock) * step_bytes;
       const auto zero = V::from_bytes(block + zero_offset + g * kBlockOutputs + (v % kPerBlock) * V::kWidth);
       for (int r = 0; r < kRows; ++r) t[r][v] = V::multiply(zero, panel.minus_sums[g * kRows + r]);
     }
@@ -121,14 +124,14 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
       x_scales += kRows;
     }
     for (int v = 0; v < kVecs; ++v) {
-      const std::uint8_t* block = base + (v / kPerBlock) * block_bytes + scale_offset;
+      const std::uint8_t* block = base + (v / kPerBlock) * step_bytes + scale_offset;
       const std::int64_t at = g * kBlockOutputs + (v % kPerBlock) * V::kWidth;
       const auto scale = layout.half_scales ? V::from_halves(block + at * 2) : V::from_floats(block + at * 4);
       for (int r = 0; r < kRows; ++r) total[r][v] = V::multiply_add(t[r][v], scale, total[r][v]);
     }
   }
   for (int v = 0; v < kVecs; ++v) {
-    const std::int64_t output = first + v * V::kWidth;
+    const std::int64_t output = first + (v / kPerBlock * step) * kBlockOutputs + (v % kPerBlock) * V::kWidth;
     const std::int64_t count = layout.n - output < V::kWidth ? layout.n - output : V::kWidth;
     for (int r = 0; r < kRows; ++r) {
       float* y = args.y + (panel.first_row + r) * layout.n + output;
@@ -150,10 +153,10 @@ template <class V, int kBits, int kPlanes, int kRows, int kVecs, int kWide>
 inline void packed_tile_of_rows(const PackedArgs& args, const PackedPanel& panel, std::int64_t first) {
   constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
   if constexpr (kRows <= kWide) {
-    packed_tile<V, kBits, kPlanes, kRows, kVecs, V::kPrefetch>(args, panel, first);
+    packed_tile<V, kBits, kPlanes, kRows, kVecs, V::kPrefetch>(args, panel, first, 1);
   } else {
     for (int v = 0; v < kVecs; v += kPerBlock) {
-      packed_tile<V, kBits, kPlanes, kRows, kPerBlock, V::kPrefetch>(args, panel, first + v * V::kWidth);
+      packed_tile<V, kBits, kPlanes, kRows, kPerBlock, V::kPrefetch>(args, panel, first + v * V::kWidth, 1);
     }
   }
 }
@@ -197,9 +200,12 @@ inline void packed_run(const PackedArgs& args, std::int64_t block_begin, std::in
   std::int64_t block = block_begin;
   if (args.x.m == 1) {
     const PackedPanel panel{.codes = args.x.codes, .scales = args.x.scales, .minus_sums = args.x.minus_sums};
-    for (; block + kStreamBlocks <= block_end; block += kStreamBlocks) {
-      packed_tile<V, kBits, kPlanes, 1, kStreams, V::kPrefetch>(args, panel, block * kBlockOutputs);
+    // Each stream is one run of memory from its first block to its last, which a processor's prefetchers follow.
+    const std::int64_t each = (block_end - block_begin) / kStreamBlocks;
+    for (; block < block_begin + each; ++block) {
+      packed_tile<V, kBits, kPlanes, 1, kStreams, V::kPrefetch>(args, panel, block * kBlockOutputs, each);
     }
+    block = block_begin + each * kStreamBlocks;
   }
   for (; block + kManyBlocks <= block_end; block += kManyBlocks) {
     packed_panels<V, kBits, kPlanes, kMany, kWide, kMaxRows>(args, block * kBlockOutputs, panel_begin, panel_end);
