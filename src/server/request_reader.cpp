@@ -152,7 +152,9 @@ std::size_t RequestReader::feed_head(std::string_view bytes) {
   head_ += piece;
   const std::size_t end = head_.find(kEndOfHead, seen < kEndOfHead.size() ? 0 : seen - kEndOfHead.size() + 1);
   const std::size_t line_end = head_.find("\r\n");
-  check_request_line(std::string_view(head_).substr(0, line_end));
+  std::string_view line = std::string_view(head_).substr(0, line_end);
+  if (line_end == std::string::npos && line.ends_with('\r')) line.remove_suffix(1);  // half of its end
+  check_request_line(line);
   if (state_ == State::kFailed) return piece.size();
   if (end == std::string::npos || end + kEndOfHead.size() > most) {
     if (head_.size() > most) {

@@ -121,6 +121,9 @@ TEST(RequestReader, EveryLimitHasItsStatus) {
   const std::string start = "POST / HTTP/1.1\r\nHost: a\r\n";
   for (const std::size_t step : {1, 50, 100000}) {
     EXPECT_EQ(read("GET /" + std::string(100, 'x'), step, limits).status, 414);
+    const auto line_of = [](std::size_t bytes) { return "GET /" + std::string(bytes - 14, 'x') + " HTTP/1.1"; };
+    EXPECT_EQ(read(line_of(64) + "\r\nHost: a\r\n\r\n", step, limits).state, State::kDone);
+    EXPECT_EQ(read(line_of(65) + "\r\nHost: a\r\n\r\n", step, limits).status, 414);
     EXPECT_EQ(read(start + "X: " + std::string(600, 'x'), step, limits).status, 431);
     EXPECT_EQ(read(start + "A: 1\r\nB: 1\r\nC: 1\r\nD: 1\r\n\r\n", step, limits).status, 431);
     EXPECT_EQ(read(start + "Content-Length: 101\r\n\r\n", step, limits).status, 413);

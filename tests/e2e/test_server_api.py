@@ -321,9 +321,9 @@ class Api(ServerCase):
             answer = self.good(self.server.complete("Once" + end, max_tokens=20, structured_outputs={"regex": "[0-9]{3}"}))
             self.assertRegex(answer["choices"][0]["text"], r"^[0-9]{3}$", repr(end))
         self.refused(self.server.complete(PROMPT, guided_json="{bad"), "guided_json")
-        self.refused(self.server.complete(PROMPT, guided_regex="("), "structured_outputs")
-        self.refused(self.server.complete(PROMPT, guided_grammar="nonsense"), "structured_outputs")
-        self.refused(self.server.complete(PROMPT, guided_json={"type": "object", "not": {}}), "structured_outputs")
+        self.refused(self.server.complete(PROMPT, guided_regex="("), "guided_regex")
+        self.refused(self.server.complete(PROMPT, guided_grammar="nonsense"), "guided_grammar")
+        self.refused(self.server.complete(PROMPT, guided_json={"type": "object", "not": {}}), "guided_json")
         begun = self.good(self.server.complete(PROMPT, max_tokens=5, response_format={"type": "json_object"}))["choices"][0]["text"]
         self.assertTrue(begun.lstrip().startswith("{"), begun)
 
