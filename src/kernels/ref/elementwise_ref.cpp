@@ -49,6 +49,7 @@ void exp_below(const float* x, std::int64_t count, float largest, float factor, 
 
 }  // namespace
 
-const ElementwiseKernel kElementwise = {"elementwise_ref", 0, rms_norm, add_rms_norm, add, silu_multiply, rotate, exp_below};
+const ElementwiseKernel kElementwise = {"elementwise_ref", 0,      rms_norm, add_rms_norm, add,
+                                        silu_multiply,     rotate, exp_below};
 
 }  // namespace awq::kernels::ref
