@@ -19,13 +19,13 @@ struct PackedPanel {
 };
 
 /// Computes kRows rows times kVecs vectors of V::kWidth outputs. The vectors start at output `first`, a multiple of 16;
-/// their blocks lie `step` blocks apart.
+/// their blocks lie `block_step` blocks apart.
 ///
 /// V provides kWidth; Floats and Ints (kWidth numbers each); Line<bits>, the codes of kWidth outputs in one line, with
 /// kSteps groups of four inputs; Dots<bits>, sums within one unit, which may be narrower than Ints: begin() makes them,
 /// dot() adds one step, end() adds them to Ints.
 template <class V, int kBits, int kPlanes, int kRows, int kVecs, int kPrefetch>
-inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::int64_t first, std::int64_t step) {
+inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::int64_t first, std::int64_t block_step) {
   constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
   constexpr int kLines = kBits == 4 ? 4 : 8;  // of a unit
   constexpr std::int64_t kGroupsAhead = 4;
@@ -40,8 +40,8 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   const std::int64_t scale_offset = layout.scale_offset();
   const std::int64_t zero_offset = layout.zero_offset();
   // Neighbouring blocks are done together; blocks that lie apart go on where they end.
-  const std::int64_t next_blocks = step == 1 ? (kVecs / kPerBlock - 1) * block_bytes : 0;
-  const std::int64_t step_bytes = step * block_bytes;
+  const std::int64_t next_blocks = block_step == 1 ? (kVecs / kPerBlock - 1) * block_bytes : 0;
+  const std::int64_t step_bytes = block_step * block_bytes;
   const std::uint8_t* stream[kVecs];
   for (int v = 0; v < kVecs; ++v) stream[v] = base + (v / kPerBlock) * step_bytes + (v % kPerBlock) * V::kWidth * 4;
   const std::int8_t* codes = panel.codes;
@@ -131,7 +131,7 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
     }
   }
   for (int v = 0; v < kVecs; ++v) {
-    const std::int64_t output = first + (v / kPerBlock * step) * kBlockOutputs + (v % kPerBlock) * V::kWidth;
+    const std::int64_t output = first + (v / kPerBlock * block_step) * kBlockOutputs + (v % kPerBlock) * V::kWidth;
     const std::int64_t count = layout.n - output < V::kWidth ? layout.n - output : V::kWidth;
     for (int r = 0; r < kRows; ++r) {
       float* y = args.y + (panel.first_row + r) * layout.n + output;
