@@ -57,7 +57,7 @@ bool gives_tokens(const ScheduledSlice& slice) {
 
 EngineCore::EngineCore(StepModel& model, EngineOptions options, HashKey key)
     : model_(model),
-      options_(completed(std::move(options), model)),
+      options_(completed(options, model)),
       blocks_(model.block_count(), model.block_size(), key),
       scheduler_({.max_num_seqs = options_.max_num_seqs,
                   .max_num_batched_tokens = options_.max_num_batched_tokens,

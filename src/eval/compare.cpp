@@ -202,6 +202,7 @@ std::vector<Scores> compare_all(std::span<const model::WeightSource* const> mode
     advance();
   }
   std::vector<Scores> out;
+  out.reserve(totals.size());
   for (Totals& total : totals) out.push_back(total.finish(base != nullptr));
   return out;
 }
