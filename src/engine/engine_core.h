@@ -17,6 +17,9 @@ namespace awq::engine {
 
 /// Throws kInvalidArgument for sizes that no engine can have. For callers that allocate by them before there is one.
 void check_sizes(const EngineOptions& options);
+/// The options with what `model` decides filled in. Throws kInvalidArgument, or kOutOfMemory when one sequence does not
+/// fit into its cache.
+EngineOptions completed(EngineOptions options, const StepModel& model);
 
 /// The engine without its thread: add requests, call step() until idle. Not thread safe. Sinks are called from
 /// step() and cancel().

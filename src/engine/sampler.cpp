@@ -79,11 +79,10 @@ Picked Sampler::pick(std::span<float> logits, const PickContext& context) {
     kept_.assign(logits.begin(), logits.end());
   }
   apply_rules(logits, context);
-  const std::int32_t best = ops::arg_max(logits);
-  if (logits[static_cast<std::size_t>(best)] == kNever) return {.error = "bias and allowed ids leave no token"};
   Picked out;
   const std::int64_t position = static_cast<std::int64_t>(context.ids.size()) - context.prompt_count;
-  out.id = params.temperature == 0 ? best : drawer_.draw(logits, draw_rule(params, context.choice, position));
+  out.id = drawer_.draw(logits, draw_rule(params, context.choice, position));
+  if (out.id < 0) return {.error = "bias and allowed ids leave no token"};
   if (params.logprobs.has_value()) {
     const float raw = kept_[static_cast<std::size_t>(out.id)];
     out.logprob = {.id = out.id,

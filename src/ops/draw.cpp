@@ -25,6 +25,10 @@ float largest_of(std::span<const float> values) {
   return *std::max_element(lanes.begin(), lanes.end());
 }
 
+std::int32_t first_of(std::span<const float> values, float value) {
+  return static_cast<std::int32_t>(std::find(values.begin(), values.end(), value) - values.begin());
+}
+
 /// One thread, which does the work of a team in turn: a sum over the ids is followed by one over a 64th of them.
 struct Alone {
   static constexpr int kGroups = 64;
@@ -66,9 +70,7 @@ class Candidates {
 
 }  // namespace
 
-std::int32_t arg_max(std::span<const float> values) {
-  return static_cast<std::int32_t>(std::find(values.begin(), values.end(), largest_of(values)) - values.begin());
-}
+std::int32_t arg_max(std::span<const float> values) { return first_of(values, largest_of(values)); }
 
 Drawer::Drawer(std::int64_t vocab_size)
     : shares_(static_cast<std::size_t>(vocab_size)), ids_(static_cast<std::size_t>(vocab_size)) {
@@ -77,9 +79,11 @@ Drawer::Drawer(std::int64_t vocab_size)
 
 std::int32_t Drawer::draw(std::span<const float> logits, const DrawRule& rule) {
   AWQ_CHECK(logits.size() == shares_.size());
-  if (rule.factor == 0) return arg_max(logits);
+  const float largest = largest_of(logits);
+  if (largest == -std::numeric_limits<float>::infinity()) return -1;
+  if (rule.factor == 0) return first_of(logits, largest);
   const auto count = static_cast<std::int64_t>(logits.size());
-  select_elementwise().exp_below(logits.data(), count, largest_of(logits), rule.factor, shares_.data());
+  select_elementwise().exp_below(logits.data(), count, largest, rule.factor, shares_.data());
   Candidates row(shares_.data(), ids_.data(), static_cast<std::int32_t>(count));
   using Work = kernels::RowDraw<Alone, Candidates>;
   Work::Scratch scratch;

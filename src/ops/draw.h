@@ -17,8 +17,8 @@ class Drawer {
   /// Less than 2^23 ids.
   explicit Drawer(std::int64_t vocab_size);
 
-  /// What kernels/api/draw.h says of `logits` [vocab_size]. Minus infinity is a logit of no weight; the others are
-  /// finite, and one of them there is.
+  /// What kernels/api/draw.h says of `logits` [vocab_size]. Minus infinity is a logit of no weight, the others are
+  /// finite; -1 when there is no other.
   std::int32_t draw(std::span<const float> logits, const DrawRule& rule);
 
  private:

@@ -43,6 +43,13 @@ TEST(Drawer, LogitsOfMinusInfinityAreNeverDrawn) {
   }
 }
 
+TEST(Drawer, SaysWhenThereIsNothingToDraw) {
+  const std::vector<float> none(3, -std::numeric_limits<float>::infinity());
+  Drawer drawer(3);
+  EXPECT_EQ(drawer.draw(none, {}), -1);
+  EXPECT_EQ(drawer.draw(none, {.factor = 1}), -1);
+}
+
 TEST(ArgMax, TheLowestOfEqualIds) {
   EXPECT_EQ(arg_max(std::vector<float>{1, 3, 2, 3}), 1);
   std::vector<float> many(1000, 0.5F);  // more than the lanes of the search, with a tail
