@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/w4_choose.h"
 #include "kernels/cuda/w4_mma.h"
+#include "kernels/cuda/w4_small.h"
 #include "kernels/cuda/w4_stream.h"
 
 namespace awq::kernels::cuda {
@@ -12,12 +13,12 @@ namespace {
 /// Sums of leaves that a block of a cluster has room for (WgmmaMemory::sum_slots).
 int leaves_of_block(int tokens) { return tokens == 32 ? 2 : 4; }
 
-void expect_runnable(const W4Choice& c, std::int64_t k, std::int64_t m, int fits) {
+void expect_runnable(const W4Choice& c, std::int64_t k, std::int64_t m, bool fits) {
   const int leaves = w4_leaves(k);
   switch (c.kind) {
     case W4Kind::kSmall:
       EXPECT_LE(m, 8);
-      EXPECT_LE(c.blocks, fits);
+      EXPECT_TRUE(fits);
       break;
     case W4Kind::kWgmma:
       if (c.blocks == 1) break;
@@ -30,7 +31,7 @@ void expect_runnable(const W4Choice& c, std::int64_t k, std::int64_t m, int fits
       EXPECT_GT(m, 64);
       break;
     case W4Kind::kMma:
-      ADD_FAILURE() << "not a kernel of Hopper";
+      EXPECT_LE(m, c.tokens);
       break;
   }
 }
@@ -40,9 +41,9 @@ TEST(CudaChoice, NamesOnlyWhatCanRun) {
     for (const std::int64_t n : {8, 128, 640, 1024, 3584, 4096, 4608, 6144, 8192, 10240, 28672, 57344, 128256}) {
       for (const std::int64_t m : {1, 2, 3, 4, 5, 8, 9, 16, 17, 32, 33, 64, 65, 128, 129, 256, 257, 1024, 8192}) {
         for (const int multiprocessors : {78, 114, 132, 144}) {
-          for (const int fits : {0, 1, 2}) {
+          for (const bool fits : {false, true}) {
             SCOPED_TRACE(testing::Message() << n << " x " << k << ", " << m << " tokens, " << multiprocessors);
-            expect_runnable(hopper_choice({n, k, 128}, m, multiprocessors, fits >= 1, fits == 2), k, m, fits);
+            expect_runnable(hopper_choice({n, k, 128}, m, multiprocessors, fits), k, m, fits);
           }
         }
       }
@@ -52,17 +53,22 @@ TEST(CudaChoice, NamesOnlyWhatCanRun) {
 
 TEST(CudaChoice, IsWhatTheSweepFoundOnTheLayersOfLlama3) {
   const auto choice = [](std::int64_t n, std::int64_t k, std::int64_t m) {
-    const W4Choice c = hopper_choice({n, k, 128}, m, 132, m <= 8, m <= 4 && m * k <= 16384);
+    const W4Choice c = hopper_choice({n, k, 128}, m, 132, m <= 8);
     return std::vector<int>{static_cast<int>(c.kind), c.tokens, c.blocks};
   };
   using Row = std::vector<int>;
   constexpr int kSmall = 0;
   constexpr int kWgmma = 1;
   constexpr int kPairs = 2;
-  EXPECT_EQ(choice(4096, 4096, 1), (Row{kSmall, 0, 2}));
+  constexpr int kMma = 3;
+  EXPECT_EQ(choice(4096, 4096, 1), (Row{kSmall, 0, 1}));
   EXPECT_EQ(choice(4096, 14336, 4), (Row{kSmall, 0, 1}));
   EXPECT_EQ(choice(28672, 4096, 16), (Row{kWgmma, 16, 1}));
-  EXPECT_EQ(choice(4096, 14336, 16), (Row{kWgmma, 16, 4}));
+  EXPECT_EQ(choice(4096, 14336, 8), (Row{kMma, 8, 1}));
+  EXPECT_EQ(choice(4096, 14336, 16), (Row{kMma, 16, 1}));
+  EXPECT_EQ(choice(3584, 18944, 16), (Row{kWgmma, 16, 4}));
+  EXPECT_EQ(choice(4096, 4096, 16), (Row{kWgmma, 16, 4}));
+  EXPECT_EQ(choice(4096, 4096, 32), (Row{kMma, 32, 1}));
   EXPECT_EQ(choice(8192, 8192, 16), (Row{kWgmma, 16, 2}));
   EXPECT_EQ(choice(4096, 4096, 64), (Row{kWgmma, 32, 2}));
   EXPECT_EQ(choice(3584, 18944, 64), (Row{kWgmma, 64, 4}));
@@ -70,6 +76,38 @@ TEST(CudaChoice, IsWhatTheSweepFoundOnTheLayersOfLlama3) {
   EXPECT_EQ(choice(28672, 4096, 64), (Row{kWgmma, 64, 1}));
   EXPECT_EQ(choice(28672, 4096, 128), (Row{kWgmma, 128, 1}));
   EXPECT_EQ(choice(57344, 8192, 4096), (Row{kPairs, 128, 1}));
+}
+
+TEST(CudaSmall, WarpsOfABlockFitAndShareTheRowsEvenly) {
+  constexpr int kShared = 232448;
+  for (const std::int64_t k : {128, 1536, 3584, 4096, 8192, 14336, 28672}) {
+    for (const std::int64_t n : {8, 1024, 4096, 6144, 10240, 28672, 57344}) {
+      for (const std::int64_t m : {1, 2, 3, 8}) {
+        for (const int shared_bytes : {101376, kShared}) {
+          SCOPED_TRACE(testing::Message() << n << " x " << k << ", " << m << " tokens, " << shared_bytes << " bytes");
+          const W4Layout layout{n, k, 128};
+          const int warps = small_warps(layout, m, 132, shared_bytes);
+          if (warps == 0) {
+            EXPECT_GT(small_shared_bytes(layout, m, w4_leaves(k)), shared_bytes);
+            continue;
+          }
+          EXPECT_LE(warps, kSmallMostWarps);
+          EXPECT_EQ(warps % w4_leaves(k), 0);
+          EXPECT_LE(small_shared_bytes(layout, m, warps), shared_bytes);
+          // No smaller block would need as few rounds.
+          const std::int64_t tiles = (n + 15) / 16;
+          const auto rounds = [&](std::int64_t together) { return (tiles + 132 * together - 1) / (132 * together); };
+          const std::int64_t together = warps / w4_leaves(k);
+          if (together > 1) {
+            EXPECT_GT(rounds(together - 1), rounds(together));
+          }
+        }
+      }
+    }
+  }
+  // The widest layer of Llama-3-8B: 1792 tiles of 16 rows in two rounds of 132 x 7.
+  EXPECT_EQ(small_warps({28672, 4096, 128}, 1, 132, kShared), 28);
+  EXPECT_EQ(small_warps({6144, 4096, 128}, 1, 132, kShared), 12);
 }
 
 TEST(CudaMma, TilesOfALaunchAreEachTileOnce) {

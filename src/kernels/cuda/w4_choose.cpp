@@ -19,17 +19,20 @@ int blocks_of_tile(std::int64_t row_tiles, int leaves, int most_leaves, std::int
 
 }  // namespace
 
-W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocessors, bool small_fits,
-                       bool small_fits_twice) {
+W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocessors, bool small_fits) {
   const std::int64_t row_tiles = layout.strips();
   const int leaves = w4_leaves(layout.k);
   const std::int64_t all = multiprocessors;
-  if (m <= 4 && small_fits_twice) return {W4Kind::kSmall, 0, 2};
   // Loading more than four tokens of a long row into every block takes longer than streaming them with the weights.
   if (m <= 8 && small_fits && (m <= 4 || layout.k <= 8192)) return {W4Kind::kSmall, 0, 1};
+  if (m <= 8 && layout.k > 8192) return {W4Kind::kMma, 8, 1};
   if (m <= 32) {
     const int tokens = m <= 8 ? 8 : m <= 16 ? 16 : 32;
-    return {W4Kind::kWgmma, tokens, blocks_of_tile(row_tiles, leaves, tokens == 32 ? 2 : 4, all + all / 4)};
+    const int blocks = blocks_of_tile(row_tiles, leaves, tokens == 32 ? 2 : 4, all + all / 4);
+    // Clusters that would need every multiprocessor do not all run at once.
+    const bool full = blocks > 1 && row_tiles * blocks > all - all / 16;
+    if (full && (m > 16 || (m > 8 && layout.k >= 14336))) return {W4Kind::kMma, tokens, 1};
+    return {W4Kind::kWgmma, tokens, blocks};
   }
   if (m <= 64) {
     if (row_tiles * 4 <= all && leaves >= 4) {

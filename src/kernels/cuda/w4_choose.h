@@ -10,7 +10,7 @@
 namespace awq::kernels::cuda {
 
 enum class W4Kind : std::uint8_t {
-  kSmall,       ///< `blocks` per multiprocessor
+  kSmall,
   kWgmma,       ///< tiles of `tokens`; `blocks` 1: stripes, else a cluster of so many per tile
   kWgmmaPairs,  ///< stripes of pairs
   kMma,         ///< tiles of `tokens`, for every device
@@ -23,9 +23,7 @@ struct W4Choice {
   constexpr bool operator==(const W4Choice&) const = default;
 };
 
-/// For compute capability 9.0. `small_fits`: the tokens fit in a block's shared memory beside the ring of weights;
-/// `small_fits_twice`: in two blocks of one multiprocessor.
-W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocessors, bool small_fits,
-                       bool small_fits_twice);
+/// For compute capability 9.0. `small_fits`: the tokens fit in a block's shared memory beside the rings of weights.
+W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocessors, bool small_fits);
 
 }  // namespace awq::kernels::cuda

@@ -31,9 +31,8 @@ const W4Kernel* w4_kernels();
 int w4_choose(const W4Problem& problem, const DeviceLimits& limits);
 
 // Rows, by file.
-const char* small_objection(const W4Problem& problem, const DeviceLimits& limits, int together);
-/// `together` blocks on a multiprocessor.
-int small_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int together);
+const char* small_objection(const W4Problem& problem, const DeviceLimits& limits);
+int small_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream);
 
 const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens, int sharing, int cluster);
 std::uint64_t wgmma_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits);

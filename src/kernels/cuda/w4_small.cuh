@@ -1,55 +1,31 @@
 #pragma once
 
 #include "kernels/cuda/w4_dequant.cuh"
-#include "kernels/cuda/w4_stream.h"
+#include "kernels/cuda/w4_small.h"
 
 /// Up to eight tokens: every warp streams 16 rows of one leaf through a ring of its own, without a barrier in the loop.
 namespace awq::kernels::cuda {
 
-inline constexpr int kSmallWarps = 8;
-
-struct SmallArgs {
-  const std::uint8_t* weight = nullptr;
-  const std::uint16_t* x = nullptr;  ///< [m, k]
-  std::uint16_t* y = nullptr;        ///< [m, n]
-  const float* bias = nullptr;
-  std::int32_t n = 0, k = 0, m = 0;
-  std::int32_t steps = 0, leaves = 0;
-  std::int32_t rows = 1;  ///< of x that shared memory holds: 1, 2, 4 or 8
-  std::int32_t rows_log2 = 0;
-  std::int32_t tiles = 0;  ///< of 16 * kSmallWarps / leaves rows of the weight
-};
-
-/// Bytes of a slab: 16 rows of a step.
-template <int kGroup>
-AWQ_HOST_DEVICE constexpr int small_step_bytes() {
-  return (1024 + 40 * (128 / kGroup) + 15) / 16 * 16;
-}
-template <int kGroup, int kDepth>
-AWQ_HOST_DEVICE constexpr int small_shared_bytes(int steps, int rows) {
-  return kSmallWarps * kDepth * small_step_bytes<kGroup>() + steps * 2 * rows * 128 + 128 +
-         2 * kSmallWarps * 16 * 8 * 4;
-}
-
-template <Half kType, int kGroup, int kDepth>
-__global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __grid_constant__ SmallArgs args) {
+template <Half kType, int kGroup>
+__global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const __grid_constant__ SmallArgs args) {
   extern __shared__ __align__(128) std::uint8_t shared[];
   constexpr int kGroups = 128 / kGroup;
   constexpr int kPair = kGroups == 1 ? 2 : 1;  // steps at a time: two chains of products hide each other's latency
-  constexpr int kStep = small_step_bytes<kGroup>();
+  constexpr int kStep = small_step_bytes(kGroups);
   constexpr int kStreamStep = 8 * kStep;  // of a strip of 128 rows
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const int warp = static_cast<int>(threadIdx.x) >> 5;
   const int g = lane >> 2;
   const int leaf = warp % args.leaves;
   const int row_tile = warp / args.leaves;  // of 16 rows inside the block's tile
-  const int row_tiles = kSmallWarps / args.leaves;
+  const int row_tiles = args.warps / args.leaves;
+  const int threads = args.warps * 32;
   const int first_step = w4_leaf_begin(leaf, args.steps, args.leaves);
   const int leaf_steps = w4_leaf_begin(leaf + 1, args.steps, args.leaves) - first_step;
 
-  const std::uint32_t ring = ptx::keep_value(ptx::shared_address(shared) + warp * kDepth * kStep);
+  const std::uint32_t ring = ptx::keep_value(ptx::shared_address(shared) + warp * kSmallDepth * kStep);
   const std::uint32_t ring_lane = ptx::keep_value(ring + lane * 16);
-  std::uint8_t* const tokens = shared + kSmallWarps * kDepth * kStep;
+  std::uint8_t* const tokens = shared + args.warps * kSmallDepth * kStep;
   auto* const sums =
       reinterpret_cast<float*>(tokens + static_cast<std::size_t>(args.steps) * 2 * args.rows * 128 + 128);
 
@@ -79,17 +55,17 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
     ptx::copy_commit();
   };
 #pragma unroll
-  for (int i = 0; i < kDepth - kPair; ++i) fetch(i);
+  for (int i = 0; i < kSmallDepth - kPair; ++i) fetch(i);
 
   ptx::wait_for_earlier_kernel();
   // Tokens in rows of 128 bytes per 64 inputs, 16-byte pieces swizzled by the row; rows that do not exist read zeros.
   // Several loads at a time: their latency is all that this kernel cannot hide.
   const int pieces = args.steps * 2 * args.rows * 8;
-  for (int first = static_cast<int>(threadIdx.x); first < pieces; first += 4 * kSmallWarps * 32) {
+  for (int first = static_cast<int>(threadIdx.x); first < pieces; first += 4 * threads) {
     uint4 v[4];
 #pragma unroll
     for (int u = 0; u < 4; ++u) {
-      const int i = first + u * kSmallWarps * 32;
+      const int i = first + u * threads;
       const int r = (i >> 3) & (args.rows - 1);
       const int k = ((i >> 3) >> args.rows_log2) * 64 + (i & 7) * 8;
       v[u] = make_uint4(0, 0, 0, 0);
@@ -99,7 +75,7 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
     }
 #pragma unroll
     for (int u = 0; u < 4; ++u) {
-      const int i = first + u * kSmallWarps * 32;
+      const int i = first + u * threads;
       const int row = i >> 3;  // block of 64 inputs, then token
       if (i < pieces) {
         *reinterpret_cast<uint4*>(tokens + row * 128 + (((i & 7) ^ (row & (args.rows - 1))) << 4)) = v[u];
@@ -124,22 +100,22 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
   const std::uint32_t pieces_high = ((4 + (lane >> 3)) ^ r8) << 4;
 
   int slot = 0;
-  int fill = kDepth - kPair;
+  int fill = kSmallDepth - kPair;
   int buffer = 0;
   float acc[4];
   std::uint32_t x_at = token_base;
 
   /// The next `kCount` steps.
   const auto run = [&]<int kCount>() {
-    ptx::copy_wait<kDepth - kPair - kCount>();
+    ptx::copy_wait<kSmallDepth - kPair - kCount>();
     __syncwarp();
     std::uint32_t at[kCount];
 #pragma unroll
     for (int u = 0; u < kCount; ++u) {
       fetch(fill);
-      if (++fill == kDepth) fill = 0;
+      if (++fill == kSmallDepth) fill = 0;
       at[u] = ring + slot * kStep;
-      if (++slot == kDepth) slot = 0;
+      if (++slot == kSmallDepth) slot = 0;
     }
     float product[kCount][4];
     ZeroConstants zero[kCount]{};
@@ -189,17 +165,17 @@ __global__ void __launch_bounds__(kSmallWarps * 32, 2) w4_small_kernel(const __g
 #pragma unroll 1
     for (; s + kPair <= leaf_steps; s += kPair) run.template operator()<kPair>();
     if (s < leaf_steps) run.template operator()<1>();
-    float* own = sums + buffer * (kSmallWarps * 128) + warp * 128;
+    float* own = sums + buffer * (args.warps * 128) + warp * 128;
     *reinterpret_cast<float2*>(own + g * 8 + 2 * (lane & 3)) = make_float2(acc[0], acc[1]);
     *reinterpret_cast<float2*>(own + (g + 8) * 8 + 2 * (lane & 3)) = make_float2(acc[2], acc[3]);
     __syncthreads();
     // Leaves in their order.
     const int outputs = 16 * row_tiles * args.m;
-    for (int o = static_cast<int>(threadIdx.x); o < outputs; o += kSmallWarps * 32) {
+    for (int o = static_cast<int>(threadIdx.x); o < outputs; o += threads) {
       const int row = o % (16 * row_tiles);
       const int token = o / (16 * row_tiles);
       const float* from_leaf =
-          sums + buffer * (kSmallWarps * 128) + (row >> 4) * args.leaves * 128 + (row & 15) * 8 + token;
+          sums + buffer * (args.warps * 128) + (row >> 4) * args.leaves * 128 + (row & 15) * 8 + token;
       float t = from_leaf[0];
       for (int i = 1; i < args.leaves; ++i) t = __fadd_rn(t, from_leaf[i * 128]);
       const int n = tile * 16 * row_tiles + row;

@@ -6,18 +6,6 @@ namespace {
 
 std::uint64_t no_workspace(const W4Layout& /*layout*/, std::int64_t /*m*/, const DeviceLimits& /*limits*/) { return 0; }
 
-template <int kTogether>
-constexpr W4Kernel small_row(const char* name) {
-  return {
-      name,
-      {W4Kind::kSmall, 0, kTogether},
-      [](const W4Problem& problem, const DeviceLimits& limits) { return small_objection(problem, limits, kTogether); },
-      no_workspace,
-      [](const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
-        return small_run(problem, limits, stream, kTogether);
-      }};
-}
-
 template <int kTokens, WgmmaSharing kSharing, int kCluster>
 const char* wgmma_row_objection(const W4Problem& problem, const DeviceLimits& limits) {
   return wgmma_objection(problem, limits, kTokens, static_cast<int>(kSharing), kCluster);
@@ -55,8 +43,7 @@ constexpr auto kPairs = WgmmaSharing::kStripesPairs;
 constexpr auto kCluster = WgmmaSharing::kCluster;
 
 constexpr W4Kernel kTable[] = {
-    small_row<1>("small"),
-    small_row<2>("small-twice"),
+    {"small", {W4Kind::kSmall, 0, 1}, small_objection, no_workspace, small_run},
     wgmma_row<8, kStripes, 1>("wgmma-8"),
     wgmma_row<8, kCluster, 2>("wgmma-8-cluster2"),
     wgmma_row<8, kCluster, 4>("wgmma-8-cluster4"),
@@ -94,12 +81,12 @@ constexpr int row_of(const W4Choice& choice) {
 
 /// The row where Hopper's matrix instructions are not there, or not for this problem.
 int mma_choose(const W4Problem& problem, const DeviceLimits& limits) {
-  if (small_objection(problem, limits, 1) == nullptr) return row_of({W4Kind::kSmall, 0, 1});
+  if (small_objection(problem, limits) == nullptr) return row_of({W4Kind::kSmall, 0, 1});
   return row_of({W4Kind::kMma, problem.m <= 8 ? 8 : problem.m <= 16 ? 16 : problem.m <= 32 ? 32 : 64, 1});
 }
 
 // Every kernel that a choice can name without looking whether it runs.
-static_assert(row_of({W4Kind::kSmall, 0, 1}) >= 0 && row_of({W4Kind::kSmall, 0, 2}) >= 0);
+static_assert(row_of({W4Kind::kSmall, 0, 1}) >= 0);
 static_assert(row_of({W4Kind::kMma, 8, 1}) >= 0 && row_of({W4Kind::kMma, 16, 1}) >= 0 &&
               row_of({W4Kind::kMma, 32, 1}) >= 0 && row_of({W4Kind::kMma, 64, 1}) >= 0);
 static_assert(row_of({W4Kind::kWgmma, 8, 1}) >= 0 && row_of({W4Kind::kWgmma, 64, 4}) >= 0 &&
@@ -111,9 +98,8 @@ const W4Kernel* w4_kernels() { return kTable; }
 
 int w4_choose(const W4Problem& problem, const DeviceLimits& limits) {
   if (limits.capability == 90) {
-    const bool fits = small_objection(problem, limits, 1) == nullptr;
-    const bool fits_twice = small_objection(problem, limits, 2) == nullptr;
-    const W4Choice choice = hopper_choice(problem.layout, problem.m, limits.multiprocessors, fits, fits_twice);
+    const bool fits = small_objection(problem, limits) == nullptr;
+    const W4Choice choice = hopper_choice(problem.layout, problem.m, limits.multiprocessors, fits);
     const int index = row_of(choice);
     if (index >= 0 && kTable[index].objection(problem, limits) == nullptr) return index;
   }
