@@ -1,0 +1,38 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "model/model_files.h"
+#include "quantize/calibration_data.h"
+#include "quantize/hidden_states.h"
+#include "quantize/layer_quantizer.h"
+#include "quantize/layer_runner.h"
+
+namespace awq::quantize {
+
+/// A device that runs the passes and searches of layers in the processor's place. It works on the hidden states that
+/// begin() gets, and may keep its own copy of them between begin() and finish_layer().
+class LayerDevice {
+ public:
+  LayerDevice() = default;
+  LayerDevice(const LayerDevice&) = delete;
+  LayerDevice& operator=(const LayerDevice&) = delete;
+  virtual ~LayerDevice() = default;
+
+  /// Once per pipeline, before all else; what it is given outlives its use. The hidden states may still be empty.
+  virtual void begin(const model::ModelFiles& files, const CalibrationBlocks& blocks, ops::Precision precision,
+                     std::span<HiddenStates> streams) = 0;
+  /// The layer for methods that go site after site; with two streams the second one is the original model's.
+  virtual std::unique_ptr<LayerRunner> layer(std::int64_t index) = 0;
+  /// All sites of the original layer in one pass of the one stream, which then is past the layer. `quantized` by role:
+  /// sites that none of these linears reads stay null.
+  virtual LayerSites collect(std::int64_t index, const model::LayerWeights& weights,
+                             const std::array<bool, model::kRoles>& quantized) = 0;
+  /// The hidden states of begin() are up to date when this returns.
+  virtual void finish_layer() = 0;
+};
+
+}  // namespace awq::quantize
