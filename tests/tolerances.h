@@ -122,4 +122,14 @@ inline constexpr double kInt15Loss = 1e-4;
 inline constexpr double kDeviceLogitsBf16 = 0x1p-5;
 inline constexpr double kDeviceLogitsF16 = 0x1p-7;
 
+/// Quantizing on a device against the processor (docs/numerics.md, "Quantizing on a device"). Sums of products of the
+/// same numbers in another order, relative to the largest.
+inline constexpr double kDeviceSums = 1e-5;
+/// Losses of the same codes: sums of thousands of products of either sign, and weights that a solution of least squares
+/// moved.
+inline constexpr double kDeviceLoss = 1e-4;
+/// Losses of results, where single codes differ, and codes that are equal on a site with equal inputs.
+inline constexpr double kDeviceResult = 1e-2;
+inline constexpr double kDeviceEqualCodes = 0.99;
+
 }  // namespace awq::tolerance

@@ -27,6 +27,7 @@ Buffer::Buffer(std::uint64_t bytes) {
   if (bytes != 0) refuse();
 }
 Buffer::~Buffer() = default;
+std::uint64_t peak_buffer_bytes() { return 0; }
 PinnedBuffer::PinnedBuffer(std::uint64_t bytes) {
   if (bytes != 0) refuse();
 }

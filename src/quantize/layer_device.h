@@ -5,11 +5,13 @@
 #include <memory>
 #include <span>
 
+#include "awq/quantizer.h"
 #include "model/model_files.h"
 #include "quantize/calibration_data.h"
 #include "quantize/hidden_states.h"
 #include "quantize/layer_quantizer.h"
 #include "quantize/layer_runner.h"
+#include "quantize/output_plan.h"
 
 namespace awq::quantize {
 
@@ -33,6 +35,27 @@ class LayerDevice {
                              const std::array<bool, model::kRoles>& quantized) = 0;
   /// The hidden states of begin() are up to date when this returns.
   virtual void finish_layer() = 0;
+  /// Memory that is free, and the most that was in use at a time, in bytes.
+  virtual std::uint64_t free_bytes() const = 0;
+  virtual std::uint64_t peak_bytes() const = 0;
+};
+
+/// A device that a run is asked to use. To plan for it, it need not be there.
+class DeviceChoice {
+ public:
+  DeviceChoice() = default;
+  DeviceChoice(const DeviceChoice&) = delete;
+  DeviceChoice& operator=(const DeviceChoice&) = delete;
+  virtual ~DeviceChoice() = default;
+
+  /// "cuda": what the journal says of layers that were quantized there.
+  virtual const char* name() const = 0;
+  /// Device memory that a run will need, from shapes alone. `blocks` * `length` calibration tokens.
+  virtual std::uint64_t planned_bytes(const model::ModelFiles& files, const OutputPlan& plan, std::int64_t blocks,
+                                      std::int64_t length, ops::Precision precision,
+                                      const QuantizeOptions& options) const = 0;
+  /// Throws kDevice where there is none to use.
+  virtual std::unique_ptr<LayerDevice> open() const = 0;
 };
 
 }  // namespace awq::quantize

@@ -129,13 +129,11 @@ LayerPipeline::Result LayerPipeline::run_layer(std::int64_t index) {
     } else if (calibrates() && options_.method == "awq" && options_.recipe == "paper") {
       result.report = run_as_published(index, plan, result.weights);
     } else {
-      LayerStatistics statistics;
-      LayerSites sites;
       if (calibrates() && device_ != nullptr) {
-        sites = device_->collect(index, result.weights, plan.quantized);
-        result.report =
-            quantize_layer(files_.config(), files_.architecture(), plan, std::move(sites), result.weights, name);
+        result.report = quantize_layer(files_.config(), files_.architecture(), plan,
+                                       device_->collect(index, result.weights, plan.quantized), result.weights, name);
       } else {
+        LayerStatistics statistics;
         if (calibrates()) statistics = collect(index, result.weights);
         result.report = quantize_layer(files_.config(), files_.architecture(), plan, statistics, result.weights, name);
       }
@@ -149,6 +147,17 @@ LayerPipeline::Result LayerPipeline::run_layer(std::int64_t index) {
 }
 
 bool needs_calibration(const QuantizeOptions& options) { return options.method != "rtn" && options.method != "fp8"; }
+
+void check_device_method(const QuantizeOptions& options, const std::string& device) {
+  if (!needs_calibration(options)) {
+    fail(ErrorCode::kInvalidArgument, "--device {}: --method {} only rounds, which the processor does", device,
+         options.method);
+  }
+  if (options.method == "awq" && options.recipe == "paper") {
+    fail(ErrorCode::kInvalidArgument, "--device {}: --recipe paper runs on the processor only; expected best or fast",
+         device);
+  }
+}
 
 bool quantizes_in_sequence(const QuantizeOptions& options) {
   return options.method == "gptq" || (options.method == "awq" && options.recipe == "best");

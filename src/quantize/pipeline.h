@@ -66,6 +66,9 @@ class LayerPipeline {
 /// False for methods that only round: they need no text.
 bool needs_calibration(const QuantizeOptions& options);
 
+/// Throws kInvalidArgument where a device (by its name) has no part in the method.
+void check_device_method(const QuantizeOptions& options, const std::string& device);
+
 /// How many streams of hidden states a method carries from layer to layer.
 int stream_count(const QuantizeOptions& options);
 /// True when every site sees what the linears before it became.
