@@ -1,6 +1,7 @@
 // Quantizing on a device against the processor. quantize_check DEVICE [MODEL_FOLDER...]: one line per check, status 1
 // when one failed, 77 when there is no device. quantize_check DEVICE --quantize MODEL OUT [FLAG...]: `awq quantize` with
-// the device of this program, for builds where that is emulated; flags: --fast, --gptq, --no-eval.
+// the device of this program, for builds where that is emulated; flags: --fast, --gptq, --no-eval, --resume.
+// quantize_check DEVICE --compare A B: the share of equal codes of two outputs.
 
 #include <fmt/format.h>
 
@@ -9,6 +10,7 @@
 #include <filesystem>
 
 #include "base/check.h"
+#include "base/float16.h"
 #include "base/random.h"
 #include "device/device.h"
 #include "gpu_quantize/device_site_search.h"
@@ -234,24 +236,24 @@ void check_model(const std::filesystem::path& folder, const std::string& recipe)
       all += count;
     }
     const double difference = relative(found.report.mean_error, expected.report.mean_error);
-    report(difference <= tolerance::kDeviceResult,
+    report(difference <= tolerance::kDeviceLayer,
            fmt::format("{} {}: layer {}", folder.filename().string(), recipe, layer),
            fmt::format("equal codes {:.5f}, error {:.4e} beside {:.4e}", equal / all, found.report.mean_error,
                        expected.report.mean_error));
-    std::size_t states = 0;
-    std::size_t different = 0;
-    for (std::size_t s = 0; s < here.streams().size(); ++s) {
-      const auto* a = reinterpret_cast<const Bf16*>(here.streams()[s].bytes().data());
-      const auto* b = reinterpret_cast<const Bf16*>(there.streams()[s].bytes().data());
-      const std::size_t count = here.streams()[s].bytes().size() / sizeof(Bf16);
-      for (std::size_t i = 0; i < count; ++i) {
-        ++states;
-        const float gap = std::fabs(to_float(a[i]) - to_float(b[i]));
-        different += gap > 0.05F * std::fabs(to_float(a[i])) + 0.05F ? 1 : 0;
-      }
+    // That of the original model: the other one's differ with the first code.
+    const auto* a = reinterpret_cast<const Bf16*>(here.streams().back().bytes().data());
+    const auto* b = reinterpret_cast<const Bf16*>(there.streams().back().bytes().data());
+    const std::size_t states = here.streams().back().bytes().size() / sizeof(Bf16);
+    double squares = 0;
+    double sum = 0;
+    for (std::size_t i = 0; i < states; ++i) {
+      squares += std::pow(static_cast<double>(to_float(a[i])) - to_float(b[i]), 2);
+      sum += std::pow(static_cast<double>(to_float(a[i])), 2);
     }
-    report(different * 100 <= states, fmt::format("{} {}: layer {} hidden states", folder.filename().string(), recipe, layer),
-           fmt::format("{} of {} far apart", different, states));
+    const double gap = std::sqrt(squares / sum);
+    report(gap <= tolerance::kDeviceHidden,
+           fmt::format("{} {}: layer {} hidden states", folder.filename().string(), recipe, layer),
+           fmt::format("{:.1e}", gap));
   }
   fmt::print("     {} {}: {:.2f} s on the device, {:.2f} s on the processor\n", folder.filename().string(), recipe,
              seconds, host_seconds);
@@ -304,12 +306,38 @@ int quantize_model(const std::vector<std::string>& words) {
   return 0;
 }
 
+int compare_outputs(const std::vector<std::string>& words) {
+  const model::ModelFiles a = model::ModelFiles::open(words.at(0));
+  const model::ModelFiles b = model::ModelFiles::open(words.at(1));
+  double equal = 0;
+  double all = 0;
+  for (std::int64_t layer = 0; layer < a.config().num_hidden_layers; ++layer) {
+    const model::LayerWeights left = a.load_layer(layer);
+    const model::LayerWeights right = b.load_layer(layer);
+    double in_layer = 0;
+    double of_layer = 0;
+    for (std::size_t role = 0; role < model::kRoles; ++role) {
+      if (!left.linears[role].quantized || !right.linears[role].quantized) continue;
+      const quant::QuantizedTensor& tensor = *left.linears[role].quantized;
+      const auto count = static_cast<double>(tensor.codes.size());
+      in_layer += count * share_of_equal(tensor, *right.linears[role].quantized);
+      of_layer += count;
+    }
+    fmt::print("layer {}: equal codes {:.5f}\n", layer, in_layer / of_layer);
+    equal += in_layer;
+    all += of_layer;
+  }
+  fmt::print("equal codes {:.5f} of {:.0f}\n", equal / all, all);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   try {
     ops::configure_threads(2);
+    if (words.size() == 4 && words[1] == "--compare") return compare_outputs({words.begin() + 2, words.end()});
     const int index = device::parse_name(words.empty() ? "cuda" : words.front());
     try {
       device::open(index);
