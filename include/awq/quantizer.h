@@ -71,7 +71,7 @@ struct QuantizeSummary {
   std::vector<std::string> unquantized_linears;
   double seconds = 0;
   std::uint64_t planned_peak_bytes = 0;
-  std::uint64_t planned_disk_bytes = 0;  ///< of everything in the output and beside it while the run lasts
+  std::uint64_t planned_disk_bytes = 0;    ///< of everything in the output and beside it while the run lasts
   std::uint64_t planned_device_bytes = 0;  ///< memory of the device; 0 without one
   std::uint64_t peak_rss_bytes = 0;
   std::uint64_t peak_device_bytes = 0;

@@ -11,11 +11,7 @@ namespace calibrate = kernels::cuda::calibrate;
 
 DeviceLayerRunner::DeviceLayerRunner(Queue& queue, const model::ModelFiles& files, std::int64_t index,
                                      const PassShape& shape, std::span<Array<std::uint16_t>> streams)
-    : queue_(queue),
-      files_(files),
-      shape_(shape),
-      streams_(streams),
-      forward_(queue, files.config(), index, shape) {
+    : queue_(queue), files_(files), shape_(shape), streams_(streams), forward_(queue, files.config(), index, shape) {
   if (streams.size() > 1)
     exact_.emplace(queue, files.architecture(), files.load_layer(index), model::LayerPart{}, shape.bf16);
 }
@@ -56,8 +52,7 @@ std::unique_ptr<quantize::SiteSearch> DeviceLayerRunner::observe(const quantize:
                                                                  const model::LayerWeights& weights) {
   const model::ModelConfig& config = files_.config();
   const std::int64_t width = model::site_width(config, pass.site);
-  const bool with_residual =
-      pass.exact && (pass.site == Site::kAttentionOutput || pass.site == Site::kMlpProduct);
+  const bool with_residual = pass.exact && (pass.site == Site::kAttentionOutput || pass.site == Site::kMlpProduct);
   SiteSums sums(queue_, width, shape_.bf16, pass.exact.has_value(), with_residual ? config.hidden_size : 0);
   {
     const DeviceLayer layer(queue_, files_.architecture(), weights, pass.quantized.part, shape_.bf16);
@@ -73,9 +68,8 @@ std::unique_ptr<quantize::SiteSearch> DeviceLayerRunner::observe(const quantize:
     };
     for (std::int64_t block = 0; block < forward_.blocks(); block += forward_.per_chunk()) {
       if (pass.exact) {
-        run(*exact_, *pass.exact, block, [&](const float* x, std::int64_t tokens) {
-          keep(kept, x, tokens, width, with_residual);
-        });
+        run(*exact_, *pass.exact, block,
+            [&](const float* x, std::int64_t tokens) { keep(kept, x, tokens, width, with_residual); });
       }
       run(layer, pass.quantized, block, [&](const float* x, std::int64_t tokens) {
         if (pass.exact) {

@@ -41,8 +41,7 @@ search_kernels::Codes DeviceSiteSearch::view(const DeviceCodes& codes, std::int6
 void DeviceSiteSearch::load(std::vector<quantize::SearchedLinear> linears, const quantize::SiteSearchPlan& plan) {
   AWQ_CHECK(plan.scheme.kind == quant::CodeKind::kInteger);
   plan_ = plan;
-  group_size_ =
-      static_cast<std::int64_t>(quant::resolved_group_size(plan.scheme, static_cast<std::uint64_t>(width())));
+  group_size_ = static_cast<std::int64_t>(quant::resolved_group_size(plan.scheme, static_cast<std::uint64_t>(width())));
   // The kernels give a lane of a warp every 32nd column.
   AWQ_CHECK(group_size_ % 32 == 0 || group_size_ == width());
   for (quantize::SearchedLinear& linear : linears) {
@@ -190,9 +189,8 @@ double DeviceSiteSearch::clipped_share(std::size_t linear) {
 
 quant::QuantizedTensor DeviceSiteSearch::take_result(std::size_t linear) {
   Entry& entry = entries_[linear];
-  quant::QuantizedTensor out =
-      quant::make_tensor(static_cast<std::uint64_t>(entry.rows), static_cast<std::uint64_t>(width()), plan_.scheme,
-                         plan_.scale_dtype);
+  quant::QuantizedTensor out = quant::make_tensor(static_cast<std::uint64_t>(entry.rows),
+                                                  static_cast<std::uint64_t>(width()), plan_.scheme, plan_.scale_dtype);
   queue_.download(out.codes.span(), entry.result.codes.data());
   queue_.download(out.scales.span(), entry.result.scales.data());
   queue_.download(out.zero_points.span(), entry.result.zero_points.data());

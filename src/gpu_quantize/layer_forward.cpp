@@ -153,8 +153,7 @@ void LayerForward::run(const DeviceLayer& layer, const std::uint16_t* stream, st
 
 void LayerForward::store(std::uint16_t* stream, std::int64_t block) const {
   const std::int64_t h = config_.hidden_size;
-  check(calibrate::to_bf16(work_.hidden.data(), tokens_at(block) * h, stream + block * shape_.length * h,
-                           queue_.get()),
+  check(calibrate::to_bf16(work_.hidden.data(), tokens_at(block) * h, stream + block * shape_.length * h, queue_.get()),
         "hidden states");
 }
 

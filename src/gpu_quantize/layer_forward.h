@@ -20,8 +20,9 @@ class LayerForward {
  public:
   LayerForward(Queue& queue, const model::ModelConfig& config, std::int64_t layer, const PassShape& shape);
 
-  /// Runs blocks [block, block + blocks_at(block)) of `stream`, bf16 [tokens of all blocks, hidden_size], through `part`
-  /// of the layer; hidden() then holds their hidden states. `seen` gets the activations of every site on the way.
+  /// Runs blocks [block, block + blocks_at(block)) of `stream`, bf16 [tokens of all blocks, hidden_size], through
+  /// `part` of the layer; hidden() then holds their hidden states. `seen` gets the activations of every site on the
+  /// way.
   void run(const DeviceLayer& layer, const std::uint16_t* stream, std::int64_t block, const model::LayerPart& part,
            const std::function<void(model::Site, const float*, std::int64_t)>& seen);
   /// The hidden states go back into the stream.

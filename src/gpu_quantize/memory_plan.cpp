@@ -52,8 +52,7 @@ class Layer {
   /// What the search of a site holds beside H: weights, two sets of codes, and the largest of its steps.
   std::uint64_t search(Site site, bool bf16, bool has_correction) const {
     const std::int64_t width = model::site_width(config_, site);
-    const auto size =
-        static_cast<std::int64_t>(quant::resolved_group_size(scheme_, static_cast<std::uint64_t>(width)));
+    const auto size = static_cast<std::int64_t>(quant::resolved_group_size(scheme_, static_cast<std::uint64_t>(width)));
     const std::int64_t rows = most_rows(site);
     const std::uint64_t own = weights([&](Site input) { return input == site; });
     const std::uint64_t square = matrix(width, width);

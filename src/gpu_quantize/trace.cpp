@@ -19,7 +19,8 @@ Trace::Trace(Queue& queue, const float* gram, std::int64_t width, bool bf16)
   if (!bf16_) return;
   normalised_ = Array<std::uint16_t>(width * width);
   diagonal_ = Array<float>(width);
-  check(search::normalise(gram, width, diagonal_.data(), normalised_.data(), queue_.get()), "the normalised Gram matrix");
+  check(search::normalise(gram, width, diagonal_.data(), normalised_.data(), queue_.get()),
+        "the normalised Gram matrix");
 }
 
 double Trace::of(std::int64_t rows, const Fill& fill) {
@@ -41,8 +42,8 @@ double Trace::of(std::int64_t rows, const Fill& fill) {
 
 void Trace::multiply(std::int64_t rows) {
   const std::int64_t bytes = bf16_ ? 2 : 4;
-  const std::byte* h = bf16_ ? reinterpret_cast<const std::byte*>(normalised_.data())
-                             : reinterpret_cast<const std::byte*>(gram_);
+  const std::byte* h =
+      bf16_ ? reinterpret_cast<const std::byte*>(normalised_.data()) : reinterpret_cast<const std::byte*>(gram_);
   for (std::int64_t begin = 0; begin < width_; begin += kColumns) {
     const std::int64_t columns = std::min(kColumns, width_ - begin);
     const device::MatrixShape shape{

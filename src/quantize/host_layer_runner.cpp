@@ -94,9 +94,8 @@ std::unique_ptr<SiteSearch> HostLayerRunner::observe(const SitePass& pass, const
     };
     for (std::int64_t block = 0; block < passes_.blocks(); block += passes_.per_chunk()) {
       if (original) {
-        run(*exact_, *pass.exact, block, [&](const float* x, std::int64_t tokens) {
-          original->keep(x, passes_.rows().data(), tokens, width);
-        });
+        run(*exact_, *pass.exact, block,
+            [&](const float* x, std::int64_t tokens) { original->keep(x, passes_.rows().data(), tokens, width); });
       }
       run(layer, pass.quantized, block, [&](const float* x, std::int64_t tokens) {
         if (original) {

@@ -96,9 +96,9 @@ void HostSiteSearch::search() {
   }
   for (Entry& entry : entries_) {
     if (plan_.search_ranges) {
-      entry.result = search_ranges(entry.weights.data(), entry.rows, width(), statistics_.gram(), plan_.scheme,
-                                   plan_.scale_dtype)
-                         .tensor;
+      entry.result =
+          search_ranges(entry.weights.data(), entry.rows, width(), statistics_.gram(), plan_.scheme, plan_.scale_dtype)
+              .tensor;
     } else {
       entry.result = round(entry);
     }

@@ -166,7 +166,8 @@ bool quantizes_in_sequence(const QuantizeOptions& options) {
 int stream_count(const QuantizeOptions& options) { return options.method == "awq" && options.recipe == "best" ? 2 : 1; }
 
 ops::Precision calibration_precision(const model::ModelFiles& files, bool on_device) {
-  return files.dtype() == DType::kBf16 && (on_device || has_native_bf16()) ? ops::Precision::kBf16 : ops::Precision::kF32;
+  return files.dtype() == DType::kBf16 && (on_device || has_native_bf16()) ? ops::Precision::kBf16
+                                                                           : ops::Precision::kF32;
 }
 
 CalibrationText load_calibration_text(const QuantizeOptions& options) {

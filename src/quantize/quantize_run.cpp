@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "awq/version.h"
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/resources.h"
@@ -20,6 +19,7 @@
 #include "quantize/plan_lines.h"
 #include "quantize/report.h"
 #include "quantize/resource_plan.h"
+#include "quantize/run_settings.h"
 #include "quantize/staging.h"
 
 namespace awq::quantize {
@@ -32,13 +32,7 @@ std::int64_t eval_tokens(std::uint64_t parameters) {
 }
 
 constexpr const char* kReport = "awq_report.json";
-// Keys of the journal's first record.
-constexpr const char* kWideLinears = "8-bit linears";
-constexpr const char* kDevice = "--device";
-// Those that say how a run goes on, not what comes of it.
-constexpr std::string_view kMeans[] = {"--threads", "--isa", kDevice};
-
-bool is_means(const std::string& key) { return std::find(std::begin(kMeans), std::end(kMeans), key) != std::end(kMeans); }
+constexpr const char* kWideLinears = "8-bit linears";  // key of the journal's first record
 
 class Run {
  public:
@@ -110,8 +104,8 @@ class Run {
     if (!options_.resume || !is_published(options_.output)) return false;
     prepare();
     const file::Json found = file::read_json_file(options_.output / kRun).value("settings", file::Json());
-    for (const auto& [key, value] : binding_.items()) {
-      if (is_means(key)) continue;
+    const file::OrderedJson wanted = without_means(binding_);
+    for (const auto& [key, value] : wanted.items()) {
       if (found.contains(key) && found[key] == file::Json(value)) continue;
       if (options_.force) return false;
       fail(ErrorCode::kInvalidArgument,
@@ -171,26 +165,7 @@ class Run {
     if (options_.calibration_seqlen < 8)
       fail(ErrorCode::kInvalidArgument, "--calib-seqlen {}: expected at least 8", options_.calibration_seqlen);
     if (calibrates || options_.evaluate) read_texts(calibrates);
-    binding_["version"] = kVersion;
-    binding_["model"] = files_.checkpoint().fingerprint();
-    binding_["config.json"] = file::sha256_hex(files_.config_json().dump());
-    binding_["--method"] = options_.method;
-    binding_["--recipe"] = options_.recipe;
-    binding_["--bits"] = plan_.scheme.bits;
-    binding_["--group-size"] = plan_.scheme.group_size;
-    binding_["--symmetric"] = plan_.scheme.symmetric;
-    binding_["--embed-bits"] = options_.embed_bits;
-    binding_["--head-bits"] = options_.head_bits;
-    binding_["--target-bpw"] = options_.target_bpw;
-    binding_["--format"] = plan_.codec->name;
-    binding_["--no-clip"] = !options_.search_ranges;
-    binding_["--skip"] = options_.skip;
-    binding_["--max-shard-size"] = options_.max_shard_bytes;
-    binding_["calibration text"] = blocks_.digest;
-    binding_["evaluation text"] = eval_digest_;
-    binding_["--threads"] = options_.threads;
-    binding_["--isa"] = isa_name(active_isa());
-    binding_[kDevice] = choice_ != nullptr ? choice_->name() : "cpu";
+    binding_ = run_settings(files_, plan_, options_, blocks_.digest, eval_digest_, device_name());
     if (choice_ != nullptr) {
       summary_.planned_device_bytes =
           choice_->planned_bytes(files_, plan_, blocks_.count, blocks_.length, precision_, options_);
@@ -245,10 +220,14 @@ class Run {
       options_.on_plan(line);
   }
 
+  const char* device_name() const { return choice_ != nullptr ? choice_->name() : "cpu"; }
+
   void check_device_memory() const {
     if (const std::uint64_t free = device_->free_bytes(); free < summary_.planned_device_bytes) {
-      fail(ErrorCode::kOutOfMemory, "--device {}: this run needs {} of device memory, {} are free; fewer --calib-samples "
-           "need less", choice_->name(), megabytes(summary_.planned_device_bytes), megabytes(free));
+      fail(ErrorCode::kOutOfMemory,
+           "--device {}: this run needs {} of device memory, {} are free; fewer --calib-samples "
+           "need less",
+           choice_->name(), megabytes(summary_.planned_device_bytes), megabytes(free));
     }
   }
 
@@ -266,11 +245,7 @@ class Run {
       staging.clear();
       return {};
     }
-    file::OrderedJson expected = binding_;
-    if (options_.allow_device_change) {
-      for (const std::string_view key : kMeans) expected.erase(std::string(key));
-    }
-    check_binding(records.front(), expected);
+    check_binding(records.front(), options_.allow_device_change ? without_means(binding_) : binding_);
     return records;
   }
 

@@ -1,6 +1,6 @@
 // Quantizing on a device against the processor. quantize_check DEVICE [MODEL_FOLDER...]: one line per check, status 1
-// when one failed, 77 when there is no device. quantize_check DEVICE --quantize MODEL OUT [FLAG...]: `awq quantize` with
-// the device of this program, for builds where that is emulated; flags: --fast, --gptq, --no-eval, --resume.
+// when one failed, 77 when there is no device. quantize_check DEVICE --quantize MODEL OUT [FLAG...]: `awq quantize`
+// with the device of this program, for builds where that is emulated; flags: --fast, --gptq, --no-eval, --resume.
 // quantize_check DEVICE --compare A B: the share of equal codes of two outputs.
 
 #include <fmt/format.h>
@@ -46,7 +46,8 @@ std::vector<float> activations(std::uint64_t seed, std::int64_t tokens, std::int
     for (std::int64_t k = 0; k < width; ++k) {
       const auto at = static_cast<std::uint64_t>(t * width + k);
       const double size = std::exp(3 * uniform(seed + 1, static_cast<std::uint64_t>(k)));
-      out[at] = k == 5 ? 0.0F : static_cast<float>((uniform(seed + 2, at) - 0.5 + common * (k % 3 == 0 ? 1 : 0)) * size);
+      out[at] =
+          k == 5 ? 0.0F : static_cast<float>((uniform(seed + 2, at) - 0.5 + common * (k % 3 == 0 ? 1 : 0)) * size);
     }
   }
   return out;
@@ -70,8 +71,7 @@ void feed(const SiteCase& c, const Add& add) {
     std::vector<float> exact = quantized;
     for (std::size_t i = 0; i < exact.size(); ++i)
       exact[i] += static_cast<float>((uniform(seed + 7, i) - 0.5) * 0.05) * (1 + std::fabs(exact[i]));
-    const std::vector<float> gap =
-        c.residual ? activations(seed + 9, tokens, c.rows.front()) : std::vector<float>();
+    const std::vector<float> gap = c.residual ? activations(seed + 9, tokens, c.rows.front()) : std::vector<float>();
     add(quantized, exact, gap, tokens);
   }
 }
@@ -176,7 +176,8 @@ void check_fall_back(gpu_quantize::Queue& queue) {
   statistics.finish();
   quantize::HostSiteSearch host(std::move(statistics));
   gpu_quantize::DeviceSiteSearch device(queue, std::move(sums));
-  for (quantize::SiteSearch* search : {static_cast<quantize::SiteSearch*>(&host), static_cast<quantize::SiteSearch*>(&device)}) {
+  for (quantize::SiteSearch* search :
+       {static_cast<quantize::SiteSearch*>(&host), static_cast<quantize::SiteSearch*>(&device)}) {
     quantize::SearchedLinear linear{AlignedBuffer<float>(static_cast<std::size_t>(70 * c.width)), 70};
     for (std::size_t at = 0; at < linear.weights.size(); ++at)
       linear.weights[at] = static_cast<float>(uniform(5, at) - 0.5);
@@ -262,15 +263,17 @@ void check_model(const std::filesystem::path& folder, const std::string& recipe)
 int run_checks(const std::vector<std::string>& models) {
   gpu_quantize::Queue queue;
   const auto plan = [&](int bits, std::int64_t group, bool symmetric, CodeSearch codes, ops::Precision precision) {
-    return quantize::SiteSearchPlan{.scheme = {.bits = bits, .group_size = group, .symmetric = symmetric},
-                                    .codes = codes,
-                                    .precision = precision};
+    return quantize::SiteSearchPlan{
+        .scheme = {.bits = bits, .group_size = group, .symmetric = symmetric}, .codes = codes, .precision = precision};
   };
   const ops::Precision f32 = ops::Precision::kF32;
   const ops::Precision bf16 = ops::Precision::kBf16;
   check_site({.width = 384, .tokens = 640, .rows = {100, 33}, .plan = plan(4, 128, false, CodeSearch::kDescent, f32)},
              queue, "descent, groups of 128");
-  check_site({.width = 384, .tokens = 640, .rows = {100}, .plan = plan(4, 64, false, CodeSearch::kDescent, bf16),
+  check_site({.width = 384,
+              .tokens = 640,
+              .rows = {100},
+              .plan = plan(4, 64, false, CodeSearch::kDescent, bf16),
               .residual = true},
              queue, "descent, groups of 64, bf16, residual");
   check_site({.width = 160, .tokens = 320, .rows = {50}, .plan = plan(3, 32, true, CodeSearch::kFeedback, f32)}, queue,

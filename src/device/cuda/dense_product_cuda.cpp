@@ -22,7 +22,9 @@ struct DenseProduct::Impl {
     cublasLtMatmulAlgo_t algorithm{};
   };
 
-  explicit Impl(void* scratch) : lt(cublas_lt()), workspace(scratch) { check_blas(lt.create(&handle), "cublasLtCreate"); }
+  explicit Impl(void* scratch) : lt(cublas_lt()), workspace(scratch) {
+    check_blas(lt.create(&handle), "cublasLtCreate");
+  }
   ~Impl() {
     for (const Plan& plan : plans) {
       lt.layout_destroy(plan.weight);

@@ -119,8 +119,8 @@ MatrixProduct::~MatrixProduct() = default;
 void MatrixProduct::run(const MatrixShape& shape, float alpha, const void* a, const void* b, float beta, float* c,
                         const Stream& stream) {
   if (shape.m == 0 || shape.n == 0) return;
-  const Impl::Plan& plan =
-      impl_->plan_for({.shape = shape, .align_a = alignment_of(a), .align_b = alignment_of(b), .align_c = alignment_of(c)});
+  const Impl::Plan& plan = impl_->plan_for(
+      {.shape = shape, .align_a = alignment_of(a), .align_b = alignment_of(b), .align_c = alignment_of(c)});
   check_blas(impl_->lt.matmul(impl_->handle, plan.product, &alpha, b, plan.b, a, plan.a, &beta, c, plan.c, c, plan.c,
                               &plan.algorithm, impl_->workspace, kWorkspaceBytes, stream.get()),
              "cublasLtMatmul");

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 
-#include "base/host_device.h"
 #include "kernels/api/cuda_types.h"
 
 /// The searches of the quantizer on an NVIDIA device, except for their matrix products: the steps of layer `quantize`
@@ -24,8 +23,8 @@ struct Codes {
   float* scales = nullptr;              ///< [rows, width / group_size], with the precision of the stored type
   std::uint8_t* zero_points = nullptr;  ///< [rows, width / group_size]
 
-  AWQ_HOST_DEVICE constexpr std::int64_t groups() const { return width / group_size; }
-  AWQ_HOST_DEVICE constexpr std::int64_t all_groups() const { return rows * groups(); }
+  constexpr std::int64_t groups() const { return width / group_size; }
+  constexpr std::int64_t all_groups() const { return rows * groups(); }
 };
 
 /// Ranges from the weights [rows, width] and codes to the nearest.
@@ -120,10 +119,10 @@ int clear_lower(float* matrix, std::int64_t width, Stream stream);
 
 /// GPTQ's rounding of kBlock positions (or what is left) in the order of channels.
 struct FeedbackBlock {
-  const float* weights = nullptr;       ///< of the first row [rows, width]
-  Codes codes;                          ///< from the first row on
-  const float* factor = nullptr;        ///< R [width, width]
-  const std::int32_t* order = nullptr;  ///< [width]
+  const float* weights = nullptr;        ///< of the first row [rows, width]
+  Codes codes;                           ///< from the first row on
+  const float* factor = nullptr;         ///< R [width, width]
+  const std::int32_t* order = nullptr;   ///< [width]
   const std::uint8_t* zeroed = nullptr;  ///< [width] by position
   std::int64_t begin = 0, size = 0;
   const float* carried = nullptr;  ///< [rows, kBlock] (change so far) R at these columns; null: nothing so far
@@ -145,13 +144,14 @@ struct DescentBlock {
   const double* totals = nullptr;
   bool refit = false;
   std::int64_t begin = 0, size = 0;
-  const float* gradient = nullptr;  ///< [rows, kBlock] D H at these columns
-  float* change = nullptr;          ///< D [rows, width]
-  std::int32_t* moved = nullptr;    ///< [rows / kDescentRows, rounded up] codes that changed
+  const float* gradient = nullptr;        ///< [rows, kBlock] D H at these columns
+  float* change = nullptr;                ///< D [rows, width]
+  std::int32_t* moved = nullptr;          ///< [rows / kDescentRows, rounded up] codes that changed
   const std::int32_t* settled = nullptr;  ///< the same; rows of settled ones stay as they are
 };
 int descend(const DescentBlock& block, Stream stream);
-/// Settles the chunks where fewer than one code in `settles_at` moved, and starts to count anew. active[0] = those left.
+/// Settles the chunks where fewer than one code in `settles_at` moved, and starts to count anew. active[0] = those
+/// left.
 int settle(std::int64_t rows, std::int64_t width, std::int64_t settles_at, std::int32_t* moved, std::int32_t* settled,
            std::int32_t* active, Stream stream);
 

@@ -7,8 +7,8 @@
 namespace awq::kernels::cuda::calibrate {
 namespace {
 
-constexpr int kTileKeys = 32;        // of one tile: a lane each
-constexpr int kQueriesPerWarp = 4;   // that share what a warp reads of keys and values
+constexpr int kTileKeys = 32;         // of one tile: a lane each
+constexpr int kQueriesPerWarp = 4;    // that share what a warp reads of keys and values
 constexpr float kNothing = -3.0e38F;  // below every score
 
 template <int kMaxDim, int kWarps>
@@ -27,8 +27,7 @@ __global__ void attention_kernel(Attention p, std::int64_t query_tiles) {
   const int lane = this_lane();
   for (std::int64_t i = threadIdx.x; i < kQueries * d; i += blockDim.x) {
     const std::int64_t query = first_query + i / d;
-    queries[i / d][i % d] =
-        query < p.length ? p.q[((start + query) * p.num_heads + head) * d + i % d] : 0.0F;
+    queries[i / d][i % d] = query < p.length ? p.q[((start + query) * p.num_heads + head) * d + i % d] : 0.0F;
   }
   float largest[kQueriesPerWarp], sum[kQueriesPerWarp], out[kQueriesPerWarp][kDims];
 #pragma unroll

@@ -9,7 +9,9 @@ namespace {
 struct Widen {
   const std::uint16_t* from;
   float* out;
-  __device__ void operator()(std::int64_t i) const { out[i] = __uint_as_float(static_cast<std::uint32_t>(from[i]) << 16); }
+  __device__ void operator()(std::int64_t i) const {
+    out[i] = __uint_as_float(static_cast<std::uint32_t>(from[i]) << 16);
+  }
 };
 struct Narrow {
   const float* x;

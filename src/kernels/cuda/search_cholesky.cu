@@ -36,7 +36,8 @@ __global__ void factorize_kernel(float* block, std::int64_t size, std::int64_t s
     __syncthreads();
     if (!(square > 0) && threadIdx.x == 0) *failed = 1;  // what comes of it is thrown away
     const double pivot = sqrt(square);
-    for (std::int64_t i = threadIdx.x; i <= j; i += blockDim.x) a[j * size + i] = i == j ? pivot : a[j * size + i] / pivot;
+    for (std::int64_t i = threadIdx.x; i <= j; i += blockDim.x)
+      a[j * size + i] = i == j ? pivot : a[j * size + i] / pivot;
     __syncthreads();
     for (std::int64_t k = threadIdx.x / kPlainWarp; k < j; k += blockDim.x / kPlainWarp) {
       const double factor = a[j * size + k];

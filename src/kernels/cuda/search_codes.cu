@@ -22,7 +22,7 @@ __global__ void feed_back_kernel(FeedbackBlock b) {
     const bool inside = column < b.size;
     const std::int64_t position = b.begin + (inside ? column : 0);
     channel[e] = b.order[position];
-    const std::int64_t group = n * b.codes.groups() + channel[e] / b.codes.group_size;
+    const std::int64_t group = n * groups_of(b.codes) + channel[e] / b.codes.group_size;
     scale[e] = b.codes.scales[group];
     zero[e] = static_cast<float>(b.codes.zero_points[group]);
     weight[e] = b.zeroed[position] != 0 ? 0.0F : b.weights[n * width + channel[e]];
@@ -235,7 +235,7 @@ __global__ void descend_kernel(DescentBlock b) {
     const std::int64_t group_end = (group + 1) * b.codes.group_size - b.begin;
     const std::int64_t end = b.size < group_end ? b.size : group_end;
     const int last = static_cast<int>((end + kLanes - 1) / kLanes);
-    const std::int64_t place = n * b.codes.groups() + group;
+    const std::int64_t place = n * groups_of(b.codes) + group;
     float scale = b.codes.scales[place];
     float zero = static_cast<float>(b.codes.zero_points[place]);
     __syncwarp();  // all lanes have read before one writes

@@ -6,6 +6,10 @@
 /// The rounding of quant/group_quant.h on a device, operation by operation: the same bits.
 namespace awq::kernels::cuda::search {
 
+/// Codes::groups() and all_groups() for device code.
+__device__ inline std::int64_t groups_of(const Codes& codes) { return codes.width / codes.group_size; }
+__device__ inline std::int64_t all_groups_of(const Codes& codes) { return codes.rows * groups_of(codes); }
+
 struct Fit {
   float scale;
   float zero;
@@ -16,7 +20,9 @@ __device__ inline std::uint16_t bf16_bits(float value) {
   if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return static_cast<std::uint16_t>((bits >> 16) | 0x40U);
   return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
 }
-__device__ inline float bf16_value(std::uint16_t bits) { return __uint_as_float(static_cast<std::uint32_t>(bits) << 16); }
+__device__ inline float bf16_value(std::uint16_t bits) {
+  return __uint_as_float(static_cast<std::uint32_t>(bits) << 16);
+}
 
 /// A positive number with the precision of F16.
 __device__ inline float rounded_to_f16(float value) {

@@ -91,7 +91,7 @@ __global__ void take_kernel(RangeTask task, List list, const float* product, boo
 __global__ void store_kernel(RangeTask task) {
   const std::int64_t row = this_element();
   if (row >= task.rows) return;
-  const std::int64_t at = row * task.like.groups() + task.begin / task.like.group_size;
+  const std::int64_t at = row * groups_of(task.like) + task.begin / task.like.group_size;
   task.like.scales[at] = task.best[row].scale;
   task.like.zero_points[at] = static_cast<std::uint8_t>(task.best[row].zero_point);
 }

@@ -32,7 +32,7 @@ __device__ void encode_group(const float* w, const Codes& codes, std::int64_t gr
 
 __global__ void round_groups_kernel(const float* weights, Codes codes) {
   const std::int64_t group = this_warp();
-  if (group >= codes.all_groups()) return;
+  if (group >= all_groups_of(codes)) return;
   const float* w = weights + group * codes.group_size;
   const GroupRange range = range_of(codes.group_size, [&](std::int64_t k) { return w[k]; });
   const Fit fit = fit_range(range.low, range.high, codes);
@@ -46,7 +46,7 @@ __global__ void round_groups_kernel(const float* weights, Codes codes) {
 
 __global__ void encode_kernel(const float* weights, Codes codes) {
   const std::int64_t group = this_warp();
-  if (group < codes.all_groups()) encode_group(weights + group * codes.group_size, codes, group);
+  if (group < all_groups_of(codes)) encode_group(weights + group * codes.group_size, codes, group);
 }
 
 __device__ float weight_at(const Codes& codes, std::int64_t at) {
@@ -68,13 +68,13 @@ __global__ void expand_kernel(Codes codes, bool bf16, void* out) {
 
 __global__ void count_clipped_kernel(const float* weights, Codes codes, std::int32_t* count) {
   const std::int64_t group = this_warp();
-  if (group >= codes.all_groups()) return;
+  if (group >= all_groups_of(codes)) return;
   const float* w = weights + group * codes.group_size;
   const GroupRange range = range_of(codes.group_size, [&](std::int64_t k) { return w[k]; });
   const float scale = codes.scales[group];
   const float zero = static_cast<float>(codes.zero_points[group]);
-  const bool clipped = range.low < (-zero - 0.501F) * scale ||
-                       range.high > (largest_code(codes.bits) - zero + 0.501F) * scale;
+  const bool clipped =
+      range.low < (-zero - 0.501F) * scale || range.high > (largest_code(codes.bits) - zero + 0.501F) * scale;
   if (clipped && this_lane() == 0) atomicAdd(count, 1);
 }
 
@@ -94,9 +94,9 @@ __global__ void take_change_kernel(const float* weights, Codes codes, std::int64
 __global__ void take_scaled_change_kernel(const float* weights, const float* channel_scale, std::int64_t rows,
                                           Codes like, Change change) {
   const std::int64_t group = this_warp();
-  if (group >= rows * like.groups()) return;
-  const std::int64_t row = group / like.groups();
-  const std::int64_t begin = group % like.groups() * like.group_size;
+  if (group >= rows * groups_of(like)) return;
+  const std::int64_t row = group / groups_of(like);
+  const std::int64_t begin = group % groups_of(like) * like.group_size;
   const float* w = weights + row * like.width + begin;
   const float* s = channel_scale + begin;
   const GroupRange range = range_of(like.group_size, [&](std::int64_t k) { return w[k] * s[k]; });

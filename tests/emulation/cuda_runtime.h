@@ -88,7 +88,8 @@ inline float __uint_as_float(std::uint32_t bits) {
 }
 
 template <class... Parameters, class... Arguments>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments... arguments) {
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments... arguments) {
   cuda_emulation::run_grid(config->gridDim, config->blockDim.x, [&] { kernel(arguments...); });
   return cudaSuccess;
 }
