@@ -134,9 +134,10 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
       ->capture_default_str()
       ->check(refuse_sign, "");
   app.add_flag("--dry-run", o.dry_run, "Print what the run would need and stop");
-  app.add_flag("--resume", o.resume, "Go on with an interrupted run");
+  CLI::Option* resume = app.add_flag("--resume", o.resume, "Go on with an interrupted run");
   app.add_flag("--allow-device-change", o.allow_device_change,
-               "Let --resume go on where another device, or other threads or instructions, began");
+               "Let --resume go on where another device, or other threads or instructions, began")
+      ->needs(resume);
   app.add_flag("--force", o.force, "Replace an earlier output (never a folder that awq did not make)");
   app.add_flag("--no-eval", flags->no_eval, "Do not measure the loss on a held-out tenth of the text");
   app.add_option("--max-shard-size", flags->max_shard_gb, "Largest weight file in GB")->capture_default_str();
