@@ -122,4 +122,19 @@ inline constexpr double kInt15Loss = 1e-4;
 inline constexpr double kDeviceLogitsBf16 = 0x1p-5;
 inline constexpr double kDeviceLogitsF16 = 0x1p-7;
 
+/// Quantizing on a device against the processor (docs/numerics.md, "Quantizing on a device"). Sums of products of the
+/// same numbers in another order, relative to the largest.
+inline constexpr double kDeviceSums = 1e-5;
+/// Losses of the same codes: sums of thousands of products of either sign, and weights that a solution of least squares
+/// moved.
+inline constexpr double kDeviceLoss = 1e-4;
+/// Losses of results, where single codes differ, and codes that are equal on a site with equal inputs.
+inline constexpr double kDeviceResult = 1e-2;
+inline constexpr double kDeviceEqualCodes = 0.99;
+/// Mean errors of layers behind others whose codes differ, of models with 64 to 1024 channels: another scale or zero
+/// point here and there, with a loss of its own.
+inline constexpr double kDeviceLayer = 5e-2;
+/// Hidden states of the original model, which are rounded to bf16 between layers: a few go to the other neighbour.
+inline constexpr double kDeviceHidden = 2e-3;
+
 }  // namespace awq::tolerance

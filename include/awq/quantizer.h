@@ -43,10 +43,16 @@ struct QuantizeOptions {
   std::uint64_t seed = 0;                  ///< chooses blocks when there are more than calibration_samples
   bool dry_run = false;
   bool resume = false;
+  /// Lets `resume` go on with what another device began, or other threads or instructions: the layers so far stay as
+  /// they are, and what comes is not what one device alone would have made.
+  bool allow_device_change = false;
   bool force = false;    ///< replace an earlier output of this program; never anything else
   bool evaluate = true;  ///< measure perplexity and KL on a held-out tenth of the text
   std::uint64_t max_shard_bytes = 5'000'000'000;
   int threads = 0;  ///< 0: all that the process may use
+  /// "cpu", "cuda", "cuda:N" or "auto". On a device layers are calibrated and searched there, one at a time; with a dry
+  /// run it need not be there. Methods that only round and the recipe "paper" run on the processor only.
+  std::string device = "cpu";
   ProgressCallback on_progress;
   WarningCallback on_warning;
   std::function<void(const std::string&)> on_plan;  ///< lines of the plan, before the work starts
@@ -65,8 +71,10 @@ struct QuantizeSummary {
   std::vector<std::string> unquantized_linears;
   double seconds = 0;
   std::uint64_t planned_peak_bytes = 0;
-  std::uint64_t planned_disk_bytes = 0;  ///< of everything in the output and beside it while the run lasts
+  std::uint64_t planned_disk_bytes = 0;    ///< of everything in the output and beside it while the run lasts
+  std::uint64_t planned_device_bytes = 0;  ///< memory of the device; 0 without one
   std::uint64_t peak_rss_bytes = 0;
+  std::uint64_t peak_device_bytes = 0;
   std::uint64_t input_bytes = 0;
   std::uint64_t output_bytes = 0;  ///< of the weight files
   double bits_per_weight = 0;

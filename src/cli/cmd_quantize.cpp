@@ -33,7 +33,9 @@ file::OrderedJson to_json(const QuantizeSummary& s) {
   out["seconds"] = s.seconds;
   out["planned_peak_bytes"] = s.planned_peak_bytes;
   out["planned_disk_bytes"] = s.planned_disk_bytes;
+  if (s.planned_device_bytes != 0) out["planned_device_bytes"] = s.planned_device_bytes;
   out["peak_rss_bytes"] = s.peak_rss_bytes;
+  if (s.peak_device_bytes != 0) out["peak_device_bytes"] = s.peak_device_bytes;
   out["input_bytes"] = s.input_bytes;
   out["output_bytes"] = s.output_bytes;
   out["bits_per_weight"] = s.bits_per_weight;
@@ -61,7 +63,9 @@ void print_summary(const QuantizeSummary& s, const QuantizeOptions& options) {
     fmt::print("perplexity {:.4f} -> {:.4f}, KL {:.6f} nats per token (held-out text, {} tokens)\n", s.base_perplexity,
                s.perplexity, s.kl_mean, s.eval_tokens);
   }
-  fmt::print("{:.1f} s, {} of memory at the peak\n", s.seconds, size_text(s.peak_rss_bytes));
+  fmt::print("{:.1f} s, {} of memory at the peak", s.seconds, size_text(s.peak_rss_bytes));
+  if (s.peak_device_bytes != 0) fmt::print(", {} of the device's", size_text(s.peak_device_bytes));
+  fmt::print("\n");
 }
 
 int run(Flags& flags, const CommonFlags& common) {
@@ -69,6 +73,7 @@ int run(Flags& flags, const CommonFlags& common) {
   options.search_ranges = !flags.no_clip;
   options.evaluate = !flags.no_eval;
   options.threads = common.threads;
+  options.device = common.device;
   if (!(flags.max_shard_gb >= 1e-6 && flags.max_shard_gb <= 1e6)) {
     fail(ErrorCode::kInvalidArgument, "--max-shard-size {}: expected 0.000001 to 1000000 (GB)", flags.max_shard_gb);
   }
@@ -129,7 +134,10 @@ std::function<int()> add_quantize(CLI::App& app, CommonFlags& common) {
       ->capture_default_str()
       ->check(refuse_sign, "");
   app.add_flag("--dry-run", o.dry_run, "Print what the run would need and stop");
-  app.add_flag("--resume", o.resume, "Go on with an interrupted run");
+  CLI::Option* resume = app.add_flag("--resume", o.resume, "Go on with an interrupted run");
+  app.add_flag("--allow-device-change", o.allow_device_change,
+               "Let --resume go on where another device, or other threads or instructions, began")
+      ->needs(resume);
   app.add_flag("--force", o.force, "Replace an earlier output (never a folder that awq did not make)");
   app.add_flag("--no-eval", flags->no_eval, "Do not measure the loss on a held-out tenth of the text");
   app.add_option("--max-shard-size", flags->max_shard_gb, "Largest weight file in GB")->capture_default_str();

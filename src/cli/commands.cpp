@@ -4,7 +4,7 @@ namespace awq::cli {
 
 std::span<const Command> commands() {
   static const Command kAll[] = {
-      {"quantize", "Quantize a Hugging Face checkpoint", add_quantize},
+      {"quantize", "Quantize a Hugging Face checkpoint", add_quantize, true},
       {"eval", "Measure perplexity, and the distance to a base model", add_eval, true},
       {"compare", "Measure every method of quantizing on one model", add_compare},
       {"run", "Continue a text", add_run, true},

@@ -32,6 +32,9 @@ class Buffer {
   std::uint64_t bytes_ = 0;
 };
 
+/// The most bytes that buffers held at a time so far.
+std::uint64_t peak_buffer_bytes();
+
 /// Page-locked memory of the host, which the device copies from and to without waiting for anybody; zeroed.
 class PinnedBuffer {
  public:

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "device/dense_product.h"
 #include "device/device.h"
+#include "device/matrix_product.h"
 #include "device/memory.h"
 #include "device/stream.h"
 
@@ -26,6 +27,7 @@ Buffer::Buffer(std::uint64_t bytes) {
   if (bytes != 0) refuse();
 }
 Buffer::~Buffer() = default;
+std::uint64_t peak_buffer_bytes() { return 0; }
 PinnedBuffer::PinnedBuffer(std::uint64_t bytes) {
   if (bytes != 0) refuse();
 }
@@ -56,5 +58,11 @@ DenseProduct::DenseProduct(void*) { refuse(); }
 DenseProduct::~DenseProduct() = default;
 void DenseProduct::run(const DenseShape&, const void*, const void*, const void*, void*, const Stream&) { refuse(); }
 std::size_t DenseProduct::shapes() const { return 0; }
+
+struct MatrixProduct::Impl {};
+
+MatrixProduct::MatrixProduct(void*) { refuse(); }
+MatrixProduct::~MatrixProduct() = default;
+void MatrixProduct::run(const MatrixShape&, float, const void*, const void*, float, float*, const Stream&) { refuse(); }
 
 }  // namespace awq::device

@@ -6,12 +6,8 @@
 #include "base/check.h"
 #include "base/stop.h"
 #include "quant/group_quant.h"
-#include "quantize/code_descent.h"
-#include "quantize/error_feedback.h"
 #include "quantize/fold_scales.h"
-#include "quantize/quadratic_form.h"
-#include "quantize/range_search.h"
-#include "quantize/reverse_cholesky.h"
+#include "quantize/host_site_search.h"
 #include "quantize/scale_search.h"
 
 namespace awq::quantize {
@@ -26,37 +22,13 @@ std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
 
 Role producer_role(Producer producer) { return producer == Producer::kValueRows ? Role::kV : Role::kUp; }
 
-/// Weights of one consumer while its site is worked on.
+/// One consumer of a site while that is worked on; its weights are with the search.
 struct Consumer {
   const LinearSpec* spec = nullptr;
-  AlignedBuffer<float> weights;    ///< [N, K], corrected and scaled as the work goes on
-  quant::QuantizedTensor rounded;  ///< plain rounding of the weights as they came
-  quant::QuantizedTensor result;   ///< what will be stored
   double energy = 0;
   double before = 0;
   double after = 0;
 };
-
-/// Share of the groups that cannot hold one of their weights.
-double clipped_share(const float* weights, const quant::QuantizedTensor& tensor) {
-  const auto width = static_cast<std::int64_t>(tensor.in_features);
-  const auto groups = static_cast<std::int64_t>(tensor.groups());
-  const auto rows = static_cast<std::int64_t>(tensor.out_features);
-  const std::int64_t size = width / groups;
-  const float largest = static_cast<float>(quant::max_code(tensor.scheme.bits));
-  std::int64_t clipped = 0;
-#pragma omp parallel for schedule(static) reduction(+ : clipped)
-  for (std::int64_t n = 0; n < rows; ++n) {
-    for (std::int64_t g = 0; g < groups; ++g) {
-      const auto at = static_cast<std::size_t>(n * groups + g);
-      const float zero = static_cast<float>(tensor.zero_points[at]);
-      const quant::Range range = quant::range_of(weights + n * width + g * size, static_cast<std::uint64_t>(size));
-      const float scale = tensor.scales[at];
-      if (range.low < (-zero - 0.501F) * scale || range.high > (largest - zero + 0.501F) * scale) ++clipped;
-    }
-  }
-  return static_cast<double>(clipped) / static_cast<double>(rows * groups);
-}
 
 }  // namespace
 
@@ -80,91 +52,74 @@ class LayerQuantizer::Job {
     return std::move(report_);
   }
 
-  void quantize_site(const SiteSpec& site, std::optional<SiteStatistics>& statistics,
-                     std::unique_ptr<CorrectionStatistics> correction) {
-    std::vector<Consumer> consumers = load_consumers(site);
+  void quantize_site(const SiteSpec& site, std::unique_ptr<SiteSearch> search) {
+    std::vector<Consumer> consumers;
+    for (const LinearSpec& linear : architecture_.linears) {
+      if (linear.input == site.site && plan_.quantized[index_of(linear.role)]) consumers.push_back({.spec = &linear});
+    }
     if (consumers.empty()) return;
     stop_flag().throw_if_requested();
-    if (!statistics) {
-      for (Consumer& consumer : consumers) store_rounded(consumer);
+    std::vector<SearchedLinear> linears;
+    for (const Consumer& consumer : consumers) linears.push_back(load(*consumer.spec));
+    if (search == nullptr) {
+      for (std::size_t i = 0; i < consumers.size(); ++i) store_rounded(*consumers[i].spec, linears[i]);
       return;
     }
-    for (Consumer& consumer : consumers) consumer.rounded = round(consumer);
-    if (correction != nullptr) {
-      const ReverseCholesky factor(statistics->gram(), statistics->width(), kCorrectionDamping);
-      for (Consumer& consumer : consumers) correction->move(consumer.weights.data(), view(consumer).rows, factor);
-      correction.reset();  // the search needs its memory
-    }
+    search->load(std::move(linears), {.scheme = plan_.scheme_at(site.site),
+                                      .scale_dtype = plan_.scale_dtype,
+                                      .search_ranges = plan_.search_ranges,
+                                      .codes = plan_.codes,
+                                      .precision = plan_.precision});
+    search->correct();
     SiteReport report{.site = site.site};
-    std::vector<float> channel_scale = choose_scales(site, *statistics, consumers, report);
-    search(*statistics, consumers);
+    std::vector<float> channel_scale = choose_scales(site, *search, consumers, report);
+    find_results(*search, consumers);
     if (!channel_scale.empty() && is_worse_than_rounding(consumers)) {
       // Scales are shared by the linears of a site: where one of them loses by it, none gets any.
-      undo(*statistics, consumers, channel_scale);
+      undo(*search, channel_scale);
       channel_scale.clear();
       report.alpha = -1;
-      search(*statistics, consumers);
+      find_results(*search, consumers);
     }
-    if (channel_scale.empty()) fall_back_to_rounding(*statistics, consumers);
-    statistics.reset();
+    if (channel_scale.empty()) fall_back_to_rounding(*search, consumers);
     report_.sites.push_back(report);
     if (!channel_scale.empty()) fold(site, channel_scale);
-    for (Consumer& consumer : consumers) report_and_store(consumer);
+    for (std::size_t i = 0; i < consumers.size(); ++i) report_and_store(*search, i, consumers[i]);
   }
 
  private:
-  std::vector<Consumer> load_consumers(const SiteSpec& site) {
-    std::vector<Consumer> out;
-    for (const LinearSpec& linear : architecture_.linears) {
-      if (linear.input != site.site || !plan_.quantized[index_of(linear.role)]) continue;
-      model::LinearWeights& stored = weights_[linear.role];
-      Consumer consumer;
-      consumer.spec = &linear;
-      consumer.weights = stored.to_floats();
-      stored.dense = {};
-      model::check_finite(consumer.weights.span(), name_ + "." + linear.name + ".weight");
-      const std::vector<float>& row_scale = row_scales_[index_of(linear.role)];
-      if (!row_scale.empty()) {
-        fold_into_rows(consumer.weights.data(), static_cast<std::int64_t>(stored.in_features), stored.bias.span(),
-                       row_scale);
-      }
-      out.push_back(std::move(consumer));
+  /// The weights of a linear as floats, divided where a scale of the site behind it was folded into its rows; what was
+  /// stored of them is gone.
+  SearchedLinear load(const LinearSpec& linear) {
+    model::LinearWeights& stored = weights_[linear.role];
+    SearchedLinear out{stored.to_floats(), static_cast<std::int64_t>(stored.out_features)};
+    stored.dense = {};
+    model::check_finite(out.weights.span(), name_ + "." + linear.name + ".weight");
+    const std::vector<float>& row_scale = row_scales_[index_of(linear.role)];
+    if (!row_scale.empty()) {
+      fold_into_rows(out.weights.data(), static_cast<std::int64_t>(stored.in_features), stored.bias.span(), row_scale);
     }
     return out;
   }
 
-  WeightView view(const Consumer& consumer) const {
-    return {consumer.weights.data(), static_cast<std::int64_t>(weights_[consumer.spec->role].out_features)};
-  }
-
-  quant::QuantizedTensor round(const Consumer& consumer) const {
-    const model::LinearWeights& stored = weights_[consumer.spec->role];
-    return quant::round_to_nearest(consumer.weights.data(), stored.out_features, stored.in_features,
-                                   plan_.scheme_at(consumer.spec->input), plan_.scale_dtype);
-  }
-
   /// Searches the channel scale of a site and leaves consumers and Gram matrix in scaled coordinates. Returns the scale
   /// as it will take effect, nothing for the identity.
-  std::vector<float> choose_scales(const SiteSpec& site, SiteStatistics& statistics, std::vector<Consumer>& consumers,
+  std::vector<float> choose_scales(const SiteSpec& site, SiteSearch& search, std::vector<Consumer>& consumers,
                                    SiteReport& report) {
-    const auto width = static_cast<std::size_t>(statistics.width());
-    QuadraticForm form(statistics.gram(), statistics.width(), plan_.precision);
-    for (Consumer& consumer : consumers) {
-      const float* w = consumer.weights.data();
-      consumer.energy = form.trace(view(consumer).rows, [&](std::int64_t begin, std::int64_t end, float* out) {
-        std::copy(w + static_cast<std::size_t>(begin) * width, w + static_cast<std::size_t>(end) * width, out);
-      });
-      consumer.before = loss(consumer, consumer.rounded, form);
+    const auto width = static_cast<std::size_t>(search.width());
+    for (std::size_t i = 0; i < consumers.size(); ++i) {
+      consumers[i].energy = search.energy(i);
+      consumers[i].before = search.rounding_loss(i);
     }
     if (!plan_.search_scales || !can_fold(config_, architecture_, plan_, site)) return {};
-    std::vector<WeightView> views;
-    for (const Consumer& consumer : consumers) views.push_back(view(consumer));
     ScaleTying tying;
     if (site.producer == Producer::kValueRows) {
       tying = {.repeats = config_.num_attention_heads / config_.num_key_value_heads, .head_dim = config_.head_dim};
     }
-    ScaleSearchResult found =
-        search_channel_scale(views, statistics, form, plan_.scheme_at(site.site), plan_.scale_dtype, tying);
+    const ScaleCandidates candidates(search.mean_abs(), search.relative_magnitude(), tying);
+    ScaleSearchResult found = best_scale(candidates, search.width(), [&](std::span<const float> channel_scale) {
+      return search.scaled_rounding_loss(channel_scale);
+    });
     report.alpha = found.alpha;
     if (found.alpha < 0) return {};
     if (site.producer == Producer::kNorm) {
@@ -173,19 +128,14 @@ class LayerQuantizer::Job {
       found.channel_scale = fold_into_norm(folded_norm_.span(), found.channel_scale,
                                            plan_.norm_dtype[static_cast<std::size_t>(site.site)]);
     }
-    apply(statistics, consumers, found.channel_scale);
+    search.scale(found.channel_scale);
     return std::move(found.channel_scale);
   }
 
-  void apply(SiteStatistics& statistics, std::vector<Consumer>& consumers, const std::vector<float>& channel_scale) {
-    for (Consumer& consumer : consumers) scale_columns(consumer.weights.data(), view(consumer).rows, channel_scale);
-    scale_gram(statistics.gram(), channel_scale);
-  }
-
-  void undo(SiteStatistics& statistics, std::vector<Consumer>& consumers, const std::vector<float>& channel_scale) {
+  static void undo(SiteSearch& search, const std::vector<float>& channel_scale) {
     std::vector<float> inverse(channel_scale.size());
     for (std::size_t k = 0; k < inverse.size(); ++k) inverse[k] = 1.0F / channel_scale[k];
-    apply(statistics, consumers, inverse);
+    search.scale(inverse);
   }
 
   AlignedBuffer<float>& norm_of(const SiteSpec& site) {
@@ -216,42 +166,9 @@ class LayerQuantizer::Job {
   }
 
   /// Ranges and codes of all consumers in scaled coordinates, with the loss of the result.
-  void search(const SiteStatistics& statistics, std::vector<Consumer>& consumers) {
-    const std::int64_t width = statistics.width();
-    std::optional<ErrorFeedback> feedback;
-    if (plan_.codes != CodeSearch::kRound) {
-      feedback.emplace(statistics.gram(), width,
-                       ErrorFeedback::Options{.zero_dead = plan_.codes == CodeSearch::kFeedback});
-    }
-    for (Consumer& consumer : consumers) {
-      if (plan_.search_ranges) {
-        consumer.result = search_ranges(consumer.weights.data(), view(consumer).rows, width, statistics.gram(),
-                                        plan_.scheme_at(consumer.spec->input), plan_.scale_dtype)
-                              .tensor;
-      } else {
-        consumer.result = round(consumer);
-      }
-      if (feedback) feedback->encode(consumer.weights.data(), consumer.result);
-      if (plan_.codes == CodeSearch::kDescent) {
-        descend(consumer.weights.data(), statistics.gram(), DescentOptions{}, consumer.result);
-      }
-    }
-    feedback.reset();
-    QuadraticForm form(statistics.gram(), width, plan_.precision);
-    for (Consumer& consumer : consumers) consumer.after = loss(consumer, consumer.result, form);
-  }
-
-  double loss(const Consumer& consumer, const quant::QuantizedTensor& tensor, QuadraticForm& form) const {
-    const auto width = static_cast<std::int64_t>(tensor.in_features);
-    const float* w = consumer.weights.data();
-    return form.trace(view(consumer).rows, [&](std::int64_t begin, std::int64_t end, float* out) {
-#pragma omp parallel for schedule(static)
-      for (std::int64_t n = begin; n < end; ++n) {
-        float* change = out + (n - begin) * width;
-        quant::dequantize_rows(tensor, static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(n) + 1, change);
-        for (std::int64_t k = 0; k < width; ++k) change[k] -= w[n * width + k];
-      }
-    });
+  static void find_results(SiteSearch& search, std::vector<Consumer>& consumers) {
+    search.search();
+    for (std::size_t i = 0; i < consumers.size(); ++i) consumers[i].after = search.result_loss(i);
   }
 
   static bool is_worse_than_rounding(const std::vector<Consumer>& consumers) {
@@ -259,38 +176,36 @@ class LayerQuantizer::Job {
   }
 
   /// Without scales plain rounding is always there to be taken, or to start from: no step of descent leads up.
-  void fall_back_to_rounding(const SiteStatistics& statistics, std::vector<Consumer>& consumers) const {
-    for (Consumer& consumer : consumers) {
+  void fall_back_to_rounding(SiteSearch& search, std::vector<Consumer>& consumers) const {
+    for (std::size_t i = 0; i < consumers.size(); ++i) {
+      Consumer& consumer = consumers[i];
       if (consumer.after <= consumer.before) continue;
-      consumer.result = std::move(consumer.rounded);
+      search.fall_back(i);
       consumer.after = consumer.before;
-      if (plan_.codes != CodeSearch::kDescent) continue;
-      descend(consumer.weights.data(), statistics.gram(), DescentOptions{}, consumer.result);
-      QuadraticForm form(statistics.gram(), statistics.width(), plan_.precision);
-      consumer.after = std::min(consumer.before, loss(consumer, consumer.result, form));
+      if (plan_.codes == CodeSearch::kDescent) consumer.after = std::min(consumer.before, search.result_loss(i));
     }
   }
 
-  void report_and_store(Consumer& consumer) {
+  void report_and_store(SiteSearch& search, std::size_t index, const Consumer& consumer) {
     const auto relative = [&](double error) {
       return consumer.energy > 0 ? std::max(error, 0.0) / consumer.energy : 0.0;
     };
-    report_.linears.push_back({consumer.spec->role, relative(consumer.before), relative(consumer.after),
-                               clipped_share(consumer.weights.data(), consumer.result)});
+    report_.linears.push_back(
+        {consumer.spec->role, relative(consumer.before), relative(consumer.after), search.clipped_share(index)});
     errors_.emplace_back(relative(consumer.after), consumer.energy);
-    store(consumer, std::move(consumer.result));
+    store(*consumer.spec, search.take_result(index));
   }
 
-  void store_rounded(Consumer& consumer) {
-    report_.linears.push_back({.role = consumer.spec->role});
-    store(consumer, round(consumer));
+  void store_rounded(const LinearSpec& linear, const SearchedLinear& from) {
+    const model::LinearWeights& stored = weights_[linear.role];
+    report_.linears.push_back({.role = linear.role});
+    store(linear, quant::round_to_nearest(from.weights.data(), stored.out_features, stored.in_features,
+                                          plan_.scheme_at(linear.input), plan_.scale_dtype));
   }
 
-  void store(Consumer& consumer, quant::QuantizedTensor tensor) {
-    quant::check_scales(tensor, (name_ + "." + consumer.spec->name).c_str());
-    weights_[consumer.spec->role].quantized = std::move(tensor);
-    consumer.weights = {};
-    consumer.rounded = {};
+  void store(const LinearSpec& linear, quant::QuantizedTensor tensor) {
+    quant::check_scales(tensor, (name_ + "." + linear.name).c_str());
+    weights_[linear.role].quantized = std::move(tensor);
   }
 
   const model::ModelConfig& config_;
@@ -310,9 +225,8 @@ LayerQuantizer::LayerQuantizer(const model::ModelConfig& config, const model::Ar
 
 LayerQuantizer::~LayerQuantizer() = default;
 
-void LayerQuantizer::quantize_site(const SiteSpec& site, std::optional<SiteStatistics>& statistics,
-                                   std::unique_ptr<CorrectionStatistics> correction) {
-  job_->quantize_site(site, statistics, std::move(correction));
+void LayerQuantizer::quantize_site(const SiteSpec& site, std::unique_ptr<SiteSearch> search) {
+  job_->quantize_site(site, std::move(search));
 }
 
 LayerReport LayerQuantizer::finish() { return job_->finish(); }
@@ -334,13 +248,24 @@ bool can_fold(const model::ModelConfig& config, const model::Architecture& archi
 LayerReport quantize_layer(const model::ModelConfig& config, const model::Architecture& architecture,
                            const LayerPlan& plan, LayerStatistics& statistics, model::LayerWeights& weights,
                            const std::string& layer_name) {
+  LayerSites sites;
+  for (std::size_t i = 0; i < model::kSites; ++i) {
+    if (statistics[i]) sites[i] = std::make_unique<HostSiteSearch>(std::move(*statistics[i]));
+    statistics[i].reset();
+  }
+  return quantize_layer(config, architecture, plan, std::move(sites), weights, layer_name);
+}
+
+LayerReport quantize_layer(const model::ModelConfig& config, const model::Architecture& architecture,
+                           const LayerPlan& plan, LayerSites sites, model::LayerWeights& weights,
+                           const std::string& layer_name) {
   LayerQuantizer quantizer(config, architecture, plan, weights, layer_name);
   // A site that is fed by rows of a linear comes before the site which that linear reads, so that the division of
   // the rows is known when their linear is quantized.
   for (const bool rows_first : {true, false}) {
     for (const SiteSpec& site : architecture.sites) {
       if ((site.producer != Producer::kNorm) != rows_first) continue;
-      quantizer.quantize_site(site, statistics[static_cast<std::size_t>(site.site)]);
+      quantizer.quantize_site(site, std::move(sites[static_cast<std::size_t>(site.site)]));
     }
   }
   return quantizer.finish();

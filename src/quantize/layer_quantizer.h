@@ -10,16 +10,9 @@
 #include "model/model_files.h"
 #include "quant/scheme.h"
 #include "quantize/activation_stats.h"
-#include "quantize/target_correction.h"
+#include "quantize/site_search.h"
 
 namespace awq::quantize {
-
-/// How codes are found once the ranges are known.
-enum class CodeSearch {
-  kRound,     ///< to the nearest
-  kFeedback,  ///< GPTQ's error feedback
-  kDescent,   ///< error feedback, then coordinate descent with re-fitted scales
-};
 
 /// What to do with a layer. Pure data: the same plan, weights and statistics give the same result.
 struct LayerPlan {
@@ -62,6 +55,8 @@ struct LayerReport {
 
 /// Per-site statistics of one layer; null where nothing reads them.
 using LayerStatistics = std::array<std::optional<SiteStatistics>, model::kSites>;
+/// The same with the means of searching; null where nothing reads a site, or nothing was seen there.
+using LayerSites = std::array<std::unique_ptr<SiteSearch>, model::kSites>;
 
 /// Quantizes one decoder layer site by site, in an order of the caller's choice that has every site before the linears
 /// that it is fed by, or after them: in the first case their rows are divided before they are quantized, in the second
@@ -72,10 +67,8 @@ class LayerQuantizer {
                  model::LayerWeights& weights, std::string layer_name);
   ~LayerQuantizer();
 
-  /// Quantizes the linears that read `site`. Without statistics they are rounded. Both are consumed:
-  /// `correction`, when not null, moves the weights first.
-  void quantize_site(const model::SiteSpec& site, std::optional<SiteStatistics>& statistics,
-                     std::unique_ptr<CorrectionStatistics> correction = nullptr);
+  /// Quantizes the linears that read `site`. Without what calibration found there (null) they are rounded.
+  void quantize_site(const model::SiteSpec& site, std::unique_ptr<SiteSearch> search);
   LayerReport finish();
 
  private:
@@ -88,6 +81,9 @@ class LayerQuantizer {
 /// output in exact arithmetic is unchanged but for the quantization itself. `statistics` may be consumed.
 LayerReport quantize_layer(const model::ModelConfig& config, const model::Architecture& architecture,
                            const LayerPlan& plan, LayerStatistics& statistics, model::LayerWeights& weights,
+                           const std::string& layer_name);
+LayerReport quantize_layer(const model::ModelConfig& config, const model::Architecture& architecture,
+                           const LayerPlan& plan, LayerSites sites, model::LayerWeights& weights,
                            const std::string& layer_name);
 
 /// True when the producer of a site can absorb scales exactly for this model and plan.

@@ -1,11 +1,10 @@
 // LayerPipeline::run_in_sequence: one layer, site after site.
 
 #include <algorithm>
-#include <cmath>
 
-#include "quantize/layer_passes.h"
+#include "quantize/host_layer_runner.h"
+#include "quantize/layer_device.h"
 #include "quantize/pipeline.h"
-#include "quantize/target_correction.h"
 
 namespace awq::quantize {
 namespace {
@@ -14,111 +13,29 @@ using model::Site;
 
 /// A stream of hidden states on its way through the layer. It is stored with attention's output in it (16 bit, as
 /// between layers) as soon as all before the MLP is settled, so that no later pass repeats attention.
-struct Traveller {
-  HiddenStates& stream;
-  bool after_attention = false;
-  bool left = false;  ///< it is past the layer
-
-  /// The pass that shows a site's activations and goes as far as `until`, or through.
-  model::LayerPart part(std::optional<Site> until) const { return {.after_attention = after_attention, .last = until}; }
-  /// True when the pass that ends at `until` leaves the stream where it should go on from.
-  bool settles(std::optional<Site> until) const { return !until || (*until == Site::kMlpInput && !after_attention); }
-  /// After that pass; where it does not settle, nothing changes.
-  void arrive(std::optional<Site> until) {
-    after_attention |= until == Site::kMlpInput;
-    left |= !until;
-  }
-};
-
-/// The original model beside the quantized one at one site: its pass goes first, and what its activations and residual
-/// stream have over the other's is added up.
-class Original {
+class Traveller {
  public:
-  /// Its pass goes on to `until`, or through the layer.
-  Original(const model::DecoderLayer& layer, Traveller& traveller, std::optional<Site> until, std::int64_t hidden_size,
-           CorrectionStatistics& correction)
-      : layer_(layer), traveller_(traveller), until_(until), hidden_size_(hidden_size), correction_(correction) {}
+  explicit Traveller(std::size_t stream) : stream_(stream) {}
 
-  const model::DecoderLayer& layer() const { return layer_; }
-  Traveller& traveller() { return traveller_; }
-  std::optional<Site> until() const { return until_; }
-
-  /// Activations [tokens, width] and, where the site's linears write to it, the residual stream [tokens, hidden_size].
-  void keep(const float* x, const float* residual, std::int64_t tokens, std::int64_t width) {
-    inputs_.ensure(static_cast<std::size_t>(tokens * width));
-    std::copy_n(x, tokens * width, inputs_.data());
-    if (!correction_.has_residual()) return;
-    gap_.ensure(static_cast<std::size_t>(tokens * hidden_size_));
-    std::copy_n(residual, tokens * hidden_size_, gap_.data());
+  /// The pass that shows a site's activations and goes as far as `until`, or through. It is stored where it should go
+  /// on from there.
+  StreamPass pass(std::optional<Site> until) const {
+    return {.stream = stream_,
+            .part = {.after_attention = after_attention_, .last = until},
+            .store = !until || (*until == Site::kMlpInput && !after_attention_)};
   }
-
-  /// The same of the quantized model, for the tokens that were kept last.
-  void add(const float* x, const float* residual, std::int64_t tokens, SiteStatistics& statistics) {
-    if (!correction_.has_residual()) {
-      statistics.add(x, tokens);
-      correction_.add(inputs_.data(), x, nullptr, tokens);
-      return;
-    }
-    // What is added to the residual stream counts relative to its size there, because whatever reads it normalises it.
-    const std::int64_t width = statistics.width();
-    weighted_.ensure(static_cast<std::size_t>(tokens * width));
-#pragma omp parallel for schedule(static)
-    for (std::int64_t t = 0; t < tokens; ++t) {
-      const float* row = residual + t * hidden_size_;
-      double squares = 0;
-      for (std::int64_t i = 0; i < hidden_size_; ++i) squares += static_cast<double>(row[i]) * row[i];
-      const float weight = squares > 0 ? static_cast<float>(std::sqrt(static_cast<double>(hidden_size_) / squares)) : 0;
-      for (std::int64_t i = 0; i < hidden_size_; ++i) {
-        float& at = gap_[static_cast<std::size_t>(t * hidden_size_ + i)];
-        at = (at - row[i]) * weight;
-      }
-      for (std::int64_t i = t * width; i < (t + 1) * width; ++i) {
-        weighted_[static_cast<std::size_t>(i)] = x[i] * weight;
-        inputs_[static_cast<std::size_t>(i)] *= weight;
-      }
-    }
-    statistics.add(weighted_.data(), tokens);
-    correction_.add(inputs_.data(), weighted_.data(), gap_.data(), tokens);
+  /// After that pass.
+  void arrive(std::optional<Site> until) {
+    after_attention_ |= until == Site::kMlpInput;
+    left_ |= !until;
   }
+  bool left() const { return left_; }  ///< it is past the layer
 
  private:
-  const model::DecoderLayer& layer_;
-  Traveller& traveller_;
-  std::optional<Site> until_;
-  std::int64_t hidden_size_;
-  CorrectionStatistics& correction_;
-  AlignedBuffer<float> inputs_, gap_, weighted_;
+  std::size_t stream_;
+  bool after_attention_ = false;
+  bool left_ = false;
 };
-
-/// Statistics of the quantized model's activations at `site`; `layer` runs what is before them. With `original` (or
-/// null) also what that has over them.
-void observe(LayerPasses& passes, Site site, const model::DecoderLayer& layer, Traveller& traveller, Original* original,
-             SiteStatistics& statistics) {
-  // One chunk as far as `until`; a stream that has settled there is stored.
-  const auto pass = [&](const model::DecoderLayer& through, Traveller& with, std::optional<Site> until,
-                        std::int64_t block, const LayerPasses::Seen& seen) {
-    passes.forward(through, with.stream, block, with.part(until), site, seen);
-    if (with.settles(until)) passes.store(with.stream, block);
-  };
-  for (std::int64_t block = 0; block < passes.blocks(); block += passes.per_chunk()) {
-    if (original != nullptr) {
-      pass(original->layer(), original->traveller(), original->until(), block,
-           [&](const float* x, std::int64_t tokens) {
-             original->keep(x, passes.rows().data(), tokens, statistics.width());
-           });
-    }
-    pass(layer, traveller, site, block, [&](const float* x, std::int64_t tokens) {
-      if (original != nullptr) {
-        original->add(x, passes.rows().data(), tokens, statistics);
-      } else {
-        statistics.add(x, tokens);
-      }
-    });
-  }
-  traveller.arrive(site);
-  if (original != nullptr) original->traveller().arrive(original->until());
-  statistics.finish();
-}
 
 /// How far the original's pass for `site` goes: its weights are all there, so as far as will not be repeated.
 std::optional<Site> exact_reach(Site site, bool last_layer, bool is_last_site) {
@@ -136,9 +53,12 @@ LayerReport LayerPipeline::run_in_sequence(std::int64_t index, const LayerPlan& 
   std::string name = files_.layer_name(index, "");
   name.pop_back();
   LayerQuantizer quantizer(config, architecture, plan, weights, name);
-  LayerPasses passes(config, index, blocks_.count, blocks_.length, precision_);
-  std::optional<model::DecoderLayer> exact;
-  if (corrects) exact.emplace(files_.load_layer(index));
+  std::unique_ptr<LayerRunner> runner;
+  if (device_ != nullptr) {
+    runner = device_->layer(index);
+  } else {
+    runner = std::make_unique<HostLayerRunner>(files_, index, blocks_, precision_, streams_);
+  }
   std::vector<const model::SiteSpec*> sites;
   for (const model::SiteSpec& site : architecture.sites) {
     if (std::any_of(architecture.linears.begin(), architecture.linears.end(), [&](const model::LinearSpec& linear) {
@@ -148,42 +68,22 @@ LayerReport LayerPipeline::run_in_sequence(std::int64_t index, const LayerPlan& 
     }
   }
   std::sort(sites.begin(), sites.end(), [](const auto* a, const auto* b) { return a->site < b->site; });
-  Traveller traveller{streams_[0]};
-  std::optional<Traveller> exact_traveller;
-  if (corrects) exact_traveller.emplace(streams_[1]);
+  Traveller traveller(0);
+  Traveller exact(1);
   for (const model::SiteSpec* site : sites) {
-    const std::int64_t width = model::site_width(config, site->site);
-    std::optional<SiteStatistics> statistics(std::in_place, width, precision_);
-    std::unique_ptr<CorrectionStatistics> correction;
-    {
-      const model::DecoderLayer layer = runnable(architecture, weights, traveller.part(site->site), precision_);
-      std::optional<Original> original;
-      if (corrects) {
-        const bool writes_residual = site->site == Site::kAttentionOutput || site->site == Site::kMlpProduct;
-        correction =
-            std::make_unique<CorrectionStatistics>(width, writes_residual ? config.hidden_size : 0, precision_);
-        original.emplace(*exact, *exact_traveller, exact_reach(site->site, last_layer, site == sites.back()),
-                         config.hidden_size, *correction);
-      }
-      observe(passes, site->site, layer, traveller, original ? &*original : nullptr, *statistics);
-    }
-    // The search needs the memory of what no pass will need again.
-    passes.release();
+    SitePass pass{.site = site->site, .quantized = traveller.pass(site->site), .exact = {}, .exact_rest = {}};
+    traveller.arrive(site->site);
     if (corrects) {
-      const model::LayerPart rest = exact_traveller->part(std::nullopt);
-      for (const model::LinearSpec& linear : architecture.linears) {
-        if (site == sites.back() || !runs(rest, linear.input))
-          exact->linears[static_cast<std::size_t>(linear.role)] = ops::Linear();
-      }
+      const std::optional<Site> until = exact_reach(site->site, last_layer, site == sites.back());
+      pass.exact = exact.pass(until);
+      exact.arrive(until);
+      if (site != sites.back()) pass.exact_rest = exact.pass(std::nullopt).part;
     }
-    quantizer.quantize_site(*site, statistics, std::move(correction));
+    quantizer.quantize_site(*site, runner->observe(pass, weights));
   }
   if (!last_layer) {
-    if (corrects && !exact_traveller->left) {
-      passes.advance(*exact, exact_traveller->stream, exact_traveller->part(std::nullopt));
-    }
-    const model::LayerPart rest = traveller.part(std::nullopt);
-    passes.advance(runnable(architecture, weights, rest, precision_), traveller.stream, rest);
+    if (corrects && !exact.left()) runner->advance(exact.pass(std::nullopt), nullptr);
+    runner->advance(traveller.pass(std::nullopt), &weights);
   }
   return quantizer.finish();
 }

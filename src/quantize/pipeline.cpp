@@ -12,10 +12,16 @@
 namespace awq::quantize {
 
 LayerPipeline::LayerPipeline(const model::ModelFiles& files, const OutputPlan& plan, const QuantizeOptions& options,
-                             CalibrationBlocks blocks, ops::Precision precision)
-    : files_(files), plan_(plan), options_(options), blocks_(std::move(blocks)), precision_(precision) {
+                             CalibrationBlocks blocks, ops::Precision precision, LayerDevice* device)
+    : files_(files),
+      plan_(plan),
+      options_(options),
+      blocks_(std::move(blocks)),
+      precision_(precision),
+      device_(device) {
   for (int i = 0; i < stream_count(options_); ++i)
     streams_.emplace_back(blocks_.count * blocks_.length, files.config().hidden_size);
+  if (device_ != nullptr) device_->begin(files_, blocks_, precision_, streams_);
 }
 
 void LayerPipeline::embed() {
@@ -123,10 +129,16 @@ LayerPipeline::Result LayerPipeline::run_layer(std::int64_t index) {
     } else if (calibrates() && options_.method == "awq" && options_.recipe == "paper") {
       result.report = run_as_published(index, plan, result.weights);
     } else {
-      LayerStatistics statistics;
-      if (calibrates()) statistics = collect(index, result.weights);
-      result.report = quantize_layer(files_.config(), files_.architecture(), plan, statistics, result.weights, name);
+      if (calibrates() && device_ != nullptr) {
+        result.report = quantize_layer(files_.config(), files_.architecture(), plan,
+                                       device_->collect(index, result.weights, plan.quantized), result.weights, name);
+      } else {
+        LayerStatistics statistics;
+        if (calibrates()) statistics = collect(index, result.weights);
+        result.report = quantize_layer(files_.config(), files_.architecture(), plan, statistics, result.weights, name);
+      }
     }
+    if (device_ != nullptr) device_->finish_layer();
   } catch (Error& error) {
     error.add_note("layer " + std::to_string(index));
     throw;
@@ -136,14 +148,26 @@ LayerPipeline::Result LayerPipeline::run_layer(std::int64_t index) {
 
 bool needs_calibration(const QuantizeOptions& options) { return options.method != "rtn" && options.method != "fp8"; }
 
+void check_device_method(const QuantizeOptions& options, const std::string& device) {
+  if (!needs_calibration(options)) {
+    fail(ErrorCode::kInvalidArgument, "--device {}: --method {} only rounds, which the processor does", device,
+         options.method);
+  }
+  if (options.method == "awq" && options.recipe == "paper") {
+    fail(ErrorCode::kInvalidArgument, "--device {}: --recipe paper runs on the processor only; expected best or fast",
+         device);
+  }
+}
+
 bool quantizes_in_sequence(const QuantizeOptions& options) {
   return options.method == "gptq" || (options.method == "awq" && options.recipe == "best");
 }
 
 int stream_count(const QuantizeOptions& options) { return options.method == "awq" && options.recipe == "best" ? 2 : 1; }
 
-ops::Precision calibration_precision(const model::ModelFiles& files) {
-  return files.dtype() == DType::kBf16 && has_native_bf16() ? ops::Precision::kBf16 : ops::Precision::kF32;
+ops::Precision calibration_precision(const model::ModelFiles& files, bool on_device) {
+  return files.dtype() == DType::kBf16 && (on_device || has_native_bf16()) ? ops::Precision::kBf16
+                                                                           : ops::Precision::kF32;
 }
 
 CalibrationText load_calibration_text(const QuantizeOptions& options) {

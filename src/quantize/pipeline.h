@@ -11,6 +11,7 @@
 #include "model/model_files.h"
 #include "quantize/calibration_data.h"
 #include "quantize/hidden_states.h"
+#include "quantize/layer_device.h"
 #include "quantize/layer_quantizer.h"
 #include "quantize/output_plan.h"
 #include "text/tokenizer.h"
@@ -24,8 +25,9 @@ class LayerPipeline {
   /// `blocks` is empty (count 0) for plain rounding without calibration. Methods whose layers follow the errors of
   /// those before them carry the hidden states of the quantized model, and with targets to correct those of the
   /// original too.
+  /// `device`, when not null, does the work that it can; it outlives this object.
   LayerPipeline(const model::ModelFiles& files, const OutputPlan& plan, const QuantizeOptions& options,
-                CalibrationBlocks blocks, ops::Precision precision);
+                CalibrationBlocks blocks, ops::Precision precision, LayerDevice* device = nullptr);
 
   /// Hidden states that enter the next layer: one stream, or two with the original model's second.
   std::span<HiddenStates> streams() { return streams_; }
@@ -57,19 +59,24 @@ class LayerPipeline {
   const QuantizeOptions& options_;
   CalibrationBlocks blocks_;
   ops::Precision precision_;
+  LayerDevice* device_;
   std::vector<HiddenStates> streams_;
 };
 
 /// False for methods that only round: they need no text.
 bool needs_calibration(const QuantizeOptions& options);
 
+/// Throws kInvalidArgument where a device (by its name) has no part in the method.
+void check_device_method(const QuantizeOptions& options, const std::string& device);
+
 /// How many streams of hidden states a method carries from layer to layer.
 int stream_count(const QuantizeOptions& options);
 /// True when every site sees what the linears before it became.
 bool quantizes_in_sequence(const QuantizeOptions& options);
 
-/// bf16 products where the weights are BF16 and the processor has them, binary32 elsewhere (F16 never goes to bf16).
-ops::Precision calibration_precision(const model::ModelFiles& files);
+/// bf16 products where the weights are BF16 and the processor (or the device, which always has them) can compute them,
+/// binary32 elsewhere (F16 never goes to bf16).
+ops::Precision calibration_precision(const model::ModelFiles& files, bool on_device = false);
 
 /// Calibration text of the options, split from its held-out tenth when quality will be measured.
 struct CalibrationText {

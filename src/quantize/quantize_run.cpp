@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "awq/version.h"
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/resources.h"
@@ -17,8 +16,10 @@
 #include "quantize/journal.h"
 #include "quantize/output_writer.h"
 #include "quantize/pipeline.h"
+#include "quantize/plan_lines.h"
 #include "quantize/report.h"
 #include "quantize/resource_plan.h"
+#include "quantize/run_settings.h"
 #include "quantize/staging.h"
 
 namespace awq::quantize {
@@ -35,8 +36,9 @@ constexpr const char* kWideLinears = "8-bit linears";  // key of the journal's f
 
 class Run {
  public:
-  explicit Run(const QuantizeOptions& options)
+  Run(const QuantizeOptions& options, const DeviceChoice* choice)
       : options_(options),
+        choice_(choice),
         begin_(monotonic_seconds()),
         files_(model::ModelFiles::open(options.model)),
         plan_(provisional_plan(files_, options)) {}
@@ -58,7 +60,8 @@ class Run {
       remove_leftovers(options_.output);
       summary_.already_complete = true;
     } else {
-      // First of all, so that a place which cannot be written to is known at once.
+      if (choice_ != nullptr) device_ = choice_->open();
+      // Before the work, so that a place which cannot be written to is known at once.
       Staging staging(options_.output, options_.force);
       try {
         work(staging);
@@ -80,6 +83,7 @@ class Run {
     const ResourcePlan resources = prepare();
     announce(resources);
     check_resources(resources, options_.output);
+    if (device_ != nullptr) check_device_memory();
     std::vector<file::OrderedJson> records = open_journal(staging);
     const bool resumed = !records.empty();
     if (options_.target_bpw > 0) choose_bits(resumed ? records.front() : file::OrderedJson());
@@ -100,8 +104,8 @@ class Run {
     if (!options_.resume || !is_published(options_.output)) return false;
     prepare();
     const file::Json found = file::read_json_file(options_.output / kRun).value("settings", file::Json());
-    for (const auto& [key, value] : binding_.items()) {
-      if (key == "--threads" || key == "--isa") continue;  // say how a run goes on, not what comes of it
+    const file::OrderedJson wanted = without_means(binding_);
+    for (const auto& [key, value] : wanted.items()) {
       if (found.contains(key) && found[key] == file::Json(value)) continue;
       if (options_.force) return false;
       fail(ErrorCode::kInvalidArgument,
@@ -152,7 +156,7 @@ class Run {
 
   /// Reads the texts and makes the calibration blocks; after this no tokenizer is needed.
   ResourcePlan prepare() {
-    precision_ = calibration_precision(files_);
+    precision_ = calibration_precision(files_, choice_ != nullptr);
     const bool calibrates = needs_calibration(options_);
     if (options_.calibration_samples < kMinBlocks) {
       fail(ErrorCode::kInvalidArgument, "--calib-samples {}: expected at least {}", options_.calibration_samples,
@@ -161,26 +165,12 @@ class Run {
     if (options_.calibration_seqlen < 8)
       fail(ErrorCode::kInvalidArgument, "--calib-seqlen {}: expected at least 8", options_.calibration_seqlen);
     if (calibrates || options_.evaluate) read_texts(calibrates);
-    binding_["version"] = kVersion;
-    binding_["model"] = files_.checkpoint().fingerprint();
-    binding_["config.json"] = file::sha256_hex(files_.config_json().dump());
-    binding_["--method"] = options_.method;
-    binding_["--recipe"] = options_.recipe;
-    binding_["--bits"] = plan_.scheme.bits;
-    binding_["--group-size"] = plan_.scheme.group_size;
-    binding_["--symmetric"] = plan_.scheme.symmetric;
-    binding_["--embed-bits"] = options_.embed_bits;
-    binding_["--head-bits"] = options_.head_bits;
-    binding_["--target-bpw"] = options_.target_bpw;
-    binding_["--format"] = plan_.codec->name;
-    binding_["--no-clip"] = !options_.search_ranges;
-    binding_["--skip"] = options_.skip;
-    binding_["--max-shard-size"] = options_.max_shard_bytes;
-    binding_["calibration text"] = blocks_.digest;
-    binding_["evaluation text"] = eval_digest_;
-    binding_["--threads"] = options_.threads;
-    binding_["--isa"] = isa_name(active_isa());
-    return plan_resources(files_, plan_, blocks_.count, blocks_.length, precision_, options_);
+    binding_ = run_settings(files_, plan_, options_, blocks_.digest, eval_digest_, device_name());
+    if (choice_ != nullptr) {
+      summary_.planned_device_bytes =
+          choice_->planned_bytes(files_, plan_, blocks_.count, blocks_.length, precision_, options_);
+    }
+    return plan_resources(files_, plan_, blocks_.count, blocks_.length, precision_, options_, choice_ != nullptr);
   }
 
   void read_texts(bool calibrates) {
@@ -226,25 +216,19 @@ class Run {
     summary_.planned_peak_bytes = resources.peak_bytes;
     summary_.planned_disk_bytes = resources.disk_bytes;
     if (!options_.on_plan) return;
-    options_.on_plan(fmt::format("memory   {} at the peak", megabytes(resources.peak_bytes)));
-    options_.on_plan(fmt::format("disk     {} for the output, {} in all while it runs",
-                                 megabytes(plan_.checkpoint.file_bytes), megabytes(resources.disk_bytes)));
-    if (blocks_.count > 0) {
-      options_.on_plan(fmt::format("time     about {:.0f} s on this machine",
-                                   1.4 * resources.operations / measure_speed(precision_)));
-      options_.on_plan(fmt::format("text     {} blocks of {} tokens", blocks_.count, blocks_.length));
+    for (const std::string& line : plan_lines(options_, plan_, resources, summary_, blocks_, precision_))
+      options_.on_plan(line);
+  }
+
+  const char* device_name() const { return choice_ != nullptr ? choice_->name() : "cpu"; }
+
+  void check_device_memory() const {
+    if (const std::uint64_t free = device_->free_bytes(); free < summary_.planned_device_bytes) {
+      fail(ErrorCode::kOutOfMemory,
+           "--device {}: this run needs {} of device memory, {} are free; fewer --calib-samples "
+           "need less",
+           choice_->name(), megabytes(summary_.planned_device_bytes), megabytes(free));
     }
-    options_.on_plan(fmt::format("layers   {} with {} of {} linears quantized", summary_.layers,
-                                 summary_.quantized_linears, plan_.linears.size()));
-    if (options_.target_bpw > 0) {
-      options_.on_plan(fmt::format("bits     8 in the linears that lose most, for at most {} bits per parameter in all",
-                                   options_.target_bpw));
-    }
-    for (const PlannedVocabulary& matrix : plan_.vocabulary) options_.on_plan("bits     8 in " + matrix.module);
-    for (const PlannedLinear& linear : plan_.linears) {
-      if (!linear.kept_because.empty()) options_.on_plan("kept     " + linear.module + ": " + linear.kept_because);
-    }
-    for (const std::string& remark : plan_.remarks) options_.on_plan("note     " + remark);
   }
 
   /// Records of an interrupted run that this one continues; empty for a fresh start (the staging folder is then clean).
@@ -261,13 +245,13 @@ class Run {
       staging.clear();
       return {};
     }
-    check_binding(records.front(), binding_);
+    check_binding(records.front(), options_.allow_device_change ? without_means(binding_) : binding_);
     return records;
   }
 
   void quantize_layers(Staging& staging, Journal& journal, OutputWriter& writer,
                        std::vector<file::OrderedJson>& layers) {
-    LayerPipeline pipeline(files_, plan_, options_, std::move(blocks_), precision_);
+    LayerPipeline pipeline(files_, plan_, options_, std::move(blocks_), precision_, device_.get());
     const auto count = summary_.layers;
     const auto first = static_cast<std::int64_t>(layers.size());
     if (pipeline.calibrates() && first < count) {
@@ -285,6 +269,7 @@ class Run {
       staging.check_ours();  // files are opened by their names
       writer.write_layer(layer, result.weights);
       file::OrderedJson record = layer_to_json(layer, result.report, files_);
+      if (choice_ != nullptr) record["device"] = choice_->name();
       if (pipeline.calibrates() && layer + 1 < count) {
         record["hidden_sha256"] = write_hidden(staging.hidden(layer), pipeline.streams());
       }
@@ -375,10 +360,13 @@ class Run {
     summary_.linear_bits_per_weight = 8.0 * bytes / weights;
     summary_.seconds = monotonic_seconds() - begin_;
     summary_.peak_rss_bytes = peak_rss_bytes();
+    if (device_ != nullptr) summary_.peak_device_bytes = device_->peak_bytes();
     return summary_;
   }
 
   const QuantizeOptions& options_;
+  const DeviceChoice* choice_;  ///< null: the processor
+  std::unique_ptr<LayerDevice> device_;
   double begin_;
   model::ModelFiles files_;
   OutputPlan plan_;
@@ -393,9 +381,10 @@ class Run {
 
 }  // namespace
 
-QuantizeSummary run(const QuantizeOptions& options) {
+QuantizeSummary run(const QuantizeOptions& options, const DeviceChoice* device) {
   if (!options.dry_run || !options.output.empty()) check_output_apart(options.model, options.output);
-  return Run(options).execute();
+  if (device != nullptr) check_device_method(options, device->name());
+  return Run(options, device).execute();
 }
 
 }  // namespace awq::quantize

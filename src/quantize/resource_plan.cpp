@@ -25,6 +25,8 @@ using model::SiteSpec;
 
 // Program text, libraries and their generated code, allocator slack.
 constexpr std::uint64_t kProgramBytes = 70ULL << 20;
+// What the driver and the library of matrix products keep on the host.
+constexpr std::uint64_t kDeviceProgramBytes = 1200ULL << 20;
 // Candidates of the scale search, with the report's own evaluations.
 constexpr double kEvaluations = 21 + 3;
 
@@ -164,7 +166,8 @@ std::uint64_t bytes_below(const std::filesystem::path& folder) {
 }  // namespace
 
 ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& plan, std::int64_t blocks,
-                            std::int64_t length, ops::Precision precision, const QuantizeOptions& options) {
+                            std::int64_t length, ops::Precision precision, const QuantizeOptions& options,
+                            bool on_device) {
   const model::ModelConfig& c = files.config();
   const bool in_sequence = blocks > 0 && quantizes_in_sequence(options);
   const int streams = stream_count(options);
@@ -177,6 +180,11 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
   std::uint64_t forward = blocks > 0 ? layer.stored + layer.gram + activations : layer.stored;
   std::uint64_t search = (blocks > 0 ? layer.gram : 0) + layer.stored / 2 + layer.codes + layer.largest_site;
   if (in_sequence) forward = search = sequence_bytes(files, precision, streams > 1, chunk);
+  if (on_device) {
+    // The layer, once more as it was while that is uploaded; weights of a site as floats, and codes.
+    const std::uint64_t weights = layer.stored / (dtype_bits(files.dtype()) / 8);
+    forward = search = kDeviceProgramBytes + 2 * layer.stored + layer.codes + weights * 4;
+  }
   if (blocks > 0 && options.method == "awq" && options.recipe == "paper") {
     // The scale search runs a copy of the layer on the hidden states that entered it and keeps outputs to compare with;
     // a site's weights are there as floats, as codes and expanded again.

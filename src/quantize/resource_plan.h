@@ -20,9 +20,11 @@ struct ResourcePlan {
   double operations = 0;         ///< multiply-adds, counted as two
 };
 
-/// `blocks` * `length` calibration tokens (0 blocks: plain rounding without calibration).
+/// `blocks` * `length` calibration tokens (0 blocks: plain rounding without calibration). `on_device`: passes and
+/// searches are a device's.
 ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& plan, std::int64_t blocks,
-                            std::int64_t length, ops::Precision precision, const QuantizeOptions& options);
+                            std::int64_t length, ops::Precision precision, const QuantizeOptions& options,
+                            bool on_device = false);
 
 /// Operations per second that dense products reach here when nothing else runs, from a measurement of about 100 ms.
 double measure_speed(ops::Precision precision);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/check.h"
 #include "base/stop.h"
@@ -11,7 +12,22 @@
 namespace awq::quantize {
 namespace {
 
-/// Mean over all rows of |w| relative to the largest |w| of its group, per channel.
+/// Tied channels get the geometric mean of their scales.
+void tie(std::vector<double>& s, const ScaleTying& tying) {
+  const auto dim = static_cast<std::size_t>(tying.head_dim);
+  const auto repeats = static_cast<std::size_t>(tying.repeats);
+  for (std::size_t first = 0; first < s.size(); first += dim * repeats) {
+    for (std::size_t d = 0; d < dim; ++d) {
+      double sum = 0;
+      for (std::size_t r = 0; r < repeats; ++r) sum += std::log(s[first + r * dim + d]);
+      const double mean = std::exp(sum / static_cast<double>(repeats));
+      for (std::size_t r = 0; r < repeats; ++r) s[first + r * dim + d] = mean;
+    }
+  }
+}
+
+}  // namespace
+
 std::vector<double> relative_magnitude(std::span<const WeightView> consumers, std::int64_t width,
                                        std::int64_t group_size) {
   std::vector<double> mean(static_cast<std::size_t>(width), 0.0);
@@ -34,21 +50,8 @@ std::vector<double> relative_magnitude(std::span<const WeightView> consumers, st
   return mean;
 }
 
-/// Tied channels get the geometric mean of their scales.
-void tie(std::vector<double>& s, const ScaleTying& tying) {
-  const auto dim = static_cast<std::size_t>(tying.head_dim);
-  const auto repeats = static_cast<std::size_t>(tying.repeats);
-  for (std::size_t first = 0; first < s.size(); first += dim * repeats) {
-    for (std::size_t d = 0; d < dim; ++d) {
-      double sum = 0;
-      for (std::size_t r = 0; r < repeats; ++r) sum += std::log(s[first + r * dim + d]);
-      const double mean = std::exp(sum / static_cast<double>(repeats));
-      for (std::size_t r = 0; r < repeats; ++r) s[first + r * dim + d] = mean;
-    }
-  }
-}
-
-}  // namespace
+ScaleCandidates::ScaleCandidates(std::vector<double> mean_abs, std::vector<double> magnitude, const ScaleTying& tying)
+    : activations_(std::move(mean_abs)), weights_(std::move(magnitude)), tying_(tying) {}
 
 ScaleCandidates::ScaleCandidates(std::span<const WeightView> consumers, std::span<const double> mean_abs,
                                  const quant::Scheme& scheme, const ScaleTying& tying)
@@ -97,19 +100,14 @@ double rounding_loss(const WeightView& weights, std::span<const float> channel_s
   });
 }
 
-ScaleSearchResult search_channel_scale(std::span<const WeightView> consumers, const SiteStatistics& statistics,
-                                       QuadraticForm& form, const quant::Scheme& scheme, DType scale_dtype,
-                                       const ScaleTying& tying) {
-  const std::int64_t width = statistics.width();
-  const ScaleCandidates candidates(consumers, statistics.mean_abs(), scheme, tying);
+ScaleSearchResult best_scale(const ScaleCandidates& candidates, std::int64_t width, const ScaleLoss& loss_of) {
   ScaleSearchResult best;
   best.loss = std::numeric_limits<double>::infinity();
   for (int i = -1; i < ScaleCandidates::kGrid; ++i) {
     stop_flag().throw_if_requested();
     const double alpha = i < 0 ? -1.0 : static_cast<double>(i) / ScaleCandidates::kGrid;
     std::vector<float> s = i < 0 ? std::vector<float>(static_cast<std::size_t>(width), 1.0F) : candidates.make(alpha);
-    double loss = 0;
-    for (const WeightView& view : consumers) loss += rounding_loss(view, s, form, scheme, scale_dtype);
+    const double loss = loss_of(s);
     if (i < 0) best.identity_loss = loss;
     if (loss < best.loss) {
       best.loss = loss;
@@ -121,6 +119,18 @@ ScaleSearchResult search_channel_scale(std::span<const WeightView> consumers, co
     fail(ErrorCode::kCorruptFile, "no scale gives a finite error: weights or activations are not finite");
   }
   return best;
+}
+
+ScaleSearchResult search_channel_scale(std::span<const WeightView> consumers, const SiteStatistics& statistics,
+                                       QuadraticForm& form, const quant::Scheme& scheme, DType scale_dtype,
+                                       const ScaleTying& tying) {
+  return best_scale(ScaleCandidates(consumers, statistics.mean_abs(), scheme, tying), statistics.width(),
+                    [&](std::span<const float> channel_scale) {
+                      double loss = 0;
+                      for (const WeightView& view : consumers)
+                        loss += rounding_loss(view, channel_scale, form, scheme, scale_dtype);
+                      return loss;
+                    });
 }
 
 }  // namespace awq::quantize

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -38,12 +39,24 @@ class ScaleCandidates {
   static constexpr int kGrid = 20;  ///< exponents 0, 1/20 .. 19/20
   ScaleCandidates(std::span<const WeightView> consumers, std::span<const double> mean_abs, const quant::Scheme& scheme,
                   const ScaleTying& tying = {});
+  /// From mean |x| and relative_magnitude(), both [K].
+  ScaleCandidates(std::vector<double> mean_abs, std::vector<double> magnitude, const ScaleTying& tying);
   std::vector<float> make(double alpha) const;
 
  private:
   std::vector<double> activations_, weights_;
   ScaleTying tying_;
 };
+
+/// Mean over all rows of |w| relative to the largest |w| of its group of `group_size` channels, per channel [width].
+std::vector<double> relative_magnitude(std::span<const WeightView> consumers, std::int64_t width,
+                                       std::int64_t group_size);
+
+/// The loss of plain rounding with a channel scale [K].
+using ScaleLoss = std::function<double(std::span<const float> channel_scale)>;
+/// The identity or the candidate with the smallest loss; the first one wins among equals. `width` is K. Throws
+/// kCorruptFile when no loss is finite.
+ScaleSearchResult best_scale(const ScaleCandidates& candidates, std::int64_t width, const ScaleLoss& loss);
 
 /// AWQ's duo-scaling search (docs/algorithm.md): s = mean|x|^a / (mean relative |w|^(1-a) + 1e-4) for a = 0, 0.05 ..
 /// 0.95, normalised by sqrt(max * min), and s = 1. The loss of a candidate is the exact output error of the consumers

@@ -35,9 +35,11 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"server",
      {"chat", "gpu", "device", "engine", "generate", "grammar", "template", "text", "model", "ops", "file", "base"}},
     {"quantize", {"eval", "model", "formats", "text", "ops", "quant", "file", "tensor", "base"}},
+    {"gpu_quantize", {"quantize", "device", "kernels", "model", "ops", "quant", "tensor", "base"}},
     {"bench", {"gpu", "device", "model", "ops", "kernels", "quant", "file", "tensor", "base"}},
-    {"api", {"gpu",    "device", "report",  "bench", "server", "chat",    "template", "quantize", "eval",   "generate",
-             "engine", "model",  "formats", "text",  "ops",    "kernels", "quant",    "file",     "tensor", "base"}},
+    {"api", {"gpu",      "gpu_quantize", "device",  "report",   "bench",  "server", "chat",
+             "template", "quantize",     "eval",    "generate", "engine", "model",  "formats",
+             "text",     "ops",          "kernels", "quant",    "file",   "tensor", "base"}},
     {"cli", {"api", "file", "base"}},
 };
 

@@ -1,90 +1,13 @@
-#include <cublasLt.h>
-#include <dlfcn.h>
-
-#include <array>
-#include <cstdlib>
-#include <string>
 #include <vector>
 
 #include "base/check.h"
+#include "device/cuda/cublas_lt.h"
 #include "device/dense_product.h"
-#include "device/device.h"
 
 namespace awq::device {
 namespace {
 
 using kernels::cuda::Half;
-
-// Files that the library may be, the one of the runtime's own version first.
-constexpr std::array kFolders = {"", "/usr/local/cuda/lib64/", "/usr/local/cuda/lib/",
-                                 "/usr/local/cuda/targets/x86_64-linux/lib/", "/usr/lib/x86_64-linux-gnu/"};
-constexpr std::array kNames = {"libcublasLt.so.13", "libcublasLt.so.12"};
-
-/// The functions of cublasLt that are used, found at run time. Types come from its header; they have been the same
-/// since version 11.
-struct Library {
-  decltype(&cublasLtCreate) create = nullptr;
-  decltype(&cublasLtDestroy) destroy = nullptr;
-  decltype(&cublasLtMatmul) matmul = nullptr;
-  decltype(&cublasLtMatmulDescCreate) desc_create = nullptr;
-  decltype(&cublasLtMatmulDescDestroy) desc_destroy = nullptr;
-  decltype(&cublasLtMatmulDescSetAttribute) desc_set = nullptr;
-  decltype(&cublasLtMatrixLayoutCreate) layout_create = nullptr;
-  decltype(&cublasLtMatrixLayoutDestroy) layout_destroy = nullptr;
-  decltype(&cublasLtMatmulPreferenceCreate) preference_create = nullptr;
-  decltype(&cublasLtMatmulPreferenceDestroy) preference_destroy = nullptr;
-  decltype(&cublasLtMatmulPreferenceSetAttribute) preference_set = nullptr;
-  decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic = nullptr;
-};
-
-void* open_library() {
-  if (const char* given = std::getenv("AWQ_CUBLASLT")) {
-    if (void* library = dlopen(given, RTLD_NOW | RTLD_LOCAL)) return library;
-    fail(ErrorCode::kDevice, "AWQ_CUBLASLT={}: cannot be opened: {}", given, dlerror());
-  }
-  for (const char* name : kNames) {
-    for (const char* folder : kFolders) {
-      if (void* library = dlopen((std::string(folder) + name).c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-    }
-  }
-  fail(ErrorCode::kDevice,
-       "16-bit weights on a device need {} or {} of NVIDIA's CUDA toolkit: not found; AWQ_CUBLASLT names the file",
-       kNames[0], kNames[1]);
-}
-
-template <typename Function>
-void find(void* library, const char* name, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (function == nullptr) fail(ErrorCode::kDevice, "libcublasLt has no function {}", name);
-}
-
-/// Opened once and never closed: its code may be in use until the process ends.
-const Library& library() {
-  static const Library kLibrary = [] {
-    Library out;
-    void* handle = open_library();
-    find(handle, "cublasLtCreate", out.create);
-    find(handle, "cublasLtDestroy", out.destroy);
-    find(handle, "cublasLtMatmul", out.matmul);
-    find(handle, "cublasLtMatmulDescCreate", out.desc_create);
-    find(handle, "cublasLtMatmulDescDestroy", out.desc_destroy);
-    find(handle, "cublasLtMatmulDescSetAttribute", out.desc_set);
-    find(handle, "cublasLtMatrixLayoutCreate", out.layout_create);
-    find(handle, "cublasLtMatrixLayoutDestroy", out.layout_destroy);
-    find(handle, "cublasLtMatmulPreferenceCreate", out.preference_create);
-    find(handle, "cublasLtMatmulPreferenceDestroy", out.preference_destroy);
-    find(handle, "cublasLtMatmulPreferenceSetAttribute", out.preference_set);
-    find(handle, "cublasLtMatmulAlgoGetHeuristic", out.heuristic);
-    return out;
-  }();
-  return kLibrary;
-}
-
-void check_blas(cublasStatus_t status, const char* what) {
-  if (status != CUBLAS_STATUS_SUCCESS) {
-    fail(ErrorCode::kDevice, "{} failed with status {}", what, static_cast<int>(status));
-  }
-}
 
 cudaDataType_t half_type(Half type) { return type == Half::kF16 ? CUDA_R_16F : CUDA_R_16BF; }
 
@@ -99,7 +22,9 @@ struct DenseProduct::Impl {
     cublasLtMatmulAlgo_t algorithm{};
   };
 
-  explicit Impl(void* scratch) : lt(library()), workspace(scratch) { check_blas(lt.create(&handle), "cublasLtCreate"); }
+  explicit Impl(void* scratch) : lt(cublas_lt()), workspace(scratch) {
+    check_blas(lt.create(&handle), "cublasLtCreate");
+  }
   ~Impl() {
     for (const Plan& plan : plans) {
       lt.layout_destroy(plan.weight);
@@ -175,7 +100,7 @@ struct DenseProduct::Impl {
     return plan;
   }
 
-  const Library& lt;
+  const CublasLt& lt;
   cublasLtHandle_t handle = nullptr;
   void* workspace;
   std::vector<Plan> plans;

@@ -1,5 +1,6 @@
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <cstring>
 
 #include "base/check.h"
@@ -7,6 +8,20 @@
 #include "device/memory.h"
 
 namespace awq::device {
+namespace {
+
+std::atomic<std::uint64_t> in_use{0}, most_in_use{0};
+
+void count_in(std::uint64_t bytes) {
+  const std::uint64_t now = in_use += bytes;
+  std::uint64_t most = most_in_use;
+  while (now > most && !most_in_use.compare_exchange_weak(most, now)) {
+  }
+}
+
+}  // namespace
+
+std::uint64_t peak_buffer_bytes() { return most_in_use; }
 
 Buffer::Buffer(std::uint64_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
@@ -20,10 +35,13 @@ Buffer::Buffer(std::uint64_t bytes) : bytes_(bytes) {
   }
   check(status, "cudaMalloc");
   data_ = static_cast<std::byte*>(data);
+  count_in(bytes);
 }
 // Nothing can be done about an error here: the process that lost its device is about to end.
 Buffer::~Buffer() {
-  if (data_ != nullptr) cudaFree(data_);
+  if (data_ == nullptr) return;
+  cudaFree(data_);
+  in_use -= bytes_;
 }
 
 PinnedBuffer::PinnedBuffer(std::uint64_t bytes) : bytes_(bytes) {
