@@ -128,6 +128,8 @@ inline constexpr double kDeviceSums = 1e-5;
 /// Losses of the same codes: sums of thousands of products of either sign, and weights that a solution of least squares
 /// moved.
 inline constexpr double kDeviceLoss = 1e-4;
+/// Losses of weights that each side moved and then rounded: a weight on the edge between two codes may go either way.
+inline constexpr double kDeviceRounded = 1e-3;
 /// Losses of results, where single codes differ, and codes that are equal on a site with equal inputs.
 inline constexpr double kDeviceResult = 1e-2;
 inline constexpr double kDeviceEqualCodes = 0.99;

@@ -148,7 +148,7 @@ void check_site(const SiteCase& c, gpu_quantize::Queue& queue, const std::string
   std::vector<float> scale(static_cast<std::size_t>(c.width));
   for (std::size_t k = 0; k < scale.size(); ++k) scale[k] = static_cast<float>(0.5 + uniform(3, k));
   close("loss of scaled rounding", device.scaled_rounding_loss(scale), host.scaled_rounding_loss(scale),
-        tolerance::kDeviceLoss);
+        tolerance::kDeviceRounded);
   host.scale(scale);
   device.scale(scale);
   host.search();
