@@ -26,6 +26,8 @@ namespace awq::bench {
 namespace {
 
 constexpr std::size_t kMaxDocumentBytes = 4 << 20;
+constexpr std::size_t kMostRefusalBytes = 64 << 10;
+constexpr std::size_t kMostReasonBytes = 120;
 constexpr int kPollMilliseconds = 100;
 
 using Addresses = std::unique_ptr<addrinfo, void (*)(addrinfo*)>;
@@ -170,6 +172,27 @@ void read_event(std::string_view data, StreamedAnswer& out, bool& ended) {
   }
 }
 
+/// ": " and the message of an OpenAI error, its numbers as N so that equal refusals add up; nothing for another body.
+std::string reason_of(const std::string& body) {
+  std::string message;
+  try {
+    const file::Json json = file::parse_json(body, "refusal", {.max_depth = 8, .max_bytes = 2 * kMostRefusalBytes});
+    message = json.at("error").at("message").get<std::string>();
+  } catch (const std::exception&) {
+    return "";
+  }
+  std::string out = ": ";
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  for (std::size_t i = 0; i < message.size() && out.size() < kMostReasonBytes; ++i) {
+    if (!is_digit(message[i])) {
+      out += message[i];
+    } else if (i == 0 || !is_digit(message[i - 1])) {
+      out += 'N';
+    }
+  }
+  return printable(out);
+}
+
 }  // namespace
 
 Endpoint parse_url(const std::string& url) {
@@ -234,14 +257,19 @@ StreamedAnswer stream_completion(const Endpoint& endpoint, const std::string& bo
                         body);
     bool ended = false;
     SseReader events([&](std::string_view data) { read_event(data, out, ended); });
+    std::string refusal;
     HttpResponseReader* response = nullptr;
     HttpResponseReader reader([&](std::string_view part) {
-      if (response->status() == 200) events.feed(part);
+      if (response->status() == 200) {
+        events.feed(part);
+      } else if (refusal.size() < kMostRefusalBytes) {
+        refusal += part;
+      }
     });
     response = &reader;
     read_response(connection, reader);
     if (reader.status() != 200) {
-      out.error = fmt::format("status {}", reader.status());
+      out.error = fmt::format("status {}{}", reader.status(), reason_of(refusal));
     } else if (!ended) {
       out.error = "the stream has no end mark";
     } else if (out.token_times.empty()) {

@@ -58,6 +58,11 @@ int run(Flags& flags, const CommonFlags& common) {
   GenerateOptions& options = flags.options;
   options.threads = common.threads;
   options.device = common.device;
+  if (common.device == "cpu" && options.kv_cache_memory_bytes > 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "--kv-cache-memory-bytes: the processor's cache is as large as the run needs; a device's (--device cuda) is "
+         "not");
+  }
   if (options.max_tokens < 1) fail(ErrorCode::kInvalidArgument, "-n {}: expected at least 1", options.max_tokens);
   if (flags.chat && !options.prompt_ids.empty()) {
     fail(ErrorCode::kInvalidArgument, "--prompt-ids: not together with --chat, whose template makes the prompt");

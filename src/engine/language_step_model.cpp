@@ -38,6 +38,12 @@ std::int64_t plan_kv_blocks(const model::ModelConfig& config, const EngineOption
     blocks = free.has_value() ? std::min(wanted, *free / 2 / block_bytes) : wanted;
   }
   blocks = std::min<std::uint64_t>(blocks, INT32_MAX - 1);
+  if (blocks == 0) {
+    fail(ErrorCode::kOutOfMemory,
+         "the smallest KV cache, {} tokens, takes {} bytes ({}): set --kv-cache-memory-bytes to more, or a smaller "
+         "--kv-dtype",
+         kernels::kKvBlockTokens, block_bytes, ops::kv_dtype_name(options.kv_dtype));
+  }
   if (blocks < static_cast<std::uint64_t>(blocks_for(length))) {
     fail(ErrorCode::kOutOfMemory,
          "a sequence of {} tokens needs {} bytes of KV cache ({}), there are {}: set --max-model-len to at most {}, or "

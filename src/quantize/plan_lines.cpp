@@ -16,8 +16,9 @@ std::vector<std::string> plan_lines(const QuantizeOptions& options, const Output
   if (blocks.count > 0) {
     // How fast a device is shows when it works.
     if (!on_device) {
-      lines.push_back(fmt::format("time     about {:.0f} s on this machine",
-                                  1.4 * resources.operations / measure_speed(precision)));
+      const double seconds = 1.4 * resources.operations / measure_speed(precision);
+      lines.push_back(seconds < 1 ? std::string("time     less than a second on this machine")
+                                  : fmt::format("time     about {:.0f} s on this machine", seconds));
     }
     lines.push_back(fmt::format("text     {} blocks of {} tokens", blocks.count, blocks.length));
   }

@@ -12,6 +12,7 @@ namespace awq::text {
 namespace {
 
 constexpr std::uint64_t kMaxTextBytes = 4ULL << 30;
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // some editors begin a file with it; it is no text
 constexpr std::string_view kSeparator = "<|endoftext|>";
 
 bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
@@ -104,7 +105,9 @@ Documents split_documents(std::string_view text, const std::string& name) {
 }
 
 Documents read_documents(const std::filesystem::path& path) {
-  const std::string text = file::read_text_file(path, kMaxTextBytes);
+  const std::string bytes = file::read_text_file(path, kMaxTextBytes);
+  std::string_view text = bytes;
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   if (path.extension() != ".jsonl") return split_documents(text, path.string());
   Documents out = read_jsonl(text, path.string());
   check_not_empty(out, path.string());

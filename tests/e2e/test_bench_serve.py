@@ -44,9 +44,11 @@ class Fake(BaseHTTPRequestHandler):
     def answer(self, number):
         mode = self.server.mode if number > 1 else "good"  # the first request only warms up
         if mode == "busy":
+            body = json.dumps({"error": {"message": f"{number} requests wait, retry in {3 * number} s"}}).encode()
             self.send_response(503)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -105,7 +107,7 @@ class BenchServe(Case):
         self.assertEqual(len(server.seen), 11)
 
     def test_failures_are_counted(self):
-        for mode, reason in (("busy", "status 503"), ("broken", "event"), ("cut", "closed")):
+        for mode, reason in (("busy", "status 503: N requests wait, retry in N s"), ("broken", "event"), ("cut", "closed")):
             with self.subTest(mode=mode):
                 _, url = self.serve(mode)
                 point = self.points(url, "--concurrency", "2", "--requests", 4)["points"][0]

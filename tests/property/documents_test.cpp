@@ -39,6 +39,11 @@ TEST(Documents, RunningTextIsOne) {
   EXPECT_EQ(documents.texts, (Texts{"one\n\ntwo <|endoftext|> inside a line\n"}));
 }
 
+TEST(Documents, AByteOrderMarkIsNoText) {
+  EXPECT_EQ(read("marked.txt", "\xEF\xBB\xBFtext").texts, Texts{"text"});
+  EXPECT_EQ(read("marked.jsonl", "\xEF\xBB\xBF{\"text\": \"text\"}").texts, Texts{"text"});
+}
+
 TEST(Documents, SeparatorLinesMakeAList) {
   const Documents documents = read("a.txt", "<|endoftext|>\none\nmore\n<|endoftext|>\n \n<|endoftext|>\ntwo");
   EXPECT_TRUE(documents.is_list);
