@@ -65,7 +65,7 @@ quantize::LayerSites QuantizerDevice::collect(std::int64_t index, const model::L
   return out;
 }
 
-void QuantizerDevice::finish_layer() {
+void QuantizerDevice::fetch_hidden() {
   for (std::size_t i = 0; i < streams_there_.size(); ++i)
     queue_.download(streams_[i].bytes(), streams_there_[i].data());
 }

@@ -16,7 +16,7 @@ class QuantizerDevice final : public quantize::LayerDevice {
   std::unique_ptr<quantize::LayerRunner> layer(std::int64_t index) override;
   quantize::LayerSites collect(std::int64_t index, const model::LayerWeights& weights,
                                const std::array<bool, model::kRoles>& quantized) override;
-  void finish_layer() override;
+  void fetch_hidden() override;
   std::uint64_t free_bytes() const override { return device::memory().free_bytes; }
   std::uint64_t peak_bytes() const override { return device::peak_buffer_bytes(); }
 

@@ -15,8 +15,8 @@
 
 namespace awq::quantize {
 
-/// A device that runs the passes and searches of layers in the processor's place. It works on the hidden states that
-/// begin() gets, and may keep its own copy of them between begin() and finish_layer().
+/// A device that runs the passes and searches of layers in the processor's place, on its own copy of the hidden states
+/// that begin() gets: those change in fetch_hidden() alone.
 class LayerDevice {
  public:
   LayerDevice() = default;
@@ -33,8 +33,8 @@ class LayerDevice {
   /// sites that none of these linears reads stay null.
   virtual LayerSites collect(std::int64_t index, const model::LayerWeights& weights,
                              const std::array<bool, model::kRoles>& quantized) = 0;
-  /// The hidden states of begin() are up to date when this returns.
-  virtual void finish_layer() = 0;
+  /// Brings the hidden states of begin() up to date.
+  virtual void fetch_hidden() = 0;
   /// Memory that is free, and the most that was in use at a time, in bytes.
   virtual std::uint64_t free_bytes() const = 0;
   virtual std::uint64_t peak_bytes() const = 0;

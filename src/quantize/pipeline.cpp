@@ -138,12 +138,15 @@ LayerPipeline::Result LayerPipeline::run_layer(std::int64_t index) {
         result.report = quantize_layer(files_.config(), files_.architecture(), plan, statistics, result.weights, name);
       }
     }
-    if (device_ != nullptr) device_->finish_layer();
   } catch (Error& error) {
     error.add_note("layer " + std::to_string(index));
     throw;
   }
   return result;
+}
+
+void LayerPipeline::fetch_hidden() {
+  if (device_ != nullptr) device_->fetch_hidden();
 }
 
 bool needs_calibration(const QuantizeOptions& options) { return options.method != "rtn" && options.method != "fp8"; }

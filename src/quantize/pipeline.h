@@ -39,8 +39,10 @@ class LayerPipeline {
     model::LayerWeights weights;  ///< quantized and folded
     LayerReport report;
   };
-  /// Quantizes layer `index` and advances the hidden states past it.
+  /// Quantizes layer `index` and advances the hidden states past it; where a device does that, streams() stays as it is
+  /// until fetch_hidden().
   Result run_layer(std::int64_t index);
+  void fetch_hidden();
 
  private:
   /// All sites of the original layer in one pass; advances the one stream.

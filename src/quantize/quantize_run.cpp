@@ -14,6 +14,7 @@
 #include "file/sha256.h"
 #include "quantize/bit_allocation.h"
 #include "quantize/journal.h"
+#include "quantize/layer_saver.h"
 #include "quantize/output_writer.h"
 #include "quantize/pipeline.h"
 #include "quantize/plan_lines.h"
@@ -262,21 +263,21 @@ class Run {
       }
     }
     const double begin = monotonic_seconds();
+    // A device leaves the processor, and the hidden states that lie there, to the layer before.
+    LayerSaver saver(staging, journal, writer, device_ != nullptr);
     for (std::int64_t layer = first; layer < count; ++layer) {
       stop_flag().throw_if_requested();
       report_progress("quantize", layer, count, begin, first, layers);
       LayerPipeline::Result result = pipeline.run_layer(layer);
-      staging.check_ours();  // files are opened by their names
-      writer.write_layer(layer, result.weights);
+      saver.wait(layers);
       file::OrderedJson record = layer_to_json(layer, result.report, files_);
       if (choice_ != nullptr) record["device"] = choice_->name();
-      if (pipeline.calibrates() && layer + 1 < count) {
-        record["hidden_sha256"] = write_hidden(staging.hidden(layer), pipeline.streams());
-      }
-      writer.sync();
-      journal.append(record);
-      layers.push_back(std::move(record));
+      const bool goes_on = pipeline.calibrates() && layer + 1 < count;
+      if (goes_on) pipeline.fetch_hidden();
+      saver.save(layer, std::move(result.weights), std::move(record),
+                 goes_on ? pipeline.streams() : std::span<HiddenStates>());
     }
+    saver.wait(layers);
     report_progress("quantize", count, count, begin, first, layers);
   }
 

@@ -181,9 +181,10 @@ ResourcePlan plan_resources(const model::ModelFiles& files, const OutputPlan& pl
   std::uint64_t search = (blocks > 0 ? layer.gram : 0) + layer.stored / 2 + layer.codes + layer.largest_site;
   if (in_sequence) forward = search = sequence_bytes(files, precision, streams > 1, chunk);
   if (on_device) {
-    // The layer, once more as it was while that is uploaded; weights of a site as floats, and codes.
+    // The layer, once more as it was while that is uploaded; weights of a site as floats, and codes; the layer before,
+    // which is being saved.
     const std::uint64_t weights = layer.stored / (dtype_bits(files.dtype()) / 8);
-    forward = search = kDeviceProgramBytes + 2 * layer.stored + layer.codes + weights * 4;
+    forward = search = kDeviceProgramBytes + 2 * layer.stored + 2 * layer.codes + weights * 4;
   }
   if (blocks > 0 && options.method == "awq" && options.recipe == "paper") {
     // The scale search runs a copy of the layer on the hidden states that entered it and keeps outputs to compare with;

@@ -2,7 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "awq/error.h"
 #include "base/stop.h"
@@ -29,20 +34,34 @@ class SecondProcessor final : public quantize::LayerDevice {
     blocks_ = &blocks;
     precision_ = precision;
     streams_ = streams;
+    own_.clear();
   }
   std::unique_ptr<quantize::LayerRunner> layer(std::int64_t index) override {
-    return std::make_unique<quantize::HostLayerRunner>(*files_, index, *blocks_, precision_, streams_);
+    if (own_.empty()) {
+      for (const quantize::HiddenStates& stream : streams_) {
+        copy(stream, own_.emplace_back(stream.tokens(), files_->config().hidden_size));
+      }
+    }
+    return std::make_unique<quantize::HostLayerRunner>(*files_, index, *blocks_, precision_, own_);
   }
   quantize::LayerSites collect(std::int64_t, const model::LayerWeights&,
                                const std::array<bool, model::kRoles>&) override {
     return {};  // nothing was seen: the linears are rounded
   }
-  void finish_layer() override {}
+  void fetch_hidden() override {
+    for (std::size_t i = 0; i < own_.size(); ++i) copy(own_[i], streams_[i]);
+  }
   std::uint64_t free_bytes() const override { return free_; }
   std::uint64_t peak_bytes() const override { return 7; }
 
  private:
+  static void copy(const quantize::HiddenStates& from, quantize::HiddenStates& to) {
+    const std::span<const std::byte> bytes = from.bytes();
+    std::copy(bytes.begin(), bytes.end(), to.bytes().begin());
+  }
+
   std::uint64_t free_;
+  std::vector<quantize::HiddenStates> own_;
   const model::ModelFiles* files_ = nullptr;
   const quantize::CalibrationBlocks* blocks_ = nullptr;
   ops::Precision precision_{};
@@ -97,6 +116,51 @@ TEST_F(QuantizeDevice, TakesThePlaceOfTheProcessor) {
   EXPECT_EQ(summary.peak_device_bytes, 7U);
   EXPECT_EQ(tiny_.published().at("model.safetensors"), reference.published().at("model.safetensors"));
   for (const file::Json& layer : layers()) EXPECT_EQ(layer.value("device", ""), "cuda");
+}
+
+/// One fsync() fails: a layer's, its hidden states', the journal's, which another thread than the quantizer's calls.
+class FailingSync final : public test::UnsyncedSystem {
+ public:
+  explicit FailingSync(int at) : left_(at) {}
+  int fsync(int) override {
+    if (left_-- != 0) return 0;
+    failed_ = true;
+    errno = EIO;
+    return -1;
+  }
+  bool failed() const { return failed_; }
+
+ private:
+  std::atomic<int> left_;
+  std::atomic<bool> failed_ = false;
+};
+
+TEST_F(QuantizeDevice, WhatGoesWrongAsideEndsTheRunAndIsResumed) {
+  const TinyQuantize reference;
+  quantize::run(reference.options(), &choice_);
+  const std::string expected = reference.published().at("model.safetensors");
+  bool failed = true;
+  int at = 0;
+  for (; failed; ++at) {
+    SCOPED_TRACE(at);
+    const TinyQuantize tiny;
+    QuantizeOptions options = tiny.options();
+    {
+      FailingSync failing(at);
+      const file::ScopedSystem scope(failing);
+      try {
+        quantize::run(options, &choice_);
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kIo) << error.what();
+      }
+      failed = failing.failed();
+    }
+    options.resume = true;
+    quantize::run(options, &choice_);
+    ASSERT_EQ(tiny.published().at("model.safetensors"), expected);
+    ASSERT_FALSE(fs::exists(tiny.staging()));
+  }
+  EXPECT_GT(at, 6) << "layers, hidden states and records are synced";
 }
 
 TEST_F(QuantizeDevice, AnotherDeviceGoesOnOnlyWhenAllowed) {
