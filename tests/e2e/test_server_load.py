@@ -47,6 +47,20 @@ class Load(ServerCase):
         self.assertGreaterEqual(self.hits(server, "max-stream-buffer-bytes") + self.hits(server, "write-timeout-ms"), 1)
         quiet.close()
 
+    def test_answers_that_end_while_they_rest(self):
+        """The engine is done after one step, with most of the answer still waiting for room."""
+        server = self.serve("--max-stream-buffer-bytes", 4096, "--max-num-seqs", 16, "--max-logprobs", 100)
+        body = {"prompt": PROMPT, "max_tokens": 1, "n": 16, "temperature": 1, "seed": 1, "logprobs": 100, "stream": True}
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+                client.sendall(raw_request("/v1/completions", body, "Connection: close\r\n"))
+                got, end = b"", time.monotonic() + 20
+                while not got.endswith(b"0\r\n\r\n"):
+                    self.assertLess(time.monotonic(), end, "the answer does not end")
+                    got += client.recv(1 << 16)
+            self.assertEqual(got.count(b'"finish_reason":"length"'), 16)
+        self.assertGreaterEqual(self.hits(server, "max-stream-buffer-bytes"), 1)
+
     def test_a_client_that_reads_late(self):
         """Its sequences rest while others run, and it loses nothing."""
         server = self.serve("--max-stream-buffer-bytes", 65536, "--max-num-seqs", 16, "--max-logprobs", 100)

@@ -166,11 +166,12 @@ void Job::pause_or_resume() {
 
 /// Ends the rest of process(), if it rests.
 void Job::go_on() {
+  std::shared_ptr<Job> self;
   {
     const std::lock_guard lock(mutex_);
-    if (!std::exchange(resting_, false)) return;
+    self = std::exchange(resting_, nullptr);
   }
-  service_.workers().post([self = shared_from_this()] { self->process(); });
+  if (self) service_.workers().post([self] { self->process(); });
 }
 
 void Job::process() {
@@ -194,8 +195,10 @@ void Job::process() {
     const std::lock_guard lock(mutex_);
     const auto rest = std::next(records.begin(), static_cast<std::ptrdiff_t>(done));
     records_.insert(records_.begin(), std::make_move_iterator(rest), std::make_move_iterator(records.end()));
-    resting_ = exchange_->full();  // asked with the lock held: whoever changes it calls go_on() afterwards
-    if (resting_) return;
+    if (exchange_->full()) {  // asked with the lock held: whoever changes it calls go_on() afterwards
+      resting_ = shared_from_this();
+      return;
+    }
   }
   // Again through the queue, so that others have their turn.
   service_.workers().post([self = shared_from_this()] { self->process(); });

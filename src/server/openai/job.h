@@ -69,7 +69,9 @@ class Job : public std::enable_shared_from_this<Job> {
   std::vector<engine::RequestId> ids_;
   std::vector<TokenRecord> records_;
   bool scheduled_ = false;
-  bool resting_ = false;  ///< process() has stopped, because the client does not read
+  /// This object while process() has stopped because the client does not read: the engine, which held it, lets go after
+  /// the last event.
+  std::shared_ptr<Job> resting_;
   double started_time_ = 0;
   CancelReason cancelled_ = CancelReason::kNone;
 
