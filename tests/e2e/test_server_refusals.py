@@ -169,7 +169,8 @@ class Refusals(ServerCase):
         self.assertGreater(little.metrics()["vllm:num_preemptions_total"], 0)
         self.assertIn("maximum context length is 64", self.check_refusal(little.complete([5] * 40, max_tokens=25), 400, "max_tokens")["message"])
         self.assertEqual(little.metrics()["awq:kv_blocks_used"], 0)
-        self.check_message(awq("serve", BOOKS, "--port", 0, "--kv-cache-memory-bytes", 1000), RESOURCE, "--kv-cache-memory-bytes", "--max-model-len")
+        self.check_message(awq("serve", BOOKS, "--port", 0, "--kv-cache-memory-bytes", 100_000), RESOURCE, "--kv-cache-memory-bytes", "--max-model-len to at most 32")
+        self.check_message(awq("serve", BOOKS, "--port", 0, "--kv-cache-memory-bytes", 1000), RESOURCE, "--kv-cache-memory-bytes", "smallest")
         self.check_message(awq("serve", BOOKS, "--port", 0, "--max-model-len", 1000), USAGE, "--max-model-len 1000")
 
     def test_reports_while_full(self):

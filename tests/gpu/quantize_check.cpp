@@ -223,6 +223,7 @@ void check_model(const std::filesystem::path& folder, const std::string& recipe)
   for (std::int64_t layer = 0; layer < std::min<std::int64_t>(files.config().num_hidden_layers, 3); ++layer) {
     const auto begin = std::chrono::steady_clock::now();
     const quantize::LayerPipeline::Result found = there.run_layer(layer);
+    there.fetch_hidden();
     const auto middle = std::chrono::steady_clock::now();
     const quantize::LayerPipeline::Result expected = here.run_layer(layer);
     seconds += std::chrono::duration<double>(middle - begin).count();
