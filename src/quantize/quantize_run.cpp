@@ -264,12 +264,12 @@ class Run {
     }
     const double begin = monotonic_seconds();
     // A device leaves the processor, and the hidden states that lie there, to the layer before.
-    LayerSaver saver(staging, journal, writer, device_ != nullptr);
+    LayerSaver saver(staging, journal, writer, layers, device_ != nullptr);
     for (std::int64_t layer = first; layer < count; ++layer) {
       stop_flag().throw_if_requested();
       report_progress("quantize", layer, count, begin, first, layers);
       LayerPipeline::Result result = pipeline.run_layer(layer);
-      saver.wait(layers);
+      saver.wait();
       file::OrderedJson record = layer_to_json(layer, result.report, files_);
       if (choice_ != nullptr) record["device"] = choice_->name();
       const bool goes_on = pipeline.calibrates() && layer + 1 < count;
@@ -277,7 +277,7 @@ class Run {
       saver.save(layer, std::move(result.weights), std::move(record),
                  goes_on ? pipeline.streams() : std::span<HiddenStates>());
     }
-    saver.wait(layers);
+    saver.wait();
     report_progress("quantize", count, count, begin, first, layers);
   }
 

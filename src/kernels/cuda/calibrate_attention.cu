@@ -2,7 +2,8 @@
 // scores, channels for the sum of values.
 
 #include "kernels/api/cuda_calibrate.h"
-#include "kernels/cuda/calibrate_math.cuh"
+#include "kernels/cuda/exp_device.cuh"
+#include "kernels/cuda/search_group.cuh"
 
 namespace awq::kernels::cuda::calibrate {
 namespace {
@@ -63,8 +64,8 @@ __global__ void attention_kernel(Attention p, std::int64_t query_tiles) {
       const float before = largest[i];
       const float top = warp_max(seen ? score[i] : kNothing);
       largest[i] = top > before ? top : before;
-      score[i] = seen ? exp_below_zero((score[i] - largest[i]) * p.scale) : 0.0F;
-      const float shrink = before == kNothing ? 0.0F : exp_below_zero((before - largest[i]) * p.scale);
+      score[i] = seen ? exp_nonpositive_device((score[i] - largest[i]) * p.scale) : 0.0F;
+      const float shrink = before == kNothing ? 0.0F : exp_nonpositive_device((before - largest[i]) * p.scale);
       sum[i] = sum[i] * shrink + warp_sum(score[i]);
 #pragma unroll
       for (int c = 0; c < kDims; ++c) out[i][c] *= shrink;

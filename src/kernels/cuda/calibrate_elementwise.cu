@@ -1,7 +1,8 @@
 // What a layer does between its products, in binary32, and what calibration keeps of activations.
 
 #include "kernels/api/cuda_calibrate.h"
-#include "kernels/cuda/calibrate_math.cuh"
+#include "kernels/cuda/exp_device.cuh"
+#include "kernels/cuda/search_group.cuh"
 
 namespace awq::kernels::cuda::calibrate {
 namespace {
@@ -39,7 +40,7 @@ struct SiluMultiply {
   const float* up;
   __device__ void operator()(std::int64_t i) const {
     const float g = gate[i];
-    const float e = exp_below_zero(-fabsf(g));
+    const float e = exp_nonpositive_device(-fabsf(g));
     const float sigmoid = (g >= 0 ? 1.0F : e) / (1.0F + e);
     gate[i] = g * sigmoid * up[i];
   }

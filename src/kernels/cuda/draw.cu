@@ -1,7 +1,7 @@
 #include <climits>
 
-#include "kernels/api/attention.h"
 #include "kernels/api/cuda_token.h"
+#include "kernels/cuda/exp_device.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/draw_row.h"
@@ -27,22 +27,6 @@ struct WholeBlock {
     atomicAdd(reinterpret_cast<unsigned long long*>(&place), static_cast<unsigned long long>(value));
   }
 };
-
-/// exp_nonpositive() of kernels/api/attention.h; nothing is fused that it does not fuse.
-__device__ __forceinline__ float exp_nonpositive_device(float x) {
-  using namespace exp_constants;
-  if (x < kLowest) return 0;
-  const float n = __fsub_rn(__fmaf_rn(x, kLog2E, kMagic), kMagic);
-  float r = __fmaf_rn(n, kMinusLn2High, x);
-  r = __fmaf_rn(n, kMinusLn2Low, r);
-  float p = __fmaf_rn(kC5, r, kC4);
-  p = __fmaf_rn(p, r, kC3);
-  p = __fmaf_rn(p, r, kC2);
-  p = __fmaf_rn(p, r, kC1);
-  p = __fmaf_rn(p, r, kC0);
-  p = __fadd_rn(__fmaf_rn(p, __fmul_rn(r, r), r), 1.0F);
-  return __uint_as_float(__float_as_uint(p) + (static_cast<std::uint32_t>(static_cast<std::int32_t>(n)) << 23));
-}
 
 /// Shares are computed again wherever they are needed.
 struct LogitRow {

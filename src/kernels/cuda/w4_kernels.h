@@ -27,7 +27,7 @@ struct W4Kernel {
 /// Ended by a row with a null name; the last ones run every problem on every device.
 const W4Kernel* w4_kernels();
 /// The row that is fastest for (n, k, m) on the device: a pure function of those, from the sweep in
-/// docs/benchmarks.md.
+/// docs/benchmarks-cuda.md.
 int w4_choose(const W4Problem& problem, const DeviceLimits& limits);
 
 // Rows, by file.

@@ -1,0 +1,98 @@
+// The steps of the engine without its thread.
+
+#include "engine/engine_core.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+
+#include "awq/error.h"
+#include "base/check.h"
+#include "engine/test_support.h"
+
+namespace awq::engine {
+namespace {
+
+using test::FakeModel;
+using test::kShape;
+using test::Recorder;
+using test::request_of;
+
+TEST(EngineCore, ConstraintsDictateAndEnd) {
+  struct Dictation : TokenConstraint {
+    std::size_t at = 0;
+    std::vector<std::int32_t> ids = {4, 9, 2};
+    void allowed(std::span<std::uint32_t> mask) override {
+      std::fill(mask.begin(), mask.end(), 0U);
+      mask[0] = 1U << ids.at(at);
+    }
+    void accept(std::int32_t id) override {
+      AWQ_CHECK(id == ids.at(at));
+      ++at;
+    }
+    bool finished() const override { return at == ids.size(); }
+  };
+  FakeModel model(kShape);
+  EngineOptions options;
+  options.max_num_seqs = 4;
+  options.spec_tokens = 2;
+  EngineCore core(model, options, {1, 2});
+  const auto sink = std::make_shared<Recorder>();
+  Request request = request_of(1, 20);
+  request.n = 2;
+  request.make_constraint = [] { return std::make_unique<Dictation>(); };
+  core.add(make_request(1, std::move(request), sink));
+  StepReport report;
+  while (!core.idle()) core.step(report);
+  for (const std::int64_t choice : {0, 1}) {
+    EXPECT_EQ(sink->choices[choice].ids, (std::vector<std::int32_t>{4, 9, 2}));
+    EXPECT_EQ(sink->choices[choice].finish, FinishReason::kStop);
+  }
+  core.check();
+}
+
+TEST(EngineCore, APrefixIsFoundAgainUnlessTheSaltDiffers) {
+  FakeModel model(kShape);
+  EngineOptions options;
+  options.max_num_seqs = 4;
+  EngineCore core(model, options, {1, 2});
+  const auto run = [&](RequestId id, const std::string& salt) {
+    Request request;
+    for (std::int32_t i = 0; i < 21; ++i) request.prompt.push_back(i % 20);
+    request.cache_salt = salt;
+    const auto sink = std::make_shared<Recorder>();
+    core.add(make_request(id, std::move(request), sink));
+    StepReport report;
+    while (!core.idle()) core.step(report);
+    return sink->choices[0].cached_tokens;
+  };
+  EXPECT_EQ(run(1, ""), 0);
+  EXPECT_EQ(run(2, ""), 20);
+  EXPECT_EQ(run(3, "other"), 0);
+  EXPECT_EQ(run(4, "other"), 20);
+  EXPECT_EQ(core.stats().prefix_cache_hits, 40U);
+  EXPECT_EQ(core.stats().prefix_cache_queries, 84U);
+}
+
+TEST(EngineCore, OptionsThatContradictEachOtherAreRefused) {
+  FakeModel model(kShape);
+  const auto refused = [&](const std::function<void(EngineOptions&)>& change) {
+    EngineOptions options;
+    change(options);
+    EXPECT_THROW(EngineCore(model, options, {}), Error);
+  };
+  refused([](EngineOptions& o) { o.max_num_batched_tokens = o.max_num_seqs; });
+  refused([](EngineOptions& o) { o.max_num_seqs = 0; });
+  refused([](EngineOptions& o) { o.spec_tokens = 16; });
+  refused([](EngineOptions& o) { o.max_model_len = 65; });
+  refused([](EngineOptions& o) { o.spec_ngram_min = 0; });
+  FakeModel::Shape small = kShape;
+  small.blocks = 3;
+  FakeModel tight(small);
+  EXPECT_THROW(EngineCore(tight, {}, {}), Error);
+}
+
+}  // namespace
+}  // namespace awq::engine
