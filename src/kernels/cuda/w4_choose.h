@@ -5,8 +5,8 @@
 #include "kernels/api/cuda_linear.h"
 
 /// Which kernel is fastest for a shape: plain arithmetic on (n, k, m, device), so that it is the same everywhere and
-/// can be read and tested without a device. Thresholds come from the sweep in docs/benchmarks-cuda.md. The bits of a result
-/// do not depend on it.
+/// can be read and tested without a device. Thresholds come from the sweep in docs/benchmarks-cuda.md. The bits of a
+/// result do not depend on it.
 namespace awq::kernels::cuda {
 
 enum class W4Kind : std::uint8_t {
