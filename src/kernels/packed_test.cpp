@@ -86,8 +86,8 @@ TEST(PackedActivations, QuantizersGiveTheSameBits) {
         for (const int planes : {1, 2}) {
           std::vector<float> x = test::random_inputs(11, shape.k, 5);
           if (shape.k > 4) x[3] = 1e-35F;
-          const ActivationMemory expected(shape, 11, 4, 32, planes, row_major, x, ref::kQuantizeActivations);
-          const ActivationMemory got(shape, 11, 4, 32, planes, row_major, x, *row);
+          const ActivationMemory expected(shape, 11, 4, planes, row_major, x, ref::kQuantizeActivations);
+          const ActivationMemory got(shape, 11, 4, planes, row_major, x, *row);
           EXPECT_EQ(got.codes_copy(), expected.codes_copy()) << row->name;
           EXPECT_EQ(got.scales, expected.scales) << row->name;
           EXPECT_EQ(got.minus_sums, expected.minus_sums) << row->name;
@@ -101,7 +101,7 @@ TEST(PackedActivations, RoundingErrorIsHalfAStep) {
   const test::PackedShape shape{1, 256, 64, 4};
   const std::vector<float> x = test::random_inputs(3, shape.k, 9);
   for (const int planes : {1, 2}) {
-    const ActivationMemory a(shape, 3, 1, 32, planes, true, x, ref::kQuantizeActivations);
+    const ActivationMemory a(shape, 3, 1, planes, true, x, ref::kQuantizeActivations);
     for (std::size_t i = 0; i < x.size(); ++i) {
       const std::size_t row = i / 256;
       const std::size_t unit = i % 256 / 32;
@@ -121,10 +121,9 @@ TEST(PackedKernels, AgreeWithTheReferenceBitForBit) {
     for (const test::PackedShape& shape : kShapes) {
       if (shape.bits != row->bits) continue;
       for (const std::int64_t m : {1, 2, 3, 4, 5, 6, 7, 9, 13, 16, 17, 33}) {
-        const std::int64_t block = shape.group_size % 64 == 0 && m % 2 == 0 && !row->row_major ? 64 : 32;
         const PackedProblem p(shape, m % 3 != 0, static_cast<std::uint64_t>(m));
         const std::vector<float> x = test::random_inputs(m, shape.k, static_cast<std::uint64_t>(m + 1));
-        const ActivationMemory a(shape, m, row->panel_rows, block, row->planes, row->row_major, x,
+        const ActivationMemory a(shape, m, row->panel_rows, row->planes, row->row_major, x,
                                  ref::kQuantizeActivations);
         const std::vector<float> expected = p.run(reference(row->bits, row->planes), a, m % 2 == 0);
         ASSERT_EQ(p.run(*row, a, m % 2 == 0), expected)
@@ -143,12 +142,12 @@ TEST(PackedKernels, RowsDoNotDependOnTheBatch) {
   const std::vector<float> x = test::random_inputs(13, shape.k, 4);
   for (const PackedKernel* row = packed_kernels_cpu(); row->name != nullptr; ++row) {
     if (!runnable(*row) || row->bits != 4) continue;
-    const ActivationMemory all(shape, 13, row->panel_rows, 32, row->planes, row->row_major, x,
+    const ActivationMemory all(shape, 13, row->panel_rows, row->planes, row->row_major, x,
                                ref::kQuantizeActivations);
     const std::vector<float> together = p.run(*row, all, true);
     for (std::int64_t m = 0; m < 13; ++m) {
       const std::vector<float> one(x.begin() + m * shape.k, x.begin() + (m + 1) * shape.k);
-      const ActivationMemory alone(shape, 1, row->panel_rows, 32, row->planes, row->row_major, one,
+      const ActivationMemory alone(shape, 1, row->panel_rows, row->planes, row->row_major, one,
                                    ref::kQuantizeActivations);
       const std::vector<float> y = p.run(*row, alone, true);
       ASSERT_EQ(y, std::vector<float>(together.begin() + m * shape.n, together.begin() + (m + 1) * shape.n));
@@ -161,7 +160,7 @@ TEST(PackedKernels, TheReferenceIsTheProductOfTheRoundedNumbers) {
     for (const int planes : {1, 2}) {
       const PackedProblem p(shape, true, 8);
       const std::vector<float> x = test::random_inputs(4, shape.k, 21);
-      const ActivationMemory a(shape, 4, 4, 32, planes, false, x, ref::kQuantizeActivations);
+      const ActivationMemory a(shape, 4, 4, planes, false, x, ref::kQuantizeActivations);
       const std::vector<float> y = p.run(reference(shape.bits, planes), a, true);
       for (std::int64_t m = 0; m < 4; ++m) {
         for (std::int64_t n = 0; n < shape.n; ++n) {
@@ -197,7 +196,7 @@ TEST(PackedKernels, InfinityAndNanShowInTheirRowOnly) {
       if (!allowed(quantizer->min_isa)) continue;
       for (const PackedKernel* row = packed_kernels_cpu(); row->name != nullptr; ++row) {
         if (!runnable(*row) || row->bits != 4) continue;
-        const ActivationMemory a(shape, 3, row->panel_rows, 32, row->planes, row->row_major, x, *quantizer);
+        const ActivationMemory a(shape, 3, row->panel_rows, row->planes, row->row_major, x, *quantizer);
         const std::vector<float> y = p.run(*row, a, true);
         for (std::int64_t i = 0; i < 3 * shape.n; ++i) {
           EXPECT_EQ(std::isnan(y[static_cast<std::size_t>(i)]), i / shape.n == 1) << row->name << " at " << i;

@@ -46,17 +46,16 @@ struct ActivationMemory {
   AlignedBuffer<std::int8_t> codes;
   std::vector<float> scales, minus_sums;
 
-  ActivationMemory(const PackedShape& shape, std::int64_t m, std::int64_t panel_rows, std::int64_t block, int planes,
+  ActivationMemory(const PackedShape& shape, std::int64_t m, std::int64_t panel_rows, int planes,
                    bool row_major, const std::vector<float>& from, const ActivationQuantizer& quantizer) {
     x = {.m = m,
          .panel_rows = panel_rows,
          .k = shape.k,
          .group_size = shape.group_size,
-         .block = block,
          .planes = planes,
          .row_major = row_major};
     codes = AlignedBuffer<std::int8_t>(static_cast<std::size_t>(m * planes * x.padded_k()));
-    scales.resize(static_cast<std::size_t>(m * x.padded_k() / block));
+    scales.resize(static_cast<std::size_t>(m * x.units()));
     minus_sums.resize(static_cast<std::size_t>(m * x.groups()));
     x.codes = codes.data();
     x.scales = scales.data();

@@ -109,12 +109,11 @@ void prepare_activations(std::span<Job> jobs, std::int64_t m, int planes) {
                 .panel_rows = first.kernel->panel_rows,
                 .k = first.args.layout.k,
                 .group_size = first.args.layout.group_size,
-                .block = kernels::kUnitInputs,
                 .planes = planes,
                 .row_major = first.kernel->row_major};
   Scratch& s = scratch();
   s.codes.ensure(static_cast<std::size_t>(m * planes * x.padded_k()));
-  s.scales.ensure(static_cast<std::size_t>(m * (x.padded_k() / x.block)));
+  s.scales.ensure(static_cast<std::size_t>(m * x.units()));
   s.minus_sums.ensure(static_cast<std::size_t>(m * x.groups()));
   x.codes = s.codes.data();
   x.scales = s.scales.data();

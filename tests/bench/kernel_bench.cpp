@@ -102,7 +102,7 @@ void check(const PackedKernel& kernel, const ColdWeights& w, const test::Activat
   const test::PackedProblem small(part, true, 2);
   const std::int64_t rows = std::min<std::int64_t>(a.x.m, 16);
   const std::vector<float> few(x.begin(), x.begin() + rows * shape.k);
-  const test::ActivationMemory rounded(part, rows, kernel.panel_rows, kUnitInputs, kernel.planes, kernel.row_major, few,
+  const test::ActivationMemory rounded(part, rows, kernel.panel_rows, kernel.planes, kernel.row_major, few,
                                        ref::kQuantizeActivations);
   const PackedKernel& judge = kernel.bits == 4 ? (kernel.planes == 1 ? ref::kI8U4 : ref::kI15U4)
                                                : (kernel.planes == 1 ? ref::kI8U8 : ref::kI15U8);
@@ -119,7 +119,7 @@ void time_kernel(benchmark::State& state, const PackedKernel& kernel, const test
   const std::vector<float> x = test::random_inputs(m, shape.k, 3);
   const ActivationQuantizer* quantizer = activation_quantizers_cpu();
   while (quantizer->min_isa > static_cast<std::uint8_t>(active_isa())) ++quantizer;
-  const test::ActivationMemory a(shape, m, kernel.panel_rows, kUnitInputs, kernel.planes, kernel.row_major, x,
+  const test::ActivationMemory a(shape, m, kernel.panel_rows, kernel.planes, kernel.row_major, x,
                                  *quantizer);
   check(kernel, w, a, x, shape);
   std::vector<float> y(static_cast<std::size_t>(m * layout.n));
@@ -173,7 +173,7 @@ void time_rounding(benchmark::State& state) {
   const std::vector<float> x = test::random_inputs(kRows, shape.k, 3);
   const ActivationQuantizer* quantizer = activation_quantizers_cpu();
   while (quantizer->min_isa > static_cast<std::uint8_t>(active_isa())) ++quantizer;
-  const test::ActivationMemory a(shape, kRows, 8, kUnitInputs, 1, false, x, *quantizer);
+  const test::ActivationMemory a(shape, kRows, 8, 1, false, x, *quantizer);
   double seconds = 1e9;
   for (auto _ : state) {
     const double start = now();

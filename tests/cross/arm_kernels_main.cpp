@@ -56,7 +56,7 @@ int check() {
       for (const std::int64_t m : {1, 2, 3, 4, 5, 9, 17}) {
         const test::PackedProblem p(shape, m % 2 == 0, static_cast<std::uint64_t>(m));
         const std::vector<float> x = test::random_inputs(m, shape.k, 7);
-        const test::ActivationMemory a(shape, m, row->panel_rows, kUnitInputs, row->planes, row->row_major, x,
+        const test::ActivationMemory a(shape, m, row->panel_rows, row->planes, row->row_major, x,
                                        ref::kQuantizeActivations);
         for (const int parts : {1, 3}) {
           if (p.run(*row, a, m % 2 == 1, parts) == p.run(reference(*row), a, m % 2 == 1)) continue;

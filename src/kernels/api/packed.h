@@ -51,33 +51,32 @@ void expand_packed(const PackedLayout& layout, const std::uint8_t* packed, std::
 bool scales_fit_half(const float* scales, std::int64_t count) noexcept;
 
 /// Integer activations of one call, in panels of rows that a kernel takes at once. An input x is
-/// scale * (128 * high + low) with two planes (15 bits), scale * high with one (8 bits); a scale covers `block` inputs
-/// of one row.
+/// scale * (128 * high + low) with two planes (15 bits), scale * high with one (8 bits); a scale covers one unit of
+/// inputs of one row.
 struct Activations {
   std::int64_t m = 0;
   std::int64_t panel_rows = 1;  ///< the most rows of a panel; all panels hold the same number or one less
   std::int64_t k = 0;
   std::int64_t group_size = 0;
-  std::int64_t block =
-      kUnitInputs;  ///< inputs of a scale: whole units, divides padded_group(); one unit when row_major
   int planes = 1;
   bool row_major = false;        ///< units are [row][32 bytes], else [8 steps][row][4 bytes]
   std::int8_t* codes = nullptr;  ///< panel with first row r at r * planes * padded_k: [unit][plane][32 * rows]
-  float* scales = nullptr;       ///< panel at r * padded_k / block: [block][rows]
+  float* scales = nullptr;       ///< panel at r * units(): [unit][rows]
   float* minus_sums = nullptr;   ///< panel at r * groups: [group][rows], minus the sum of the rounded x
 
   constexpr std::int64_t padded_group() const { return (group_size + kUnitInputs - 1) / kUnitInputs * kUnitInputs; }
   constexpr std::int64_t groups() const { return k / group_size; }
   constexpr std::int64_t padded_k() const { return groups() * padded_group(); }
+  constexpr std::int64_t units() const { return padded_k() / kUnitInputs; }
   constexpr std::int64_t panels() const { return (m + panel_rows - 1) / panel_rows; }
   constexpr std::int64_t panel_begin(std::int64_t panel) const { return m * panel / panels(); }
 };
 
-/// A block whose magnitudes are all below this counts as zero: its scale would not be a normal number.
+/// A unit whose magnitudes are all below this counts as zero: its scale would not be a normal number.
 inline constexpr float kSmallestActivation = 1e-30F;
 
-/// Rounds row `row` of x [m, k] into its panel. The scale is the largest magnitude of the block over 127 (16256 with
-/// two planes), rounding is to nearest even; a block with an infinity or NaN gets the scale NaN, so that it shows in y.
+/// Rounds row `row` of x [m, k] into its panel. The scale is the largest magnitude of a unit over 127 (16256 with
+/// two planes), rounding is to nearest even; a unit with an infinity or NaN gets the scale NaN, so that it shows in y.
 struct ActivationQuantizer {
   const char* name;
   std::uint8_t min_isa;
@@ -91,7 +90,7 @@ const ActivationQuantizer* activation_quantizers_cpu();
 ///
 ///   y = 0;  for each group g:
 ///     t = zero_point[g] * minus_sums[g]
-///     for each block b of activations in g:  t = fma(float(sum over b of x code * w code), x scale[b], t)
+///     for each unit u of inputs in g:  t = fma(float(sum over u of x code * w code), x scale[u], t)
 ///     y = fma(t, scale[g], y)
 ///   y = y + bias
 struct PackedArgs {

@@ -52,7 +52,7 @@ struct Row {
     const std::int64_t within = i % kUnitInputs;
     return x.row_major ? unit[row * kUnitInputs + within] : unit[(within / 4 * rows + row) * 4 + within % 4];
   }
-  float scale(std::int64_t b) const { return x.scales[first * (x.padded_k() / x.block) + b * rows + row]; }
+  float scale(std::int64_t unit) const { return x.scales[first * x.units() + unit * rows + row]; }
   float minus_sum(std::int64_t g) const { return x.minus_sums[first * x.groups() + g * rows + row]; }
 };
 
@@ -62,13 +62,13 @@ float dot(const Row& row, const Output& out) {
   float y = 0;
   for (std::int64_t g = 0; g < x.groups(); ++g) {
     float t = out.zero(g) * row.minus_sum(g);
-    for (std::int64_t b = 0; b < padded / x.block; ++b) {
+    for (std::int64_t u = 0; u < padded / kUnitInputs; ++u) {
       std::int32_t sum[2] = {0, 0};
-      for (std::int64_t i = b * x.block; i < (b + 1) * x.block; ++i) {
+      for (std::int64_t i = u * kUnitInputs; i < (u + 1) * kUnitInputs; ++i) {
         for (int p = 0; p < x.planes; ++p) sum[p] += row.code(g * padded + i, p) * out.code(g, i);
       }
       const std::int32_t whole = x.planes == 2 ? sum[0] * 128 + sum[1] : sum[0];
-      t = std::fma(static_cast<float>(whole), row.scale(g * (padded / x.block) + b), t);
+      t = std::fma(static_cast<float>(whole), row.scale(g * (padded / kUnitInputs) + u), t);
     }
     y = std::fma(t, out.scale(g), y);
   }
@@ -116,16 +116,16 @@ void quantize(const Activations& to, const float* x, std::int64_t row) noexcept 
   const std::int64_t rows = to.panel_begin(panel + 1) - first;
   const std::int64_t r = row - first;
   const std::int64_t padded = to.padded_group();
-  const std::int64_t blocks = padded / to.block;
+  const std::int64_t units = padded / kUnitInputs;
   std::int8_t* codes = to.codes + first * to.planes * to.padded_k();
-  float* scales = to.scales + first * (to.padded_k() / to.block) + r;
+  float* scales = to.scales + first * to.units() + r;
   const float top = to.planes == 2 ? 16256.0F : 127.0F;
   for (std::int64_t g = 0; g < to.groups(); ++g) {
     const float* from = x + row * to.k + g * to.group_size;
     float sum = 0;
-    for (std::int64_t b = 0; b < blocks; ++b) {
-      const std::int64_t begin = b * to.block;
-      const std::int64_t end = std::min(begin + to.block, to.group_size);
+    for (std::int64_t u = 0; u < units; ++u) {
+      const std::int64_t begin = u * kUnitInputs;
+      const std::int64_t end = std::min(begin + kUnitInputs, to.group_size);
       float largest = 0;
       bool finite = true;
       for (std::int64_t i = begin; i < end; ++i) {
@@ -137,7 +137,7 @@ void quantize(const Activations& to, const float* x, std::int64_t row) noexcept 
       float scale = nothing ? 0 : largest / top;
       if (!finite) scale = std::numeric_limits<float>::quiet_NaN();
       std::int32_t code_sum = 0;
-      for (std::int64_t i = begin; i < begin + to.block; ++i) {
+      for (std::int64_t i = begin; i < begin + kUnitInputs; ++i) {
         const auto code =
             i < end && !nothing ? static_cast<std::int32_t>(std::nearbyint(from[i] * inverse)) : std::int32_t{0};
         code_sum += code;
@@ -152,7 +152,7 @@ void quantize(const Activations& to, const float* x, std::int64_t row) noexcept 
           unit[kUnitInputs * rows + at] = static_cast<std::int8_t>(code - high * 128);
         }
       }
-      scales[(g * blocks + b) * rows] = scale;
+      scales[(g * units + u) * rows] = scale;
       sum = std::fma(static_cast<float>(code_sum), scale, sum);
     }
     to.minus_sums[first * to.groups() + g * rows + r] = -sum;

@@ -63,26 +63,23 @@ void quantize(const Activations& to, const float* x, std::int64_t row) noexcept 
   const std::int64_t first = to.panel_begin(panel);
   const std::int64_t rows = to.panel_begin(panel + 1) - first;
   const std::int64_t r = row - first;
-  const std::int64_t blocks = to.padded_group() / to.block;
+  const std::int64_t units = to.padded_group() / kUnitInputs;
   const std::int64_t stride = to.row_major ? 4 : 4 * rows;  // from one step of four inputs to the next
   const std::int64_t plane = kUnitInputs * rows;
   std::int8_t* codes = to.codes + first * to.planes * to.padded_k() + (to.row_major ? r * kUnitInputs : r * 4);
-  float* scales = to.scales + first * (to.padded_k() / to.block) + r;
+  float* scales = to.scales + first * to.units() + r;
   const float top = to.planes == 2 ? 16256.0F : 127.0F;
   const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
   for (std::int64_t g = 0; g < to.groups(); ++g) {
     const float* from = x + row * to.k + g * to.group_size;
     float sum = 0;
-    for (std::int64_t b = 0; b < blocks; ++b) {
-      const std::int64_t begin = b * to.block;
+    for (std::int64_t u = 0; u < units; ++u, codes += to.planes * plane) {
+      Unit unit(from + u * kUnitInputs, to.group_size - u * kUnitInputs);
       __m256 largest_of_lanes = _mm256_setzero_ps();
       __m256 unordered = _mm256_setzero_ps();  // maximum forgets a NaN, so it is kept apart
-      for (std::int64_t u = begin; u < begin + to.block; u += kUnitInputs) {
-        const Unit unit(from + u, to.group_size - u);
-        for (const __m256& v : unit.v) {
-          largest_of_lanes = _mm256_max_ps(largest_of_lanes, _mm256_and_ps(v, magnitude));
-          unordered = _mm256_or_ps(unordered, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
-        }
+      for (const __m256& v : unit.v) {
+        largest_of_lanes = _mm256_max_ps(largest_of_lanes, _mm256_and_ps(v, magnitude));
+        unordered = _mm256_or_ps(unordered, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
       }
       const float largest = largest_lane(largest_of_lanes);
       const bool finite = _mm256_movemask_ps(unordered) == 0 && largest <= 3.402823466e38F;
@@ -90,18 +87,16 @@ void quantize(const Activations& to, const float* x, std::int64_t row) noexcept 
       const float inverse = nothing ? 0 : top / largest;
       float scale = nothing ? 0 : largest / top;
       if (!finite) scale = __builtin_nanf("");
+      if (nothing) unit = Unit(from, 0);
       __m256i code_sum = _mm256_setzero_si256();
-      for (std::int64_t u = begin; u < begin + to.block; u += kUnitInputs, codes += to.planes * plane) {
-        const Unit unit(from + u, nothing ? 0 : to.group_size - u);
-        __m256i q[4];
-        for (int i = 0; i < 4; ++i) {
-          q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(unit.v[i], _mm256_set1_ps(inverse)));
-          code_sum = _mm256_add_epi32(code_sum, q[i]);
-        }
-        if (to.planes == 1) {
-          put(narrow(q), codes, stride);
-          continue;
-        }
+      __m256i q[4];
+      for (int i = 0; i < 4; ++i) {
+        q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(unit.v[i], _mm256_set1_ps(inverse)));
+        code_sum = _mm256_add_epi32(code_sum, q[i]);
+      }
+      if (to.planes == 1) {
+        put(narrow(q), codes, stride);
+      } else {
         __m256i high[4];
         __m256i low[4];
         for (int i = 0; i < 4; ++i) {
@@ -111,7 +106,7 @@ void quantize(const Activations& to, const float* x, std::int64_t row) noexcept 
         put(narrow(high), codes, stride);
         put(narrow(low), codes + plane, stride);
       }
-      scales[(g * blocks + b) * rows] = scale;
+      scales[(g * units + u) * rows] = scale;
       sum = _mm_cvtss_f32(
           _mm_fmadd_ss(_mm_set_ss(static_cast<float>(sum_lanes(code_sum))), _mm_set_ss(scale), _mm_set_ss(sum)));
     }

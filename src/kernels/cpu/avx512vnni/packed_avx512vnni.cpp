@@ -8,64 +8,15 @@
 namespace awq::kernels::avx512vnni {
 namespace {
 
-/// Sixteen outputs a vector; vpdpbusd multiplies unsigned codes with signed activations and never saturates.
-struct Vector {
-  static constexpr int kWidth = 16;
+#include "kernels/cpu/packed_lanes512.h"
+
+#include "kernels/cpu/vnni_vector.h"
+
+struct Dot {
+  static __m512i dot(__m512i sum, __m512i codes, __m512i x) { return _mm512_dpbusd_epi32(sum, codes, x); }
+};
+struct Vector : VnniVector<Lanes512, Dot> {
   static constexpr int kPrefetch = 128;
-  using Floats = __m512;
-  using Ints = __m512i;
-  template <int kBits>
-  using Dots = __m512i;
-  template <int kBits>
-  struct Line {
-    static constexpr int kSteps = kBits == 4 ? 2 : 1;
-    __m512i codes[kSteps];
-  };
-
-  static Floats zero() { return _mm512_setzero_ps(); }
-  static Ints zero_ints() { return _mm512_setzero_si512(); }
-  static Floats from_bytes(const std::uint8_t* p) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-  }
-  static Floats from_halves(const void* p) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
-  }
-  static Floats from_floats(const void* p) { return _mm512_loadu_ps(p); }
-  static Floats to_floats(Ints v) { return _mm512_cvtepi32_ps(v); }
-  static Floats multiply(Floats a, float b) { return _mm512_mul_ps(a, _mm512_set1_ps(b)); }
-  static Floats multiply_add(Floats a, float b, Floats c) { return _mm512_fmadd_ps(a, _mm512_set1_ps(b), c); }
-  static Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
-  static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
-  static void store(Floats v, float* p) { _mm512_storeu_ps(p, v); }
-  static Ints join(Ints high, Ints low) { return _mm512_add_epi32(_mm512_slli_epi32(high, 7), low); }
-
-  template <int kBits>
-  static Line<kBits> decode(const std::uint8_t* p) {
-    const __m512i bytes = _mm512_load_si512(p);
-    if constexpr (kBits == 8) {
-      return {{bytes}};
-    } else {
-      const __m512i nibble = _mm512_set1_epi8(15);
-      return {{_mm512_and_si512(bytes, nibble), _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble)}};
-    }
-  }
-  static __m512i broadcast(const std::int8_t* p) {
-    int four = 0;
-    __builtin_memcpy(&four, p, sizeof(four));
-    return _mm512_set1_epi32(four);
-  }
-  template <int kBits>
-  static __m512i begin(Ints sum) {
-    return sum;
-  }
-  template <int kBits>
-  static void dot(__m512i& sum, const Line<kBits>& w, int step, __m512i x) {
-    sum = _mm512_dpbusd_epi32(sum, w.codes[step], x);
-  }
-  template <int kBits>
-  static Ints end(Ints, __m512i dots) {
-    return dots;
-  }
 };
 
 template <int kBits, int kPlanes, int kPanelRows>

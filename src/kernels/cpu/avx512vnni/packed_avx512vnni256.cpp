@@ -8,7 +8,9 @@
 namespace awq::kernels::avx512vnni {
 namespace {
 
-__m256i dot256(__m256i sum, __m256i codes, __m256i x) { return _mm256_dpbusd_epi32(sum, codes, x); }
+struct Dot {
+  static __m256i dot(__m256i sum, __m256i codes, __m256i x) { return _mm256_dpbusd_epi32(sum, codes, x); }
+};
 
 #include "kernels/cpu/vnni256_vector.h"
 

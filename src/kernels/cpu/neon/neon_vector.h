@@ -18,7 +18,6 @@ struct Vector {
   };
 
   static Floats zero() { return vdupq_n_f32(0); }
-  static Ints zero_ints() { return vdupq_n_s32(0); }
   static Floats from_bytes(const std::uint8_t* p) {
     std::uint32_t four = 0;
     __builtin_memcpy(&four, p, sizeof(four));
@@ -52,8 +51,8 @@ struct Vector {
     return vreinterpretq_s8_s32(vdupq_n_s32(four));
   }
   template <int kBits>
-  static Dots<kBits> begin(Ints sum) {
-    return {{sum, vdupq_n_s32(0)}};
+  static Dots<kBits> no_dots() {
+    return {{vdupq_n_s32(0), vdupq_n_s32(0)}};
   }
   template <int kBits>
   static void dot(Dots<kBits>& dots, const Line<kBits>& w, int step, int8x16_t x) {
@@ -61,7 +60,7 @@ struct Vector {
     if constexpr (kBits == 8 && !kUnsignedCodes) dots.sums[1] = dot128(dots.sums[1], w.codes[1], x);
   }
   template <int kBits>
-  static Ints end(Ints, const Dots<kBits>& dots) {
+  static Ints sum(const Dots<kBits>& dots) {
     if constexpr (kBits == 8 && !kUnsignedCodes) {
       return vaddq_s32(dots.sums[0], vshlq_n_s32(dots.sums[1], 4));
     } else {
