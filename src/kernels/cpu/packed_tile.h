@@ -22,8 +22,8 @@ struct PackedPanel {
 /// their blocks lie `block_step` blocks apart.
 ///
 /// V provides kWidth; Floats and Ints (kWidth numbers each); Line<bits>, the codes of kWidth outputs in one line, with
-/// kSteps groups of four inputs; Dots<bits>, sums within one unit, which may be narrower than Ints: no_dots() makes them,
-/// dot() adds one step, sum() gives them as Ints.
+/// kSteps groups of four inputs; Dots<bits>, sums within one unit, which may be narrower than Ints: no_dots() makes
+/// them, dot() adds one step, sum() gives them as Ints.
 template <class V, int kBits, int kPlanes, int kRows, int kVecs, int kPrefetch>
 inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::int64_t first, std::int64_t block_step) {
   constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
