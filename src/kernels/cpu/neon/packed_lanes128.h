@@ -23,6 +23,8 @@ struct Lanes128 {
   static Floats multiply_add(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
   static Floats add(Floats a, Floats b) { return vaddq_f32(a, b); }
   static void store(Floats v, float* p) { vst1q_f32(p, v); }
+  static Ints zero_ints() { return vdupq_n_s32(0); }
+  static Ints add32(Ints a, Ints b) { return vaddq_s32(a, b); }
   static Ints join(Ints high, Ints low) { return vaddq_s32(vshlq_n_s32(high, 7), low); }
   static int8x16_t broadcast(const std::int8_t* p) {
     std::int32_t four = 0;

@@ -40,21 +40,19 @@ Pairs decode(const std::uint8_t* unit, int eighth, int lane) {
   return pairs;
 }
 
-/// Sums over one unit and plane: sums[p][q] holds outputs 2q and 2q + 1 (rows of the 2 x 2 matrix) by rows 2p and 2p +
-/// 1 of the panel. `codes` is [row][32 bytes]; the second half of a pair that has no second row counts as zeros.
+/// Adds one unit and plane to sums[p][q], which hold outputs 2q and 2q + 1 (rows of the 2 x 2 matrix) by rows 2p and
+/// 2p + 1 of the panel. Inputs of a row are at `codes`, those of the next one `row_bytes` later; the second half of a
+/// pair that has no second row counts as zeros.
 template <int kBits, int kRowPairs>
-void unit_sums(const std::int8_t* codes, std::int64_t rows, const std::uint8_t* unit, int lane,
-               int32x4_t (&sums)[kRowPairs][kOutputs / 2]) {
-  for (auto& row : sums) {
-    for (int32x4_t& sum : row) sum = vdupq_n_s32(0);
-  }
+void add_unit(const std::int8_t* codes, std::int64_t row_bytes, std::int64_t rows, const std::uint8_t* unit, int lane,
+              int32x4_t (&sums)[kRowPairs][kOutputs / 2]) {
 #pragma GCC unroll 4
   for (int eighth = 0; eighth < 4; ++eighth) {
     const Pairs pairs = decode<kBits>(unit, eighth, lane);
 #pragma GCC unroll 4
     for (int p = 0; p < kRowPairs; ++p) {
-      const std::int8_t* at = codes + 2 * p * kUnitInputs + 8 * eighth;
-      const int8x8_t second = 2 * p + 1 < rows ? vld1_s8(at + kUnitInputs) : vdup_n_s8(0);
+      const std::int8_t* at = codes + 2 * p * row_bytes + 8 * eighth;
+      const int8x8_t second = 2 * p + 1 < rows ? vld1_s8(at + row_bytes) : vdup_n_s8(0);
       const int8x16_t x = vcombine_s8(vld1_s8(at), second);
 #pragma GCC unroll 4
       for (int q = 0; q < kOutputs / 2; ++q) sums[p][q] = vusmmlaq_s32(sums[p][q], pairs.w[q], x);
@@ -76,9 +74,11 @@ void panel_outputs(const PackedArgs& args, std::int64_t panel, std::int64_t bloc
   const std::int64_t rows = x.panel_begin(panel + 1) - first_row;
   const std::uint8_t* base = args.weight + block * layout.block_bytes();
   const std::int8_t* codes = x.codes + first_row * kPlanes * x.padded_k();
-  const float* x_scales = x.scales + first_row * x.units();
+  const float* x_scales = x.scales + first_row * x.scale_blocks();
   const float* minus_sums = x.minus_sums + first_row * x.groups();
-  const std::int64_t units = layout.padded_group() / kUnitInputs;
+  const std::int64_t blocks = layout.padded_group() / x.scale_inputs();
+  const std::int64_t units_of_block = kPlanes == 1 ? 1 : x.scale_inputs() / kUnitInputs;
+  const std::int64_t row_bytes = kPlanes == 1 ? kUnitInputs : x.row_bytes();
   constexpr int kUnitBytes = kBits == 4 ? 256 : 512;
   float32x4_t total[2 * kRowPairs][2] = {};
   for (std::int64_t g = 0; g < layout.groups(); ++g) {
@@ -90,10 +90,14 @@ void panel_outputs(const PackedArgs& args, std::int64_t panel, std::int64_t bloc
         t[r][v] = Lanes128::multiply(zero, r < rows ? minus_sums[g * rows + r] : 0);
       }
     }
-    for (std::int64_t u = 0; u < units; ++u, unit += kUnitBytes) {
-      int32x4_t sums[kPlanes][kRowPairs][kOutputs / 2];
-      for (int p = 0; p < kPlanes; ++p) {
-        unit_sums<kBits, kRowPairs>(codes + p * kUnitInputs * rows, rows, unit, lane, sums[p]);
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      int32x4_t sums[kPlanes][kRowPairs][kOutputs / 2] = {};
+      for (std::int64_t u = 0; u < units_of_block; ++u, unit += kUnitBytes) {
+        const std::int64_t within = u * kUnitInputs % row_bytes;
+        for (int p = 0; p < kPlanes; ++p) {
+          add_unit<kBits, kRowPairs>(codes + p * row_bytes * rows + within, row_bytes, rows, unit, lane, sums[p]);
+        }
+        if (within + kUnitInputs == row_bytes) codes += kPlanes * row_bytes * rows;
       }
       for (int r = 0; r < 2 * kRowPairs; ++r) {
         const float scale = r < rows ? x_scales[r] : 0;
@@ -105,7 +109,6 @@ void panel_outputs(const PackedArgs& args, std::int64_t panel, std::int64_t bloc
           t[r][v] = Lanes128::multiply_add(Lanes128::to_floats(whole), scale, t[r][v]);
         }
       }
-      codes += kPlanes * kUnitInputs * rows;
       x_scales += rows;
     }
     for (int v = 0; v < 2; ++v) {
