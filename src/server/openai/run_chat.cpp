@@ -60,16 +60,18 @@ ParserOptions parser_options(const ChatFormat& format, const ChatFields& fields,
   ParserOptions out;
   out.include_reasoning = fields.include_reasoning;
   out.parallel_calls = fields.parallel_tool_calls;
-  const bool constrained = is_forced(fields) || fields.common.constraint.kind != ConstraintSpec::Kind::kNone;
-  // Under a constraint there is room for reasoning only where the prompt has opened it.
-  out.reasoning = format.reasons() && (opens_reasoning || !constrained);
+  out.reasoning = format.reasons();
   out.inside_reasoning = opens_reasoning;
   if (fields.tool_choice == ToolChoice::kNone) return out;
+  using Kind = ConstraintSpec::Kind;
+  const Kind kind = fields.common.constraint.kind;
+  // An answer by a schema or from a list is an answer, whatever it looks like; a pattern may spell the marks of a call.
+  const bool may_call = kind == Kind::kNone || kind == Kind::kRegex || kind == Kind::kGrammar;
   if (is_forced(fields) && format.tools() == chat::ToolFormat::kNone) {
     out.answer =
         fields.tool_choice == ToolChoice::kNamed ? ParserOptions::Answer::kArguments : ParserOptions::Answer::kCallList;
     out.named_function = fields.tool_name;
-  } else if (is_forced(fields) || !constrained) {
+  } else if (is_forced(fields) || may_call) {
     out.tools = format.tools();
     out.enforced = is_forced(fields);
     out.tool_list = std::make_shared<const OrderedJson>(fields.tools);
