@@ -165,7 +165,7 @@ Metrics::Metrics(const std::string& model_name, const ServeLimits& limits)
     state_->limit_counters[row.name] = &state_->limits.Add({{"limit", row.name}});
     state_->limit_values.Add({{"limit", row.name}}).Set(static_cast<double>(limits.*row.field));
   }
-  for (const char* reason : {"stop", "length", "abort", "error", "tool_calls"})
+  for (const char* reason : {"stop", "length", "repetition", "abort", "error", "tool_calls"})
     state_->success.Add({{"finished_reason", reason}});
 }
 

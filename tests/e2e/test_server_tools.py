@@ -125,6 +125,30 @@ class Tools(ServerCase):
         self.assertEqual((content, reason), ("", "length"))
         self.assertGreater(len(reasoning), 5)
         self.assertEqual(self.whole(server, max_tokens=12, ignore_eos=True, include_reasoning=False), ("", "", [], "length"))
+        self.refused(server.chat(thinking_token_budget=-1), "thinking_token_budget")
+        # A thought has as many tokens as it may, and then an answer, by a pattern if there is one.
+        for budget in (0, 5, 9):
+            begun = self.whole(server, max_tokens=budget, ignore_eos=True)[1] if budget else ""
+            content, reasoning, _, reason = self.whole(server, thinking_token_budget=budget, max_tokens=40, ignore_eos=True)
+            self.assertEqual((reasoning, reason), (begun.rstrip(), "length"))
+            self.assertGreater(len(content), 5)
+            content, reasoning, _, reason = self.whole(server, thinking_token_budget=budget, max_tokens=60, structured_outputs={"regex": "[0-9]{3}"})
+            self.assertEqual((reasoning, reason), (begun.rstrip(), "stop"))
+            self.assertRegex(content, r"^[0-9]{3}$")
+            content, reasoning, _, _ = self.whole(server, thinking_token_budget=budget, max_tokens=60, include_reasoning=False,
+                                                  structured_outputs={"choice": ["left", "right"]})
+            self.assertEqual((content in ("left", "right"), reasoning), (True, ""))
+        many = self.good(server.chat(thinking_token_budget=5, max_tokens=30, n=3, temperature=1, seed=1, ignore_eos=True))["choices"]
+        self.assertTrue(all(choice["message"]["reasoning"] and choice["message"]["content"] for choice in many))
+
+    def test_a_budget_for_a_thought_of_its_own(self):
+        server = self.serve(*self.template, "--reasoning-parser", "think")
+        free = {"structured_outputs": {"regex": "<think>[a-z ]{40,90}</think>(yes|no)|(<think>[a-z ]+</think>)maybe"}, "max_tokens": 120}
+        content, reasoning, _, _ = self.whole(server, thinking_token_budget=4, **free)
+        self.assertEqual(content, "maybe")
+        self.assertLess(len(reasoning), 40)
+        self.refused(self.server.chat(thinking_token_budget=4), "thinking_token_budget")
+        self.refused(self.server.complete(thinking_token_budget=4), "thinking_token_budget")
 
 
 if __name__ == "__main__":
