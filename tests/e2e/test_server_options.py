@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Flags of `awq serve`, and fields of requests that change what the model reads."""
 import json
+import re
 import shutil
 
 from server_support import BOOKS, PROMPT, Server, ServerCase
-from support import BAD_INPUT, USAGE, awq, run_tests
+from support import BAD_INPUT, SOURCE, USAGE, awq, run_tests
 
 KEY = {"AWQ_API_KEY": "sk-options"}
 
@@ -100,6 +101,29 @@ class Options(ServerCase):
         # Whoever opens it to others opens it to names of other machines.
         self.assertEqual(server.get("/version", headers={"Host": "models.example.org"}).status, 200)
         self.assertEqual(self.server.get("/version", headers={"Host": "models.example.org"}).status, 403)
+
+    def test_what_the_docs_call_refused(self):
+        """The list in docs/serving.md, below "Answered with a clear 400"."""
+        docs = (SOURCE / "docs" / "serving.md").read_text()
+        words = docs[docs.index("Answered with a clear 400"):docs.index("Accepted under older or other names")]
+        named = set(re.findall(r"`([a-z_]+)`", words))
+        tools = {"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "required"}
+        cases = [("use_beam_search", {"use_beam_search": True}), ("structural_tag", {"structured_outputs": {"structural_tag": "x"}}),
+                 ("best_of", {"best_of": 2}), ("priority", {"priority": 1}), ("prompt_embeds", {"prompt_embeds": "x"}),
+                 ("n", {"n": 2, "temperature": 0}), ("prompt_logprobs", {"prompt_logprobs": 1, "stream": True}), ("logprob_token_ids", {"logprob_token_ids": [1]}),
+                 ("thinking_token_budget", {"thinking_token_budget": 1}), ("structured_outputs", {"guided_regex": "a", "guided_choice": ["b"]})]
+        for name, fields in cases:
+            for ask in (self.server.complete, self.server.chat):
+                self.assertIn(name, self.refused(ask(**fields)))
+        self.refused(self.server.complete(suffix="x"), "suffix")
+        chats = [("echo", {"echo": True}), ("chat_template", {"chat_template": "x"}), ("top_logprobs", {"top_logprobs": 1}),
+                 ("tool_choice", {**tools, "guided_regex": "a"}),
+                 ("continue_final_message", {"continue_final_message": True, "add_generation_prompt": True})]
+        for name, fields in chats:
+            self.refused(self.server.chat(**fields), name)
+        self.refused(self.server.post("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}))
+        beside = {"temperature", "stream", "logprobs", "add_generation_prompt"}
+        self.assertEqual(named - beside - {name for name, _ in cases + chats} - {"suffix"}, set(), "the docs name more than is tried here")
 
     # --------------------------------------------------------------------------------- what the model reads
 
