@@ -200,7 +200,7 @@ class Options(ServerCase):
                               ({"chat_template_kwargs": []}, "chat_template_kwargs")):
             self.refused(server.chat(**fields), param)
 
-    def test_token_ids_of_a_chat(self):
+    def test_token_ids(self):
         fields = {"max_tokens": 12, "ignore_eos": True, "return_token_ids": True}
         body = self.good(self.server.chat(**fields))
         choice = body["choices"][0]
@@ -209,6 +209,14 @@ class Options(ServerCase):
         self.assertEqual(self.text_of(self.server, choice["token_ids"]).strip(), choice["message"]["content"].strip())
         events = self.server.chat(stream=True, **fields).events()
         self.assertEqual([i for e in events for c in e["choices"] for i in c.get("token_ids", [])], choice["token_ids"])
+        self.assertEqual([e.get("prompt_token_ids") for e in events], [body["prompt_token_ids"]] + [None] * (len(events) - 1))
+        ids = [9, 8, 7], [6, 5]
+        whole = self.good(self.server.complete(ids, **fields))["choices"]
+        chunks = [c for e in self.server.complete(ids, stream=True, **fields).events() for c in e["choices"]]
+        for index, choice in enumerate(whole):
+            own = [c for c in chunks if c["index"] == index]
+            self.assertEqual([i for c in own for i in c["token_ids"]], choice["token_ids"])
+            self.assertEqual([c.get("prompt_token_ids") for c in own], [ids[index]] + [None] * (len(own) - 1))
         self.assertNotIn("token_ids", self.good(self.server.chat())["choices"][0])
 
 
