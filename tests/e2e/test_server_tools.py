@@ -114,6 +114,8 @@ class Tools(ServerCase):
         self.assertEqual(self.whole(server, **says("<b>No</b> </think> here.")), ("<b>No</b> </think> here.", "", [], "stop"))
         self.assertEqual(self.whole(server, tools=[TOOL], **says("<think>Hm.</think>\n\n" + CALLS["hermes"])),
                          ("", "Hm.", [("get_weather", ARGUMENTS)], "tool_calls"))
+        listed = {"structured_outputs": {"choice": ["<think>a</think>b"]}, "max_tokens": 40}
+        self.assertEqual(self.whole(server, **listed), ("<think>a</think>b", "", [], "stop"))
         plain = self.serve(*self.template, "--reasoning-parser", "none")
         self.assertEqual(self.whole(plain, **says(text)), (text, "", [], "stop"))
 

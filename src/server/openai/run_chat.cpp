@@ -60,18 +60,18 @@ ParserOptions parser_options(const ChatFormat& format, const ChatFields& fields,
   ParserOptions out;
   out.include_reasoning = fields.include_reasoning;
   out.parallel_calls = fields.parallel_tool_calls;
-  out.reasoning = format.reasons();
-  out.inside_reasoning = opens_reasoning;
-  if (fields.tool_choice == ToolChoice::kNone) return out;
   using Kind = ConstraintSpec::Kind;
   const Kind kind = fields.common.constraint.kind;
-  // An answer by a schema or from a list is an answer, whatever it looks like; a pattern may spell the marks of a call.
-  const bool may_call = kind == Kind::kNone || kind == Kind::kRegex || kind == Kind::kGrammar;
+  // An answer by a schema or from a list is an answer, whatever it looks like; a pattern may spell thoughts and calls.
+  const bool free = kind == Kind::kNone || kind == Kind::kRegex || kind == Kind::kGrammar;
+  out.reasoning = format.reasons() && (opens_reasoning || free);
+  out.inside_reasoning = opens_reasoning;
+  if (fields.tool_choice == ToolChoice::kNone) return out;
   if (is_forced(fields) && format.tools() == chat::ToolFormat::kNone) {
     out.answer =
         fields.tool_choice == ToolChoice::kNamed ? ParserOptions::Answer::kArguments : ParserOptions::Answer::kCallList;
     out.named_function = fields.tool_name;
-  } else if (is_forced(fields) || may_call) {
+  } else if (is_forced(fields) || free) {
     out.tools = format.tools();
     out.enforced = is_forced(fields);
     out.tool_list = std::make_shared<const OrderedJson>(fields.tools);
@@ -124,7 +124,7 @@ void run_chat(RouteCall& call) {
       output_tokens(service, static_cast<std::int64_t>(ids.size()), fields.max_tokens, fields.max_tokens_field);
   spec.requests.push_back(engine_request(service, spec, std::move(ids), max_tokens));
   ConstraintFactory constraint = constraint_of(service, *format, fields, thinking && !plain);
-  if (fields.thinking_token_budget && !plain)
+  if (fields.thinking_token_budget && parsing.reasoning && !plain)
     constraint = limit_thought(service, *fields.thinking_token_budget, thinking, std::move(constraint));
   spec.requests.back().make_constraint = std::move(constraint);
   std::make_shared<Job>(service, std::move(spec), call.exchange, call.scope)->start();
