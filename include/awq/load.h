@@ -12,7 +12,8 @@ struct LoadOptions {
   std::string url;    ///< http://host:port of any server with OpenAI's /v1/completions
   std::string model;  ///< name in the requests; empty: the first of /v1/models
   std::vector<std::int64_t> concurrency = {1, 2, 4, 8, 16, 32};  ///< one measurement each
-  double rate = 0;            ///< requests per second with random gaps, instead of a new one when another ends; 0: off
+  /// Requests per second with random gaps, instead of a new one when another ends (0); each with each concurrency.
+  std::vector<double> rate = {0};
   std::int64_t requests = 0;  ///< of a measurement; 0: four for each concurrent one, at least 16
   std::int64_t prompt_tokens = 128;
   std::int64_t shared_prefix_tokens = 0;  ///< of them, the same in all requests
@@ -31,6 +32,7 @@ struct LoadTimes {
 
 struct LoadPoint {
   std::int64_t concurrency = 0;
+  double rate = 0;                             ///< as it was asked for
   std::int64_t requests = 0;                   ///< that ended well
   std::map<std::string, std::int64_t> errors;  ///< reason -> count
   double seconds = 0;

@@ -37,7 +37,10 @@ void check_options(const LoadOptions& o) {
   check_range("--shared-prefix", o.shared_prefix_tokens, 0, o.prompt_tokens);
   check_range("--gen", o.output_tokens, 1, kMostTokens);
   check_range("--ids-below", o.token_ids_below, kFirstId + 1, kMostTokens);
-  if (!(o.rate >= 0 && o.rate <= 1e5)) fail(ErrorCode::kInvalidArgument, "--rate {}: expected 0 to 100000", o.rate);
+  if (o.rate.empty()) fail(ErrorCode::kInvalidArgument, "--rate: expected at least one number");
+  for (const double rate : o.rate) {
+    if (!(rate >= 0 && rate <= 1e5)) fail(ErrorCode::kInvalidArgument, "--rate {}: expected 0 to 100000", rate);
+  }
   if (!(o.timeout_seconds > 0 && o.timeout_seconds <= 86400)) {
     fail(ErrorCode::kInvalidArgument, "--timeout {}: expected more than 0, at most 86400", o.timeout_seconds);
   }
@@ -66,20 +69,20 @@ void sleep_until(double when) {
 }
 
 /// Moments at which requests start, in seconds from the first: gaps of a Poisson process.
-std::vector<double> arrivals(const LoadOptions& options, std::int64_t count) {
+std::vector<double> arrivals(const LoadOptions& options, double rate, std::int64_t count) {
   std::vector<double> out;
   double at = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     out.push_back(at);
-    at += -std::log(1 - uniform(options.seed + 1, static_cast<std::uint64_t>(i))) / options.rate;
+    at += -std::log(1 - uniform(options.seed + 1, static_cast<std::uint64_t>(i))) / rate;
   }
   return out;
 }
 
 LoadPoint measure(const LoadOptions& options, const Endpoint& endpoint, const std::string& model, std::int64_t clients,
-                  std::uint64_t first_index) {
+                  double rate, std::uint64_t first_index) {
   const std::int64_t count = options.requests > 0 ? options.requests : std::max<std::int64_t>(16, 4 * clients);
-  const std::vector<double> starts = options.rate > 0 ? arrivals(options, count) : std::vector<double>();
+  const std::vector<double> starts = rate > 0 ? arrivals(options, rate, count) : std::vector<double>();
   std::vector<StreamedAnswer> answers(static_cast<std::size_t>(count));
   std::atomic<std::int64_t> next{0};
   const double begin = monotonic_seconds();
@@ -99,7 +102,9 @@ LoadPoint measure(const LoadOptions& options, const Endpoint& endpoint, const st
   for (std::int64_t i = 0; i < std::min(clients, count); ++i) threads.emplace_back(client);
   for (std::thread& thread : threads) thread.join();
   stop_flag().throw_if_requested();
-  return summarize(clients, options.prompt_tokens, answers);
+  LoadPoint out = summarize(clients, options.prompt_tokens, answers);
+  out.rate = rate;
+  return out;
 }
 
 }  // namespace
@@ -190,9 +195,12 @@ LoadSummary load_server(const LoadOptions& options) {
   }
   std::uint64_t index = 1;  // no prompt is sent twice: a prefix cache would answer it
   for (const std::int64_t clients : options.concurrency) {
-    stage(fmt::format("{} clients", clients));
-    out.points.push_back(measure(options, endpoint, out.model, clients, index));
-    index += kMostRequests;
+    for (const double rate : options.rate) {
+      stage(rate > 0 ? fmt::format("{} clients, {} requests per second", clients, rate)
+                     : fmt::format("{} clients", clients));
+      out.points.push_back(measure(options, endpoint, out.model, clients, rate, index));
+      index += kMostRequests;
+    }
   }
   return out;
 }

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "awq/error.h"
 #include "chat/chat_test_support.h"
 #include "file/input_file.h"
@@ -24,6 +26,22 @@ TEST(OutputParser, Reasoning) {
   EXPECT_TRUE(opens_reasoning("<|assistant|><think>\n"));
   EXPECT_FALSE(opens_reasoning("<think>\n\n</think>\n\n"));
   EXPECT_FALSE(opens_reasoning("say <think> twice"));
+}
+
+/// A client can have a model say nothing but blanks: each costs the same.
+TEST(OutputParser, LongRunsOfBlanksAreReadOnce) {
+  const std::string blanks(400'000, ' ');
+  const auto begin = std::chrono::steady_clock::now();
+  for (const ToolFormat format : tool_formats()) {
+    for (const char* before : {"", "x", "<think>", "<think>x", "<think>x</think>", "x<tool_c"}) {
+      const std::string text = before + blanks;
+      const ParsedOutput found = parse_output(text, {.tools = format, .reasoning = true});
+      EXPECT_TRUE(found.calls.empty());
+      EXPECT_LE(found.content.size() + found.reasoning.size(), text.size());
+    }
+  }
+  // Read again for each of them it would be hours.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::minutes(2));
 }
 
 TEST(OutputParser, Hermes) {

@@ -29,13 +29,6 @@ void drop_tag(std::string& text, std::string_view tag) {
   text.erase(rest.find_last_not_of(kSpaces) + 1);
 }
 
-/// Length of the end of `text` that drop_tag() may take: white space waits for what follows.
-std::size_t unsettled(std::string_view text, std::string_view tag) {
-  std::size_t length = partial(text, tag);
-  while (length < text.size() && is_space(text[text.size() - length - 1])) ++length;
-  return length;
-}
-
 }  // namespace
 
 bool template_reasons(std::string_view source) { return source.find(kThinkEnd) != std::string_view::npos; }
@@ -66,7 +59,6 @@ std::vector<ChatDelta> OutputParser::finish() {
     case Place::kStart:
     case Place::kContent:
     case Place::kAfterReasoning:
-      say(Kind::kContent, blank_);
       say(Kind::kContent, held_);
       break;
     case Place::kCall:
@@ -79,8 +71,7 @@ std::vector<ChatDelta> OutputParser::finish() {
     default:
       break;
   }
-  held_.clear();
-  blank_.clear();
+  clear_held();
   place_ = Place::kDone;
   return std::exchange(out_, {});
 }
@@ -122,12 +113,12 @@ void OutputParser::take(char c) {
 /// The very beginning: <think>, a call of Llama's kind, or content.
 void OutputParser::start(char c) {
   held_ += c;
-  const std::size_t begin = held_.find_first_not_of(kSpaces);
-  if (begin == std::string::npos) return;
+  const std::size_t begin = leading_blanks();
+  if (begin == held_.size()) return;
   const std::string_view text = std::string_view(held_).substr(begin);
   if (options_.reasoning) {
     if (text == kThink) {
-      held_.clear();
+      clear_held();
       place_ = Place::kReasoning;
       return;
     }
@@ -137,7 +128,7 @@ void OutputParser::start(char c) {
     if (text != kPythonTag && kPythonTag.starts_with(text)) return;
     if (text == kPythonTag || text[0] == '{') {
       const bool tagged = text == kPythonTag;
-      if (tagged) held_.clear();
+      if (tagged) clear_held();
       const std::string rest = tagged ? std::string() : std::string(text);
       if (!tagged) held_.resize(begin);  // the white space before, in case this is no call
       place_ = Place::kCall;
@@ -148,27 +139,27 @@ void OutputParser::start(char c) {
   }
   place_ = Place::kContent;
   content_begun_ = true;
-  const std::string all = std::exchange(held_, {});
+  const std::string all = held_;
+  clear_held();
   for (const char next : all) content(next);
 }
 
 void OutputParser::reasoning(char c) {
   held_ += c;
   if (!reasoning_begun_) {  // a line feed after the tag is not part of the thought
-    if (held_.find_first_not_of(kSpaces) == std::string::npos) return;
-    held_.erase(0, held_.find_first_not_of(kSpaces));
+    if (leading_blanks() == held_.size()) return;
+    clear_held();
+    held_ += c;
     reasoning_begun_ = true;
   }
   if (held_.ends_with(kThinkEnd)) {
     drop_tag(held_, kThinkEnd);
     say(Kind::kReasoning, held_);
-    held_.clear();
+    clear_held();
     place_ = Place::kAfterReasoning;
     return;
   }
-  const std::size_t keep = unsettled(held_, kThinkEnd);
-  say(Kind::kReasoning, std::string_view(held_).substr(0, held_.size() - keep));
-  held_.erase(0, held_.size() - keep);
+  release(Kind::kReasoning, unsettled(kThinkEnd));
 }
 
 void OutputParser::content(char c) {
@@ -184,11 +175,11 @@ void OutputParser::content(char c) {
   held_ += c;
   const bool mistral = options_.tools == ToolFormat::kMistral || options_.tools == ToolFormat::kMistralNamed;
   const std::string_view tag = has_tags(options_.tools) ? kToolCall : mistral ? kToolCalls : std::string_view();
-  if (tag.empty()) return release(0);
+  if (tag.empty()) return release(Kind::kContent, 0);
   if (held_.ends_with(tag)) {
     drop_tag(held_, tag);
-    release(0);
-    blank_.clear();
+    release(Kind::kContent, 0);
+    clear_held();
     in_list_ = false;
     if (mistral) {
       name_.clear();
@@ -198,13 +189,35 @@ void OutputParser::content(char c) {
     }
     return;
   }
-  release(unsettled(held_, tag));
+  release(Kind::kContent, unsettled(tag));
+}
+
+/// White space that the held text begins with. What was looked at once is not looked at again: a client can have a
+/// model say nothing but blanks.
+std::size_t OutputParser::leading_blanks() {
+  while (blanks_ < held_.size() && is_space(held_[blanks_])) ++blanks_;
+  return blanks_;
+}
+
+/// Length of the end of the held text that drop_tag() may take: white space waits for what follows.
+std::size_t OutputParser::unsettled(std::string_view tag) {
+  std::size_t length = partial(held_, tag);
+  if (leading_blanks() + length >= held_.size()) return held_.size();
+  while (is_space(held_[held_.size() - length - 1])) ++length;
+  return length;
 }
 
 /// Shows all held text but the last `keep` bytes.
-void OutputParser::release(std::size_t keep) {
-  say(Kind::kContent, std::string_view(held_).substr(0, held_.size() - keep));
+void OutputParser::release(Kind kind, std::size_t keep) {
+  if (keep == held_.size()) return;
+  say(kind, std::string_view(held_).substr(0, held_.size() - keep));
   held_.erase(0, held_.size() - keep);
+  blanks_ = 0;
+}
+
+void OutputParser::clear_held() {
+  held_.clear();
+  blanks_ = 0;
 }
 
 void OutputParser::begin_call() {
@@ -213,7 +226,8 @@ void OutputParser::begin_call() {
   } else {
     scanner_ = std::make_unique<CallScanner>(names_);
   }
-  held_ = has_tags(options_.tools) ? std::string(kToolCall) : std::string();
+  clear_held();
+  if (has_tags(options_.tools)) held_ = kToolCall;
   place_ = Place::kCall;
 }
 
@@ -231,7 +245,7 @@ void OutputParser::call(char c) {
   }
   const bool named = options_.tools == ToolFormat::kMistralNamed && !in_list_;
   if (state == CallReader::State::kDone || (named && scanner_->arguments_ended())) {
-    held_.clear();
+    clear_held();
     place_ = scanner_->closed() ? Place::kAfterReasoning : Place::kBetweenCalls;
   } else if (state == CallReader::State::kBad) {
     if (!scanner_->started()) {
@@ -241,7 +255,7 @@ void OutputParser::call(char c) {
     } else {
       place_ = Place::kBetweenCalls;
     }
-    held_.clear();
+    clear_held();
   }
 }
 
@@ -276,7 +290,7 @@ void OutputParser::between_calls(char c) {
     // A call of this kind ends with its arguments.
     held_ += c;
     if (held_.ends_with(kToolCalls)) {
-      held_.clear();
+      clear_held();
       name_.clear();
       place_ = Place::kCallName;
     }
@@ -285,7 +299,7 @@ void OutputParser::between_calls(char c) {
   if (has_tags(options_.tools)) {
     held_ += c;
     if (held_.ends_with(kToolCallEnd)) {
-      held_.clear();
+      clear_held();
       place_ = Place::kAfterReasoning;  // more calls or text may follow; white space between goes
     } else if (held_.ends_with(kToolCall)) {
       begin_call();

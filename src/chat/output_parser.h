@@ -52,16 +52,19 @@ class OutputParser {
   void call(char c);
   void call_name(char c);
   void between_calls(char c);
-  void release(std::size_t keep);
+  std::size_t leading_blanks();
+  std::size_t unsettled(std::string_view tag);
+  void release(ChatDelta::Kind kind, std::size_t keep);
+  void clear_held();
   void say(ChatDelta::Kind kind, std::string_view text);
   void begin_call();
 
   OutputOptions options_;
   std::vector<std::string> names_;  ///< that the scanner insists on
   Place place_;
-  std::string held_;   ///< text that is not settled
-  std::string blank_;  ///< white space that is dropped when a tag follows
-  std::string name_;   ///< kCallName
+  std::string held_;        ///< text that is not settled
+  std::size_t blanks_ = 0;  ///< of it, at its beginning, known to be white space
+  std::string name_;        ///< kCallName
   bool content_begun_ = false;
   bool reasoning_begun_ = false;
   bool in_list_ = false;  ///< Mistral's brackets are open

@@ -20,6 +20,7 @@ file::OrderedJson to_json(const LoadSummary& s) {
   for (const LoadPoint& p : s.points) {
     file::OrderedJson point;
     point["concurrency"] = p.concurrency;
+    point["rate"] = p.rate;
     point["requests"] = p.requests;
     point["errors"] = file::OrderedJson::object();
     for (const auto& [reason, count] : p.errors) point["errors"][reason] = count;
@@ -37,13 +38,15 @@ file::OrderedJson to_json(const LoadSummary& s) {
 }
 
 void print_table(const LoadSummary& s) {
-  fmt::print("{}\n{:>8} {:>9} {:>7} {:>9} {:>10} {:>10} | {:>9} {:>9} | {:>9} {:>9}\n", s.model, "clients", "answers",
-             "errors", "req/s", "output/s", "all tok/s", "first p50", "p99 ms", "next p50", "p99 ms");
+  fmt::print("{}\n{:>8} {:>7} {:>9} {:>7} {:>9} {:>10} {:>10} | {:>9} {:>9} | {:>9} {:>9}\n", s.model, "clients",
+             "rate", "answers", "errors", "req/s", "output/s", "all tok/s", "first p50", "p99 ms", "next p50",
+             "p99 ms");
   for (const LoadPoint& p : s.points) {
     std::int64_t errors = 0;
     for (const auto& [reason, count] : p.errors) errors += count;
-    fmt::print("{:>8} {:>9} {:>7} {:>9.2f} {:>10.1f} {:>10.1f} | {:>9.1f} {:>9.1f} | {:>9.2f} {:>9.2f}\n",
-               p.concurrency, p.requests, errors, p.requests_per_s, p.output_tokens_per_s, p.total_tokens_per_s,
+    const std::string rate = p.rate > 0 ? fmt::format("{:g}", p.rate) : "-";
+    fmt::print("{:>8} {:>7} {:>9} {:>7} {:>9.2f} {:>10.1f} {:>10.1f} | {:>9.1f} {:>9.1f} | {:>9.2f} {:>9.2f}\n",
+               p.concurrency, rate, p.requests, errors, p.requests_per_s, p.output_tokens_per_s, p.total_tokens_per_s,
                p.first_token.p50, p.first_token.p99, p.between_tokens.p50, p.between_tokens.p99);
     for (const auto& [reason, count] : p.errors) fmt::print("{:>8} {} x {}\n", "", count, reason);
   }
@@ -65,14 +68,20 @@ int run(LoadOptions& options, const CommonFlags& common) {
 std::function<int()> add_bench_serve(CLI::App& app, CommonFlags& common) {
   auto options = std::make_shared<LoadOptions>();
   LoadOptions& o = *options;
-  app.add_option("url", o.url, "http://host:port of a server with /v1/completions")->required();
+  app.add_option("url", o.url,
+                 "http://host:port of a server with /v1/completions (key: AWQ_API_KEY in the environment)")
+      ->required();
   app.add_option("--model", o.model, "Name in the requests (default: the first of /v1/models)");
   app.add_option("--concurrency", o.concurrency, "Clients that ask at the same time; one measurement for each number")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  app.add_option("--rate", o.rate,
-                 "Requests per second at random moments, by at most --concurrency clients (0: each asks again at once)")
+  app.add_option(
+         "--rate", o.rate,
+         "Requests per second at random moments, by at most --concurrency clients (0: each asks again at once); "
+         "one measurement for each number")
+      ->delimiter(',')
+      ->allow_extra_args(false)
       ->capture_default_str();
   app.add_option("--requests", o.requests, "In each measurement (0: four per client, at least 16)")
       ->capture_default_str();

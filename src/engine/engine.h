@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -16,6 +17,9 @@ class LanguageModel;
 namespace awq::engine {
 
 class StepModel;
+
+/// Largest EngineOptions::spec_tokens.
+inline constexpr std::int64_t kMaxSpecTokens = 15;
 
 struct EngineOptions {
   ops::KvDtype kv_dtype = ops::KvDtype::kF32;
@@ -52,15 +56,18 @@ struct EngineStats {
   std::int64_t kv_block_tokens = 0;
   std::uint64_t kv_bytes_total = 0;
   std::uint64_t steps = 0;
-  std::uint64_t prompt_tokens = 0;  ///< of accepted requests that started, counted once
+  std::uint64_t prompt_tokens = 0;         ///< of accepted requests that started, counted once
+  std::uint64_t prompt_tokens_cached = 0;  ///< those of them that were found in the prefix cache
   std::uint64_t generation_tokens = 0;
   std::uint64_t preemptions = 0;
   std::uint64_t prefix_cache_queries = 0;  ///< tokens looked up
   std::uint64_t prefix_cache_hits = 0;     ///< tokens found
   std::uint64_t spec_drafts = 0, spec_draft_tokens = 0, spec_accepted_tokens = 0;
-  std::uint64_t finished_stop = 0, finished_length = 0, finished_abort = 0, finished_error = 0;  ///< choices
-  std::uint64_t rejected = 0;  ///< requests that were not taken
-  double step_seconds = 0;     ///< sum over steps
+  std::array<std::uint64_t, kMaxSpecTokens> spec_accepted_per_pos{};  ///< by place in the guess
+  std::uint64_t finished_stop = 0, finished_length = 0, finished_repetition = 0, finished_abort = 0,
+                finished_error = 0;  ///< choices
+  std::uint64_t rejected = 0;        ///< requests that were not taken
+  double step_seconds = 0;           ///< sum over steps
 };
 
 /// Answer to submit().

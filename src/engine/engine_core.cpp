@@ -135,6 +135,7 @@ void EngineCore::build_batch(std::span<const ScheduledSlice> slices, StepReport&
     if (!request.started) {
       request.started = true;
       totals_.prompt_tokens += static_cast<std::uint64_t>(sequence.prompt_count());
+      totals_.prompt_tokens_cached += static_cast<std::uint64_t>(sequence.cached_tokens);
       request.sink->on_started();
     }
     if (slice.drafts > 0) {
@@ -241,6 +242,8 @@ FinishReason EngineCore::finish_of(const Sequence& sequence, std::int32_t id, st
     }
   }
   if (sequence.constraint != nullptr && sequence.constraint->finished()) return FinishReason::kStop;
+  if (sequence.output_count() >= params.min_tokens && repeats(sequence.output(), params.repetition))
+    return FinishReason::kRepetition;
   const bool full = sequence.output_count() >= params.max_tokens || sequence.length() >= options_.max_model_len;
   return full ? FinishReason::kLength : FinishReason::kNone;
 }
@@ -297,6 +300,7 @@ void EngineCore::take_tokens(const ScheduledSlice& slice, std::span<float> logit
       return;
     }
     ++totals_.spec_accepted_tokens;
+    ++totals_.spec_accepted_per_pos[row];
   }
 }
 
@@ -311,6 +315,9 @@ void EngineCore::finish(Sequence& sequence, const TokenEvent& last) {
       break;
     case FinishReason::kLength:
       ++totals_.finished_length;
+      break;
+    case FinishReason::kRepetition:
+      ++totals_.finished_repetition;
       break;
     case FinishReason::kAbort:
       ++totals_.finished_abort;

@@ -53,6 +53,27 @@ TEST(EngineCore, ConstraintsDictateAndEnd) {
   core.check();
 }
 
+/// A pattern ends the choice with its last token, and not before min_tokens.
+TEST(EngineCore, RepetitionEndsAChoice) {
+  for (const std::int64_t min_tokens : {0, 5}) {
+    FakeModel model(kShape);
+    EngineOptions options;
+    EngineCore core(model, options, {1, 2});
+    const auto sink = std::make_shared<Recorder>();
+    Request request = request_of(1, 20);
+    request.sampling.allowed_token_ids = {4};
+    request.sampling.min_tokens = min_tokens;
+    request.sampling.repetition = {.max_pattern_size = 2, .min_count = 3};
+    core.add(make_request(1, std::move(request), sink));
+    StepReport report;
+    while (!core.idle()) core.step(report);
+    EXPECT_EQ(sink->choices[0].ids, std::vector<std::int32_t>(min_tokens == 0 ? 3 : 5, 4));
+    EXPECT_EQ(sink->choices[0].finish, FinishReason::kRepetition);
+    EXPECT_EQ(core.stats().finished_repetition, 1U);
+    core.check();
+  }
+}
+
 TEST(EngineCore, APrefixIsFoundAgainUnlessTheSaltDiffers) {
   FakeModel model(kShape);
   EngineOptions options;

@@ -6,7 +6,6 @@
 namespace awq::engine {
 namespace {
 
-constexpr std::int64_t kMaxSpecTokens = 15;
 static_assert(kMaxSpecTokens < kLogitRows);
 
 void require(bool ok, const char* name, std::int64_t value, const char* expected) {

@@ -71,6 +71,21 @@ Problem check_lists(const SamplingParams& s, const RequestLimits& limits) {
   return std::nullopt;
 }
 
+Problem check_repetition(const RepetitionRule& rule, const RequestLimits& limits) {
+  if (rule.max_pattern_size == 0) return std::nullopt;
+  const char* field = "repetition_detection";
+  if (rule.max_pattern_size < 0 || rule.max_pattern_size > limits.max_pattern_size) {
+    return RequestProblem{field, fmt::format("max_pattern_size is {}, expected 0 (off) to {}", rule.max_pattern_size,
+                                             limits.max_pattern_size)};
+  }
+  if (rule.min_pattern_size < 1 || rule.min_pattern_size > rule.max_pattern_size) {
+    return RequestProblem{field, fmt::format("min_pattern_size is {}, expected 1 to max_pattern_size ({})",
+                                             rule.min_pattern_size, rule.max_pattern_size)};
+  }
+  if (rule.min_count < 2) return out_of_range(field, rule.min_count, "a min_count of 2 or more");
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<RequestProblem> find_problem(const Request& request, const RequestLimits& limits) {
@@ -81,6 +96,12 @@ std::optional<RequestProblem> find_problem(const Request& request, const Request
   if (auto problem = check_sampling_numbers(s)) return problem;
   if (auto problem = check_lists(s, limits)) return problem;
   if (auto problem = check_logprobs("logprobs", s.logprobs, limits)) return problem;
+  if (auto problem = check_count("logprob_token_ids", s.logprob_token_ids.size(), limits.max_logprob_ids))
+    return problem;
+  if (auto problem = check_ids("logprob_token_ids", s.logprob_token_ids, limits.vocab_size)) return problem;
+  if (!s.logprob_token_ids.empty() && !s.logprobs.has_value())
+    return RequestProblem{"logprob_token_ids", "logprob_token_ids: expected logprobs beside it"};
+  if (auto problem = check_repetition(s.repetition, limits)) return problem;
   if (auto problem = check_logprobs("prompt_logprobs", s.prompt_logprobs, limits)) return problem;
   if (request.n < 1 || request.n > limits.max_n) {
     return RequestProblem{"n", fmt::format("n is {}, expected 1 to {}", request.n, limits.max_n)};

@@ -16,6 +16,13 @@ namespace awq::engine {
 
 using RequestId = std::uint64_t;
 
+/// Ends a choice whose last tokens are one pattern again and again.
+struct RepetitionRule {
+  std::int64_t max_pattern_size = 0;  ///< tokens of a pattern; 0: off
+  std::int64_t min_pattern_size = 1;
+  std::int64_t min_count = 2;  ///< times in a row, at least 2
+};
+
 /// How tokens are picked. Names, ranges and neutral values are those of the OpenAI and vLLM interfaces.
 struct SamplingParams {
   double temperature = 1;                            ///< 0: greedy; else 0.01 to 2 (smaller values count as 0.01)
@@ -33,7 +40,10 @@ struct SamplingParams {
   std::int64_t min_tokens = 0;   ///< until then stop and end-of-sequence ids cannot be chosen
   bool ignore_eos = false;       ///< end-of-sequence ids are tokens like others
   std::vector<std::int32_t> stop_token_ids;
-  std::optional<std::int64_t> logprobs;         ///< alternatives per token; 0: the chosen one alone; -1: all
+  std::optional<std::int64_t> logprobs;  ///< alternatives per token; 0: the chosen one alone; -1: all
+  /// With `logprobs`: the alternatives are these ids and the chosen one, not the likeliest. None twice.
+  std::vector<std::int32_t> logprob_token_ids;
+  RepetitionRule repetition;                    ///< not looked for before min_tokens
   std::optional<std::int64_t> prompt_logprobs;  ///< the same for the prompt; the prefix cache is not read then
 };
 
@@ -49,11 +59,12 @@ struct Request {
 };
 
 enum class FinishReason {
-  kNone,    ///< goes on
-  kStop,    ///< an end-of-sequence id, a stop id, or a finished constraint
-  kLength,  ///< max_tokens or the end of the context
-  kAbort,   ///< cancelled, or the engine was stopped
-  kError,   ///< our fault or the model's; TokenEvent::error says what
+  kNone,        ///< goes on
+  kStop,        ///< an end-of-sequence id, a stop id, or a finished constraint
+  kLength,      ///< max_tokens or the end of the context
+  kRepetition,  ///< SamplingParams::repetition
+  kAbort,       ///< cancelled, or the engine was stopped
+  kError,       ///< our fault or the model's; TokenEvent::error says what
 };
 
 /// Log probabilities come from the logits before bias, penalties and temperature, but after the constraint.
@@ -111,6 +122,8 @@ struct RequestLimits {
   std::int64_t max_stop_ids = 128;
   std::int64_t max_bias = 1024;
   std::int64_t max_bad_words = 128;
+  std::int64_t max_logprob_ids = 128;
+  std::int64_t max_pattern_size = 1024;  ///< of RepetitionRule
 };
 
 /// The first field that is out of range, or nothing. Engine::submit() checks the same.

@@ -35,6 +35,15 @@ TEST(FindProblem, NamesTheFirstFieldOutOfRange) {
   EXPECT_EQ(field_of([](Request& r) { r.sampling.bias = {{1, 101.0F}}; }), "logit_bias");
   EXPECT_EQ(field_of([](Request& r) { r.sampling.logprobs = 21; }), "logprobs");
   EXPECT_EQ(field_of([](Request& r) { r.sampling.prompt_logprobs = -1; }), "prompt_logprobs");
+  EXPECT_EQ(field_of([](Request& r) { r.sampling.repetition = {.max_pattern_size = 1025}; }), "repetition_detection");
+  EXPECT_EQ(field_of([](Request& r) { r.sampling.repetition = {.max_pattern_size = 2, .min_pattern_size = 3}; }),
+            "repetition_detection");
+  EXPECT_EQ(field_of([](Request& r) { r.sampling.repetition = {.max_pattern_size = 2, .min_count = 1}; }),
+            "repetition_detection");
+  EXPECT_EQ(field_of([](Request& r) {
+              r.sampling.logprobs = 0, r.sampling.logprob_token_ids = std::vector<std::int32_t>(129, 1);
+            }),
+            "logprob_token_ids");
   EXPECT_EQ(field_of([](Request& r) { r.sampling.bad_words = {{}}; }), "bad_words");
   EXPECT_EQ(field_of([](Request& r) { r.n = 0; }), "n");
   EXPECT_EQ(field_of([](Request& r) { r.n = 129; }), "n");
@@ -54,6 +63,10 @@ TEST(FindProblem, IdsHaveToBeInTheVocabulary) {
     request.sampling.allowed_token_ids = {id};
     EXPECT_EQ(find_problem(request, kLimits).value().field, "allowed_token_ids");
     request.sampling.allowed_token_ids = {};
+    request.sampling.logprobs = 1;
+    request.sampling.logprob_token_ids = {id};
+    EXPECT_EQ(find_problem(request, kLimits).value().field, "logprob_token_ids");
+    request.sampling.logprob_token_ids = {};
     request.sampling.bias = {{id, 0.0F}};
     EXPECT_EQ(find_problem(request, kLimits).value().field, "logit_bias");
   }

@@ -37,6 +37,17 @@ Sampler::Sampler(std::int64_t vocab_size, std::span<const std::int32_t> eos_toke
   kept_.reserve(vocab);
 }
 
+bool repeats(std::span<const std::int32_t> output, const RepetitionRule& rule) {
+  const auto length = static_cast<std::int64_t>(output.size());
+  for (std::int64_t size = rule.min_pattern_size; size <= rule.max_pattern_size; ++size) {
+    if (rule.min_count > length / size) return false;  // longer patterns need more text still
+    const std::int64_t compared = size * (rule.min_count - 1);
+    const auto end = output.end();
+    if (std::equal(end - compared, end, end - compared - size)) return true;
+  }
+  return false;
+}
+
 bool draws_plainly(const SamplingParams& params, std::int64_t position) {
   return !params.logprobs.has_value() && params.bias.empty() && params.allowed_token_ids.empty() &&
          params.bad_words.empty() && position >= params.min_tokens && params.presence_penalty == 0 &&
@@ -74,7 +85,8 @@ Picked Sampler::pick(std::span<float> logits, const PickContext& context) {
   double log_sum = 0;
   if (params.logprobs.has_value()) {
     const std::int32_t best = ops::arg_max(logits);
-    const TokenLogprob first = logprob(logits, best, *params.logprobs, top);
+    const std::int64_t count = params.logprob_token_ids.empty() ? *params.logprobs : 0;
+    const TokenLogprob first = logprob(logits, best, count, top);
     log_sum = static_cast<double>(logits[static_cast<std::size_t>(best)]) - static_cast<double>(first.logprob);
     kept_.assign(logits.begin(), logits.end());
   }
@@ -84,13 +96,26 @@ Picked Sampler::pick(std::span<float> logits, const PickContext& context) {
   out.id = drawer_.draw(logits, draw_rule(params, context.choice, position));
   if (out.id < 0) return {.error = "bias and allowed ids leave no token"};
   if (params.logprobs.has_value()) {
-    const float raw = kept_[static_cast<std::size_t>(out.id)];
-    out.logprob = {.id = out.id,
-                   .logprob = static_cast<float>(raw - log_sum),
-                   .rank = 1 + std::count_if(kept_.begin(), kept_.end(), [&](float v) { return v > raw; })};
+    out.logprob = raw_logprob(out.id, log_sum);
     out.top = top;
+    if (!params.logprob_token_ids.empty()) {
+      top_.assign(1, out.logprob);
+      for (const std::int32_t id : params.logprob_token_ids) {
+        if (id != out.id) top_.push_back(raw_logprob(id, log_sum));
+      }
+      std::stable_sort(top_.begin(), top_.end(), [](const auto& a, const auto& b) { return a.rank < b.rank; });
+      out.top = top_;
+    }
   }
   return out;
+}
+
+/// Of the logits that were set aside.
+TokenLogprob Sampler::raw_logprob(std::int32_t id, double log_sum) const {
+  const float raw = kept_[static_cast<std::size_t>(id)];
+  return {.id = id,
+          .logprob = static_cast<float>(raw - log_sum),
+          .rank = 1 + std::count_if(kept_.begin(), kept_.end(), [&](float v) { return v > raw; })};
 }
 
 TokenLogprob Sampler::logprob(std::span<const float> logits, std::int32_t id, std::int64_t count,

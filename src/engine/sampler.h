@@ -18,7 +18,12 @@ struct PickContext {
   TokenConstraint* constraint = nullptr;
 };
 
-/// A picked token and, when params->logprobs is set, its log probability and the likeliest alternatives.
+/// Whether the end of `output` is a pattern that `rule` looks for, often enough. O(max_pattern_size) comparisons where
+/// nothing repeats, at most max_pattern_size times the output's length.
+bool repeats(std::span<const std::int32_t> output, const RepetitionRule& rule);
+
+/// A picked token and, when params->logprobs is set, its log probability and the likeliest alternatives (or those that
+/// params->logprob_token_ids names).
 struct Picked {
   std::int32_t id = -1;         ///< -1: `error` says why nothing could be picked
   const char* error = nullptr;  ///< static text
@@ -53,6 +58,7 @@ class Sampler {
                        std::span<const TokenLogprob>& top);
 
  private:
+  TokenLogprob raw_logprob(std::int32_t id, double log_sum) const;
   bool apply_constraint(std::span<float> logits, TokenConstraint& constraint);
   void apply_rules(std::span<float> logits, const PickContext& context);
   void apply_penalties(std::span<float> logits, const PickContext& context);

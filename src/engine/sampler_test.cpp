@@ -201,6 +201,44 @@ TEST(Sampler, LogprobsAreOfTheRawLogits) {
   EXPECT_TRUE(Text(params).pick(sampler, logits).top.empty());
 }
 
+TEST(Sampler, NamedIdsReplaceTheLikeliest) {
+  SamplingParams params{.temperature = 0};
+  params.logprobs = 3;
+  params.logprob_token_ids = {0, 3};
+  params.bias = {{1, -50.0F}};
+  Sampler sampler(4, {});
+  const std::vector<float> logits = {std::log(0.08F), std::log(0.6F), std::log(0.2F), std::log(0.12F)};
+  const Picked got = Text(params).pick(sampler, logits);
+  EXPECT_EQ(got.id, 2);
+  ASSERT_EQ(got.top.size(), 3U);  // the chosen one too; the likeliest has no place
+  const std::pair<std::int32_t, double> expected[] = {{2, 0.2}, {3, 0.12}, {0, 0.08}};
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(got.top[i].id, expected[i].first);
+    EXPECT_NEAR(got.top[i].logprob, std::log(expected[i].second), tolerance::kElementwise * 10);
+    EXPECT_EQ(got.top[i].rank, static_cast<std::int64_t>(i) + 2);
+  }
+  params.logprob_token_ids = {2};
+  EXPECT_EQ(Text(params).pick(sampler, logits).top.size(), 1U);
+}
+
+TEST(Repeats, PatternsAtTheEnd) {
+  const auto found = [](std::vector<std::int32_t> output, RepetitionRule rule) { return repeats(output, rule); };
+  const RepetitionRule rule{.max_pattern_size = 3, .min_pattern_size = 1, .min_count = 3};
+  EXPECT_FALSE(found({}, rule));
+  EXPECT_FALSE(found({7, 7}, rule));
+  EXPECT_TRUE(found({7, 7, 7}, rule));
+  EXPECT_FALSE(found({7, 7, 7, 1}, rule));  // no longer at the end
+  EXPECT_FALSE(found({1, 2, 1, 2, 1}, rule));
+  EXPECT_TRUE(found({9, 1, 2, 1, 2, 1, 2}, rule));
+  EXPECT_TRUE(found({1, 2, 3, 1, 2, 3, 1, 2, 3}, rule));
+  EXPECT_FALSE(found({2, 2, 3, 1, 2, 3, 1, 2, 3}, rule));
+  EXPECT_FALSE(found({1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4}, rule));  // longer than asked for
+  EXPECT_FALSE(found({7, 7, 7, 7}, {.max_pattern_size = 3, .min_pattern_size = 2, .min_count = 3}));
+  EXPECT_TRUE(found({7, 7, 7, 7, 7, 7}, {.max_pattern_size = 3, .min_pattern_size = 2, .min_count = 3}));
+  EXPECT_FALSE(found({7, 7, 7}, {}));
+  EXPECT_FALSE(found({7, 7, 7}, {.max_pattern_size = 2, .min_count = std::numeric_limits<std::int64_t>::max()}));
+}
+
 /// Allows the ids of a list, one a token.
 struct Dictation : TokenConstraint {
   std::vector<std::int32_t> ids;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/check.h"
 #include "file/json.h"
 
 namespace awq::server {
@@ -61,6 +62,10 @@ HttpReply ApiError::reply() const {
   if (retry_after_ > 0) reply.headers.emplace_back("Retry-After", std::to_string(retry_after_));
   if (status_ == 401) reply.headers.emplace_back("WWW-Authenticate", "Bearer");
   return reply;
+}
+
+ApiError unknown_model(const std::string& name) {
+  return {404, fmt::format("The model `{}` does not exist.", printable(name)), "model"};
 }
 
 ApiError beyond_limit(LimitField field, std::int64_t found, std::int64_t limit, const std::string& param) {

@@ -47,6 +47,8 @@ class ApiError : public std::exception {
   int retry_after_ = 0;
 };
 
+/// 404 for a model that is not served.
+ApiError unknown_model(const std::string& name);
 /// 400 for a value beyond a limit of the server: "n: 200 is more than 128 (--max-n)".
 ApiError beyond_limit(LimitField field, std::int64_t found, std::int64_t limit, const std::string& param);
 

@@ -2,7 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace awq::server {
+
+bool is_plain_id(std::string_view id) {
+  return !id.empty() && id.size() <= kMaxIdBytes &&
+         std::all_of(id.begin(), id.end(), [](char c) { return c > 0x20 && c < 0x7F && c != '"'; });
+}
 
 std::string_view reason_phrase(int status) {
   switch (status) {

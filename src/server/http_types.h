@@ -27,6 +27,10 @@ struct HttpReply {
 
 std::string_view reason_phrase(int status);
 
+/// Whether a client's name of a request can go into headers and logs as it is: visible ASCII without quotes.
+inline constexpr std::size_t kMaxIdBytes = 128;
+bool is_plain_id(std::string_view id);
+
 /// Status line and headers. `length` < 0: a chunked body follows, or with `http10` one that ends with the connection.
 std::string format_head(const HttpReply& reply, long long length, bool keep_alive, bool http10);
 /// One chunk of a chunked body; an empty piece gives the end.

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -18,7 +19,9 @@ struct RequestTimes {
   double decode = 0;   ///< from the first token to the last
   double end_to_end = 0;
   std::int64_t prompt_tokens = 0;
+  std::int64_t cached_tokens = 0;  ///< of the prompt, that the prefix cache had
   std::int64_t generation_tokens = 0;
+  std::int64_t longest_generation = 0;  ///< of one choice
   std::int64_t n = 1;
   std::int64_t max_tokens = 0;
 };
@@ -26,7 +29,8 @@ struct RequestTimes {
 /// Counters under vLLM's names and our own. Any thread.
 class Metrics {
  public:
-  Metrics(const std::string& model_name, const ServeLimits& limits);
+  /// `max_model_len`: how far histograms of tokens go.
+  Metrics(const std::string& model_name, const ServeLimits& limits, std::int64_t max_model_len);
   ~Metrics();
 
   void on_request_finished(const RequestTimes& times);
@@ -40,6 +44,8 @@ class Metrics {
   /// Where gauges and the engine's counters come from when they are collected.
   void set_engine(const engine::Engine* engine);
   void set_info(const std::string& isa, const std::string& kernels);
+  /// Labels of vllm:cache_config_info.
+  void set_cache_info(const std::map<std::string, std::string>& labels);
   void add_stream(int change);
 
   /// Text for GET /metrics.

@@ -24,8 +24,8 @@ enum class RouteKind : std::uint8_t {
 
 struct Route {
   const char* method;
-  const char* path;
-  bool open;  ///< needs no key
+  const char* path;  ///< "{id}" at its end: anything
+  bool open;         ///< needs no key
   RouteKind kind;
   void (*run)(RouteCall& call);
 };
@@ -40,6 +40,7 @@ void run_version(RouteCall& call);
 void run_load(RouteCall& call);
 void run_metrics(RouteCall& call);
 void run_models(RouteCall& call);
+void run_model(RouteCall& call);
 void run_completion(RouteCall& call);
 void run_chat(RouteCall& call);
 void run_tokenize(RouteCall& call);

@@ -73,8 +73,9 @@ void serve(const ServeOptions& options) {
   served.chat = chat.get();
   add_vocabularies(served, *tokenizer);
 
-  Metrics metrics(served.names.front(), options.limits);
+  Metrics metrics(served.names.front(), options.limits, served.max_model_len);
   metrics.set_info(loaded.runs_on, loaded.decode_kernels);
+  metrics.set_cache_info(cache_labels(options, engine, loaded.kv_type));
   metrics.set_engine(&engine);
   engine.set_step_observer([&metrics](const engine::StepReport& report) { metrics.on_step(report); });
   auto workers = std::make_unique<WorkerPool>(options.worker_threads);

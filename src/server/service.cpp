@@ -13,8 +13,6 @@
 namespace awq::server {
 namespace {
 
-constexpr std::size_t kMaxRequestId = 128;
-
 /// A name that only a page of this machine can have asked for.
 bool is_local_host(std::string_view host) {
   if (host.starts_with("[")) return true;  // an IPv6 address
@@ -22,11 +20,6 @@ bool is_local_host(std::string_view host) {
   if (name == "localhost" || name.ends_with(".localhost")) return true;
   return !name.empty() &&
          std::all_of(name.begin(), name.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
-}
-
-bool is_plain_id(const std::string& id) {
-  return !id.empty() && id.size() <= kMaxRequestId &&
-         std::all_of(id.begin(), id.end(), [](char c) { return c > 0x20 && c < 0x7F && c != '"'; });
 }
 
 bool is_json(const std::string& content_type) {
@@ -37,10 +30,19 @@ bool is_json(const std::string& content_type) {
   return type == "application/json";
 }
 
+/// A path that ends with "{id}" stands for all that have something in its place.
+bool matches(const Route& route, std::string_view path) {
+  constexpr std::string_view kAny = "{id}";
+  std::string_view pattern = route.path;
+  if (!pattern.ends_with(kAny)) return path == pattern;
+  pattern.remove_suffix(kAny.size());
+  return path.starts_with(pattern) && path.size() > pattern.size();
+}
+
 const Route& find_route(const HttpRequest& request) {
   std::string allowed;
   for (const Route& route : routes()) {
-    if (request.path != route.path) continue;
+    if (!matches(route, request.path)) continue;
     if (request.method == route.method || (request.method == "HEAD" && std::string_view(route.method) == "GET"))
       return route;
     allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
@@ -63,7 +65,8 @@ std::string random_id(const char* prefix) {
 
 RequestScope::RequestScope(Service& service, const HttpRequest& request, const Route& route)
     : service_(service), counted_(route.kind == RouteKind::kRequest), begin_(monotonic_seconds()) {
-  log_.id = is_plain_id(request.request_id) ? request.request_id : random_id("");
+  named_ = is_plain_id(request.request_id);
+  log_.id = named_ ? request.request_id : random_id("");
   log_.method = request.method;
   log_.route = route.path;
   if (counted_) service_.open_requests_.fetch_add(1);
@@ -74,6 +77,10 @@ RequestScope::~RequestScope() {
   log_.seconds = monotonic_seconds() - begin_;
   service_.metrics().on_response(log_.route, log_.status, log_.seconds);
   log_request(log_);
+}
+
+void RequestScope::set_id(const std::string& id) {
+  if (!named_ && !id.empty()) log_.id = id;
 }
 
 void RequestScope::refuse(Exchange& exchange, const ApiError& error) {
@@ -111,8 +118,7 @@ std::string Service::check_model(const std::string& name) const {
   const std::vector<std::string>& names = model().names;
   // vLLM's default name is the path as it was given: clients that were set up for it go on working.
   if (name.empty() || (options().served_model_names.empty() && name == options().model.string())) return names.front();
-  if (std::find(names.begin(), names.end(), name) == names.end())
-    throw ApiError(404, fmt::format("The model `{}` does not exist.", printable(name)), "model");
+  if (std::find(names.begin(), names.end(), name) == names.end()) throw unknown_model(name);
   return name;
 }
 

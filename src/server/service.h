@@ -49,6 +49,8 @@ class RequestScope {
   RequestScope& operator=(const RequestScope&) = delete;
 
   const std::string& id() const { return log_.id; }
+  /// A name that the body gives, empty for none; a header's goes before it.
+  void set_id(const std::string& id);
   double begin() const { return begin_; }
   RequestLog& log() { return log_; }
   /// Answers with an error and remembers its status.
@@ -57,7 +59,8 @@ class RequestScope {
 
  private:
   Service& service_;
-  bool counted_;  ///< among the open requests
+  bool counted_;        ///< among the open requests
+  bool named_ = false;  ///< by the client's header
   RequestLog log_;
   double begin_;
 };

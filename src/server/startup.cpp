@@ -193,6 +193,16 @@ void add_vocabularies(ServedModel& served, const text::Tokenizer& tokenizer) {
         std::make_shared<grammar::Vocabulary>(tokenizer, served.eos_ids, served.vocab_size, markers);
 }
 
+std::map<std::string, std::string> cache_labels(const ServeOptions& options, const engine::Engine& engine,
+                                                const std::string& kv_type) {
+  const engine::EngineStats stats = engine.stats();
+  return {{"block_size", std::to_string(stats.kv_block_tokens)},
+          {"num_gpu_blocks", std::to_string(stats.kv_blocks_total)},
+          {"cache_dtype", kv_type},
+          {"enable_prefix_caching", engine.options().prefix_caching ? "True" : "False"},
+          {"gpu_memory_utilization", fmt::format("{}", options.gpu_memory_utilization)}};
+}
+
 std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, const LoadedModel& loaded) {
   const engine::EngineStats stats = engine.stats();
   const std::int64_t tokens = stats.kv_blocks_total * stats.kv_block_tokens;

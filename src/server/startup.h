@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -40,6 +41,10 @@ ServedModel describe_model(const ServeOptions& options, const model::ModelFiles&
 
 /// What grammars need to know of the tokens; after `served.chat` is set.
 void add_vocabularies(ServedModel& served, const text::Tokenizer& tokenizer);
+
+/// Labels of vllm:cache_config_info, under vLLM's names where it has them.
+std::map<std::string, std::string> cache_labels(const ServeOptions& options, const engine::Engine& engine,
+                                                const std::string& kv_type);
 
 /// Kernels, instruction set or device, and memory, for the log. What was loaded has its model in `engine` by then.
 std::string start_line(const model::ModelFiles& files, const engine::Engine& engine, const LoadedModel& loaded);

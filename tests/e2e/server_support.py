@@ -22,6 +22,8 @@ CHAT_TEMPLATE = (
     "{{ raise_exception('role ' + m.role) }}{% endif %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     "{% if tools %}tools: {{ tools | map(attribute='function.name') | join(', ') }}\n{% endif %}{% if add_generation_prompt %}assistant:{% endif %}"
 )
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 99}, "b": {"enum": ["x", "y"]}},
+          "required": ["a", "b"], "additionalProperties": False}
 PROGRAM = BINARY.read_bytes() if BINARY.is_file() else b""
 SANITIZED = b"__asan_init" in PROGRAM or b"__tsan_init" in PROGRAM
 # ThreadSanitizer does not see the barriers of GCC's OpenMP: a team of two would give false reports.
@@ -177,6 +179,25 @@ class ServerCase(Case):
         server = Server(BOOKS, *flags, **more)
         self.addCleanup(server.close)
         return server
+
+    def good(self, answer):
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.json()
+
+    def refused(self, answer, param=None, status=400):
+        self.assertEqual(answer.status, status, answer.body)
+        error = answer.error
+        self.assertEqual(set(error), {"message", "type", "param", "code"})
+        self.assertEqual(error["code"], status)
+        if param is not None:
+            self.assertEqual(error["param"], param, error)
+        return error["message"]
+
+    def check_schema(self, text):
+        value = json.loads(text)
+        self.assertEqual(set(value), {"a", "b"})
+        self.assertIn(value["b"], ("x", "y"))
+        self.assertLessEqual(value["a"], 99)
 
     def hits(self, server, name):
         return server.metrics()[f'awq:limit_hits_total{{limit="{name}"}}']

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """awq bench-serve against a small server of our own, whose behaviour is known."""
 import json
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,7 @@ class Fake(BaseHTTPRequestHandler):
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
+            self.server.keys.append(self.headers["Authorization"])
             self.server.seen.append(request)
             number = len(self.server.seen)
             self.server.open += 1
@@ -72,6 +74,7 @@ class Fake(BaseHTTPRequestHandler):
 class BenchServe(Case):
     def serve(self, mode="good"):
         server = ThreadingHTTPServer(("127.0.0.1", 0), Fake)
+        server.keys = []
         server.mode, server.seen, server.lock, server.open, server.most_open = mode, [], threading.Lock(), 0, 0
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -102,9 +105,22 @@ class BenchServe(Case):
 
     def test_rate(self):
         server, url = self.serve()
-        point = self.points(url, "--concurrency", "16", "--requests", 10, "--rate", 50)["points"][0]
-        self.assertEqual(point["requests"], 10)
-        self.assertEqual(len(server.seen), 11)
+        points = self.points(url, "--concurrency", "8,16", "--requests", 10, "--rate", "0,20,50.5")["points"]
+        self.assertEqual([(p["concurrency"], p["rate"], p["requests"]) for p in points],
+                         [(c, r, 10) for c in (8, 16) for r in (0, 20, 50.5)])
+        self.assertEqual(len(server.seen), 61)
+        # Nine gaps of 1 / 20 s in the mean, the same at every rate but for their length.
+        seconds = {(p["concurrency"], p["rate"]): p["seconds"] for p in points}
+        self.assertGreater(seconds[8, 20], seconds[8, 50.5])
+        self.assertGreater(seconds[8, 50.5], seconds[8, 0])
+        self.assertEqual(len({tuple(request["prompt"]) for request in server.seen}), 61)
+
+    def test_key(self):
+        server, url = self.serve()
+        os.environ["AWQ_API_KEY"] = "sk-bench"
+        self.addCleanup(os.environ.pop, "AWQ_API_KEY")
+        self.points(url, "--concurrency", 1, "--requests", 2)
+        self.assertEqual(set(server.keys), {"Bearer sk-bench"})
 
     def test_failures_are_counted(self):
         for mode, reason in (("busy", "status 503: N requests wait, retry in N s"), ("broken", "event"), ("cut", "closed")):
@@ -120,6 +136,7 @@ class BenchServe(Case):
         self.check_message(awq("bench-serve", "http://192.0.2.7:80"), USAGE, "--allow-remote")
         self.check_message(awq("bench-serve", "http://127.0.0.1:1"), BAD_INPUT, "cannot connect")
         self.check_message(awq("bench-serve", "http://127.0.0.1:1", "--concurrency", 0), USAGE, "--concurrency 0")
+        self.check_message(awq("bench-serve", "http://127.0.0.1:1", "--rate", "5,-1"), USAGE, "--rate -1")
 
 
 if __name__ == "__main__":

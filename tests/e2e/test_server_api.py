@@ -3,7 +3,7 @@
 import json
 import math
 
-from server_support import BOOKS, PROMPT, ServerCase, wait_until
+from server_support import BOOKS, PROMPT, SCHEMA, ServerCase, wait_until
 from support import awq, run_tests
 
 
@@ -12,19 +12,6 @@ class Api(ServerCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.share("--served-model-name", "books", "--served-model-name", "alias", "--max-num-seqs", 32)
-
-    def good(self, answer):
-        self.assertEqual(answer.status, 200, answer.body)
-        return answer.json()
-
-    def refused(self, answer, param=None, status=400):
-        self.assertEqual(answer.status, status, answer.body)
-        error = answer.error
-        self.assertEqual(set(error), {"message", "type", "param", "code"})
-        self.assertEqual(error["code"], status)
-        if param is not None:
-            self.assertEqual(error["param"], param, error)
-        return error["message"]
 
     def joined(self, answer, chat=False):
         """Text and finish reason of each choice of a stream."""
@@ -58,6 +45,14 @@ class Api(ServerCase):
         cards = self.good(server.get("/v1/models"))
         self.assertEqual([card["id"] for card in cards["data"]], ["books", "alias"])
         self.assertEqual(cards["data"][0]["max_model_len"], 256)
+        for path, name in (("books", "books"), ("alias", "alias"), ("book%73", "books")):
+            card = self.good(server.get("/v1/models/" + path))
+            self.assertEqual((card["id"], card["object"]), (name, "model"))
+        self.assertEqual(self.good(server.get("/v1/models/books")), cards["data"][0])
+        for path in ("other", "books/", "book%", "%62%6", "%00"):
+            self.refused(server.get("/v1/models/" + path), "model", status=404)
+        self.refused(server.get("/v1/models/"), status=404)
+        self.refused(server.post("/v1/models/books", {}), status=405)
         self.assertIn(b"<!doctype html>", server.get("/").body)
         self.refused(server.get("/nothing"), status=404)
         wrong = server.get("/v1/completions")
@@ -78,20 +73,6 @@ class Api(ServerCase):
         self.refused(self.server.post("/tokenize", {}), "prompt")
         self.refused(self.server.post("/detokenize", {"tokens": [10**6]}), "tokens")
         self.refused(self.server.post("/detokenize", {}), "tokens")
-
-    def test_metrics(self):
-        before = self.server.metrics()
-        self.good(self.server.complete(PROMPT, max_tokens=5, ignore_eos=True))
-        after = self.server.metrics()
-        for name, grown in (("vllm:generation_tokens_total", 5), ("vllm:e2e_request_latency_seconds_count", 1),
-                            ("vllm:time_to_first_token_seconds_count", 1), ("vllm:inter_token_latency_seconds_count", 4),
-                            ('vllm:request_success_total{finished_reason="length"}', 1)):
-            self.assertEqual(after[name] - before[name], grown, name)
-        for name in ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"):
-            self.assertIn(name, after)
-        self.assertEqual(after['awq:limit{limit="max-n"}'], 128)
-        self.assertEqual(len([n for n in after if n.startswith("awq:limit_hits_total")]),
-                         len([n for n in after if n.startswith("awq:limit{")]))
 
     # -------------------------------------------------------------------------------------------- completions
 
@@ -209,6 +190,47 @@ class Api(ServerCase):
         ids = self.good(self.server.complete(PROMPT, max_tokens=2, logprobs=0, return_tokens_as_token_ids=True))["choices"][0]["logprobs"]
         self.assertTrue(all(token.startswith("token_id:") for token in ids["tokens"]))
 
+    def test_logprobs_of_named_ids(self):
+        fields = {"max_tokens": 3, "ignore_eos": True, "return_tokens_as_token_ids": True}
+        plain = self.good(self.server.complete(PROMPT, logprobs=2, **fields))["choices"][0]["logprobs"]
+        named = self.good(self.server.complete(PROMPT, logprobs=2, logprob_token_ids=[301, 300, 301], **fields))["choices"][0]["logprobs"]
+        self.assertEqual((named["tokens"], named["token_logprobs"]), (plain["tokens"], plain["token_logprobs"]))
+        for token, own, top in zip(named["tokens"], named["token_logprobs"], named["top_logprobs"]):
+            self.assertEqual(set(top), {"token_id:300", "token_id:301", token})
+            self.assertEqual(top[token], own)
+        # The same number that the token has when it is the only one to choose.
+        only = self.good(self.server.complete(PROMPT, logprobs=0, allowed_token_ids=[300], **fields))["choices"][0]["logprobs"]
+        self.assertAlmostEqual(named["top_logprobs"][0]["token_id:300"], only["token_logprobs"][0], places=5)
+        chat = self.good(self.server.chat(logprobs=True, logprob_token_ids=[300, 301], **fields))["choices"][0]["logprobs"]["content"]
+        for entry in chat:
+            tops = entry["top_logprobs"]
+            self.assertEqual({top["token"] for top in tops}, {"token_id:300", "token_id:301", entry["token"]})
+            self.assertEqual([top["logprob"] for top in tops], sorted((top["logprob"] for top in tops), reverse=True))
+        # Tokens of the prompt have the likeliest, as without.
+        echo = self.good(self.server.complete(PROMPT, echo=True, logprobs=1, logprob_token_ids=[300], **fields))["choices"][0]["logprobs"]
+        self.assertEqual([len(set(top) - {token}) <= 1 for token, top in zip(echo["tokens"][1:-3], echo["top_logprobs"][1:-3])],
+                         [True] * (len(echo["tokens"]) - 4))
+        self.assertIn("token_id:300", echo["top_logprobs"][-1])
+        self.refused(self.server.complete(PROMPT, logprob_token_ids=[300]), "logprob_token_ids")
+        self.refused(self.server.chat(logprob_token_ids=[300]), "logprob_token_ids")
+        self.refused(self.server.complete(PROMPT, logprobs=1, logprob_token_ids=[10**7]), "logprob_token_ids")
+        self.refused(self.server.complete(PROMPT, logprobs=1, logprob_token_ids=list(range(129))), "logprob_token_ids")
+
+    def test_repetition_detection(self):
+        fields = {"max_tokens": 20, "allowed_token_ids": [300], "ignore_eos": True, "return_token_ids": True,
+                  "repetition_detection": {"max_pattern_size": 3, "min_count": 4}}
+        before = self.server.metrics()
+        choice = self.good(self.server.complete(PROMPT, **fields))["choices"][0]
+        self.assertEqual((choice["token_ids"], choice["finish_reason"], choice["stop_reason"]), ([300] * 4, "repetition", None))
+        self.assertEqual(self.joined(self.server.chat(stream=True, **fields), chat=True)[1], ["repetition"])
+        name = 'vllm:request_success_total{finished_reason="repetition"}'
+        self.assertEqual(self.server.metrics()[name] - before[name], 2)
+        fields["repetition_detection"]["min_pattern_size"] = 2
+        self.assertEqual(len(self.good(self.server.complete(PROMPT, **fields))["choices"][0]["token_ids"]), 8)
+        fields["repetition_detection"] = {"max_pattern_size": 0}
+        self.assertEqual(self.good(self.server.complete(PROMPT, **fields))["choices"][0]["finish_reason"], "length")
+        self.refused(self.server.complete(PROMPT, repetition_detection={"max_pattern_size": 3, "min_count": 1}), "repetition_detection.min_count")
+
     def test_echo_for_evaluation(self):
         """The pair that lm-eval uses: log probabilities of a prompt, with one token more or none."""
         ids = self.good(self.server.post("/tokenize", {"prompt": PROMPT}))["tokens"]
@@ -291,17 +313,7 @@ class Api(ServerCase):
         self.refused(post({"messages": [{"role": "function", "content": "x"}]}), "messages")  # the template says no
         self.refused(self.server.chat(chat_template_kwargs={"messages": []}))
 
-    # --------------------------------------------------------------------------------- structured outputs, tools
-
-    SCHEMA = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 99}, "b": {"enum": ["x", "y"]}},
-              "required": ["a", "b"], "additionalProperties": False}
-    TOOL = {"type": "function", "function": {"name": "get_weather", "description": "d", "parameters": SCHEMA}}
-
-    def check_schema(self, text):
-        value = json.loads(text)
-        self.assertEqual(set(value), {"a", "b"})
-        self.assertIn(value["b"], ("x", "y"))
-        self.assertLessEqual(value["a"], 99)
+    # --------------------------------------------------------------------------------- structured outputs
 
     def test_structured_outputs(self):
         def text(chat=False, **fields):
@@ -314,8 +326,8 @@ class Api(ServerCase):
             self.assertRegex(text(chat, structured_outputs={"regex": "[0-9]{3}-[a-c]"}), r"^[0-9]{3}-[a-c]$")
             self.assertIn(text(chat, guided_choice=["left", "right"]), ("left", "right"))
             self.assertIn(text(chat, structured_outputs={"grammar": 'root ::= ("yes" | "no") "!"'}), ("yes!", "no!"))
-            self.check_schema(text(chat, response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": self.SCHEMA}}))
-            self.check_schema(text(chat, guided_json=self.SCHEMA))
+            self.check_schema(text(chat, response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}))
+            self.check_schema(text(chat, guided_json=SCHEMA))
         # A line feed is a byte of its own here, and what such a byte says is settled behind it: it stays the prompt's.
         for end in ("\n", "\n\n", "\u65e5\u672c\u8a9e\n", "\u65e5\u672c\u8a9e\u65e5\u672c\u8a9e"):
             answer = self.good(self.server.complete("Once" + end, max_tokens=20, structured_outputs={"regex": "[0-9]{3}"}))
@@ -326,42 +338,6 @@ class Api(ServerCase):
         self.refused(self.server.complete(PROMPT, guided_json={"type": "object", "not": {}}), "guided_json")
         begun = self.good(self.server.complete(PROMPT, max_tokens=5, response_format={"type": "json_object"}))["choices"][0]["text"]
         self.assertTrue(begun.lstrip().startswith("{"), begun)
-
-    def test_forced_tools(self):
-        """The model has no format of its own for calls: they are plain JSON, enforced by the schema."""
-        named = {"type": "function", "function": {"name": "get_weather"}}
-        for choice, reason in ((named, "stop"), ("required", "tool_calls")):
-            fields = {"tools": [self.TOOL], "tool_choice": choice, "max_tokens": 120, "parallel_tool_calls": False}
-            found = self.good(self.server.chat(**fields))["choices"][0]
-            self.assertEqual(found["finish_reason"], reason)
-            self.assertIsNone(found["message"]["content"])
-            call = found["message"]["tool_calls"][0]
-            self.assertEqual((call["type"], call["function"]["name"]), ("function", "get_weather"))
-            self.check_schema(call["function"]["arguments"])
-            self.check_stream(self.server, call, fields)
-        self.good(self.server.chat(tools=[self.TOOL]))
-        self.good(self.server.chat(tools=[self.TOOL], tool_choice="none"))
-
-    def test_tools_in_the_format_of_the_model(self):
-        for parser in ("hermes", "qwen3_coder", "glm45"):
-            with self.subTest(parser=parser):
-                self.check_format(parser)
-
-    def check_stream(self, server, call, fields):
-        arguments, names = "", []
-        for event in server.chat(stream=True, **fields).events():
-            for piece in event["choices"][0]["delta"].get("tool_calls", []):
-                arguments += piece["function"].get("arguments", "")
-                names += [piece["function"]["name"]] if "name" in piece["function"] else []
-        self.assertEqual((arguments, names), (call["function"]["arguments"], ["get_weather"]))
-
-    def check_format(self, parser):
-        server = self.serve(*self.template, "--tool-call-parser", parser)
-        fields = {"tools": [self.TOOL], "tool_choice": "required", "max_tokens": 160, "parallel_tool_calls": False}
-        found = self.good(server.chat(**fields))["choices"][0]
-        self.assertEqual(found["finish_reason"], "tool_calls", found)
-        self.check_schema(found["message"]["tool_calls"][0]["function"]["arguments"])
-        self.check_stream(server, found["message"]["tool_calls"][0], fields)
 
     # ------------------------------------------------------------------------------------------------- errors
 
@@ -390,6 +366,17 @@ class Api(ServerCase):
         answer = self.server.post("/v1/completions", {"prompt": "x", "max_tokens": 1}, headers={"X-Request-Id": "mine-1"})
         self.assertEqual(answer.headers["X-Request-Id"], "mine-1")
         self.assertEqual(answer.json()["id"], "cmpl-mine-1")
+        for stream in (False, True):
+            answer = self.server.complete("x", max_tokens=1, request_id="body-1", stream=stream)
+            self.assertEqual(answer.headers["X-Request-Id"], "body-1")
+            self.assertEqual((answer.events()[0] if stream else answer.json())["id"], "cmpl-body-1")
+        self.assertEqual(self.good(self.server.chat(request_id="body-2"))["id"], "chatcmpl-body-2")
+        # Of two the header is the one that proxies know.
+        answer = self.server.post("/v1/completions", {"prompt": "x", "max_tokens": 1, "request_id": "body-3"}, headers={"X-Request-Id": "mine-3"})
+        self.assertEqual((answer.headers["X-Request-Id"], answer.json()["id"]), ("mine-3", "cmpl-mine-3"))
+        self.assertTrue(wait_until(lambda: any("body-1" in line for line in self.server.log)))
+        self.refused(self.server.complete("x", request_id="a b"), "request_id")
+        self.refused(self.server.complete("x", request_id=7), "request_id")
 
     def test_start_line(self):
         """Memory and kernels, which are those that `awq inspect --kernels` names."""

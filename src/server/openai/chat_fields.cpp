@@ -141,6 +141,8 @@ void read_logprobs(const Fields& fields, const ServeLimits& limits, ChatFields& 
     check_limit(limits, &ServeLimits::max_logprobs, top, "top_logprobs");
   }
   if (wanted) out.logprobs = top;
+  if (!wanted && !out.common.sampling.logprob_token_ids.empty())
+    fields.refuse("logprob_token_ids", "only with logprobs: true");
 }
 
 }  // namespace
@@ -176,6 +178,8 @@ ChatFields read_chat(const OrderedJson& body, const ServeLimits& limits, const G
   if (fields.boolean("echo").value_or(false)) fields.refuse("echo", "this server does not support it for chats");
   out.parallel_tool_calls = fields.boolean("parallel_tool_calls").value_or(true);
   out.include_reasoning = fields.boolean("include_reasoning").value_or(true);
+  if (fields.has("thinking_token_budget"))
+    out.thinking_token_budget = fields.integer_in("thinking_token_budget", 0, 0, kMaxInt64);
   const char* name = fields.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
   out.max_tokens_field = name;
   if (fields.has(name)) out.max_tokens = fields.integer_in(name, 1, 1, kMaxInt64);

@@ -16,6 +16,7 @@ struct ChatFields {
   std::string tool_name;  ///< with kNamed
   bool parallel_tool_calls = true;
   bool include_reasoning = true;
+  std::optional<std::int64_t> thinking_token_budget;  ///< tokens of a thought
   bool add_generation_prompt = true;
   bool continue_final_message = false;
   bool add_special_tokens = false;

@@ -17,6 +17,8 @@ const char* reason_name(FinishReason reason) {
       return "stop";
     case FinishReason::kLength:
       return "length";
+    case FinishReason::kRepetition:
+      return "repetition";
     case FinishReason::kError:
       return "error";
     case FinishReason::kAbort:
@@ -66,7 +68,10 @@ void Choice::push(TokenRecord&& record) {
     ++completion_tokens_;
     ++news_.tokens;
     if (spec_.common.return_token_ids) news_.ids.push_back(record.id);
-    if (spec_.logprobs) news_.logprobs.push_back({record.id, record.own, std::move(record.top)});
+    if (spec_.logprobs) {
+      const bool named = !spec_.common.sampling.logprob_token_ids.empty();
+      news_.logprobs.push_back({record.id, record.own, std::move(record.top), named});
+    }
   }
   const bool last = record.finish != FinishReason::kNone;
   std::string shown = text_of(record, last);

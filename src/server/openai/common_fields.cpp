@@ -21,9 +21,7 @@ constexpr std::size_t kMaxSaltBytes = 256;
 void refuse_unsupported(const Fields& fields) {
   const auto refuse = [&](const char* name) { fields.refuse(name, "this server does not support it"); };
   if (fields.boolean("use_beam_search").value_or(false)) refuse("use_beam_search");
-  for (const char* name : {"repetition_detection", "logprob_token_ids", "prompt_embeds", "thinking_token_budget"}) {
-    if (fields.has(name)) refuse(name);
-  }
+  if (fields.has("prompt_embeds")) refuse("prompt_embeds");
 }
 
 double at_least_zero_exclusive(const Fields& fields, const char* name, double value, double high) {
@@ -86,6 +84,37 @@ void read_sampling(const Fields& fields, const ServeLimits& limits, const Genera
   check_limit(limits, &ServeLimits::max_n, best_of, "best_of");
   if (best_of != out.n) fields.refuse("best_of", fmt::format("{} differs from n, {}: not supported", best_of, out.n));
   if (out.n > 1 && s.temperature == 0) fields.refuse("n", "more than one choice needs a temperature above 0");
+}
+
+void read_logprob_ids(const Fields& fields, engine::SamplingParams& sampling) {
+  std::vector<std::int32_t>& ids = sampling.logprob_token_ids;
+  ids = fields.ids("logprob_token_ids");
+  const auto most = static_cast<std::size_t>(engine::RequestLimits{}.max_logprob_ids);
+  if (ids.size() > most)
+    fields.refuse("logprob_token_ids", fmt::format("{} entries, expected at most {}", ids.size(), most));
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+}
+
+void read_repetition(const Fields& fields, engine::RepetitionRule& rule) {
+  const OrderedJson* given = fields.object("repetition_detection");
+  if (given == nullptr) return;
+  const Fields inner(*given, "repetition_detection");
+  rule.max_pattern_size = inner.integer_in("max_pattern_size", 0, 0, engine::RequestLimits{}.max_pattern_size);
+  if (rule.max_pattern_size == 0) return;  // off
+  rule.min_pattern_size = inner.integer_in("min_pattern_size", 1, 0, rule.max_pattern_size);
+  rule.min_pattern_size = std::max<std::int64_t>(rule.min_pattern_size, 1);  // vLLM takes 0 for 1
+  if (!inner.has("min_count")) inner.refuse("min_count", "expected 2 or more");
+  rule.min_count = inner.integer_in("min_count", 2, 2, kMaxInt64);
+}
+
+void read_request_id(const Fields& fields, CommonFields& out) {
+  const auto id = fields.text("request_id");
+  if (!id) return;
+  if (!is_plain_id(*id)) {
+    fields.refuse("request_id", fmt::format("expected 1 to {} visible ASCII characters without quotes", kMaxIdBytes));
+  }
+  out.request_id = *id;
 }
 
 void read_stop(const Fields& fields, const ServeLimits& limits, CommonFields& out) {
@@ -159,6 +188,8 @@ CommonFields read_common(const Fields& fields, const ServeLimits& limits, const 
   refuse_unsupported(fields);
   out.model = fields.text("model").value_or("");
   read_sampling(fields, limits, defaults, out);
+  read_logprob_ids(fields, out.sampling);
+  read_repetition(fields, out.sampling.repetition);
   read_stop(fields, limits, out);
   read_stream(fields, out);
   read_prompt_options(fields, limits, out);
@@ -170,7 +201,7 @@ CommonFields read_common(const Fields& fields, const ServeLimits& limits, const 
   out.tokens_as_ids = fields.boolean("return_tokens_as_token_ids").value_or(false);
   out.return_token_ids = fields.boolean("return_token_ids").value_or(false);
   fields.text("user");
-  fields.text("request_id");
+  read_request_id(fields, out);
   return out;
 }
 

@@ -44,6 +44,7 @@ struct CommonFields {
   std::optional<std::int64_t> prompt_logprobs;
   ConstraintSpec constraint;
   std::string cache_salt;
+  std::string request_id;  ///< empty: not given
   std::int64_t priority = 0;
   bool tokens_as_ids = false;
   bool return_token_ids = false;

@@ -63,6 +63,11 @@ CompletionFields read_completion(const OrderedJson& body, const ServeLimits& lim
         fields.integer_in("logprobs", 0, limits.max_logprobs < 0 ? -1 : 0, std::numeric_limits<std::int64_t>::max());
     if (limits.max_logprobs >= 0) check_limit(limits, &ServeLimits::max_logprobs, *out.logprobs, "logprobs");
   }
+  if (!out.common.sampling.logprob_token_ids.empty()) {
+    if (!out.logprobs) fields.refuse("logprob_token_ids", "only with logprobs");
+    if (out.max_tokens == 0) fields.refuse("logprob_token_ids", "there are no new tokens with max_tokens 0");
+  }
+  if (fields.has("thinking_token_budget")) fields.refuse("thinking_token_budget", "only in chats");
   return out;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "chat/grammar_constraint.h"
+#include "chat/thinking_budget.h"
 #include "chat/tool_format.h"
 #include "grammar/compile.h"
 #include "grammar/matcher.h"
@@ -98,7 +99,20 @@ ConstraintFactory compile_constraint(const Service& service, const ConstraintSpe
     if (after_reasoning) chat::add_reasoning_prefix(made);
     return made;
   };
-  return compile_grammar(key, make, service.model().vocabulary, spec.field);
+  // The end of a thought is a special token in some vocabularies.
+  return compile_grammar(key, make, after_reasoning ? service.model().call_vocabulary : service.model().vocabulary,
+                         spec.field);
+}
+
+ConstraintFactory limit_thought(const Service& service, std::int64_t budget, bool inside, ConstraintFactory inner) {
+  const chat::ThinkingBudget::Options options{
+      .vocabulary = service.model().call_vocabulary,
+      .end_ids = service.model().tokenizer->encode("</think>", {.add_special_tokens = false, .parse_special = true}),
+      .budget = budget,
+      .inside = inside};
+  return [options, inner = std::move(inner)] {
+    return std::make_unique<chat::ThinkingBudget>(options, inner ? inner() : nullptr);
+  };
 }
 
 }  // namespace awq::server

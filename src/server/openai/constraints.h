@@ -22,6 +22,9 @@ ConstraintFactory compile_grammar(const std::string& key, const std::function<gr
                                   const std::shared_ptr<const grammar::Vocabulary>& vocabulary,
                                   const std::string& field);
 
+/// `inner`, which may be null, with an end after `budget` tokens to a thought. `inside`: the prompt has opened it.
+ConstraintFactory limit_thought(const Service& service, std::int64_t budget, bool inside, ConstraintFactory inner);
+
 /// Caps of grammars on this server.
 grammar::GrammarLimits grammar_limits(const ServeLimits& limits);
 

@@ -111,7 +111,9 @@ void Job::start() {
     exchange_->start(std::move(head));
     if (spec_.chat) {
       std::string roles;
-      for (std::size_t i = 0; i < slots_.size(); ++i) roles += chunk(chat_role_delta(static_cast<std::int64_t>(i)), 0);
+      for (std::size_t i = 0; i < slots_.size(); ++i) {
+        roles += chunk(chat_role_delta(static_cast<std::int64_t>(i)), 0, spec_.common.return_token_ids && i == 0);
+      }
       exchange_->write(std::move(roles));
     }
   }
@@ -273,9 +275,10 @@ OrderedJson Job::choice_logprobs(std::size_t index, std::vector<LogprobEntry> en
   return completion_logprobs(entries, *spec_.logprobs, texts, spec_.common.tokens_as_ids, slot.offset);
 }
 
-std::string Job::chunk(OrderedJson choice_json, std::int64_t completion_tokens) const {
+std::string Job::chunk(OrderedJson choice_json, std::int64_t completion_tokens, bool prompt_ids) const {
   OrderedJson out = envelope(spec_, service_.model().fingerprint);
   out["choices"] = OrderedJson::array({std::move(choice_json)});
+  if (prompt_ids) out["prompt_token_ids"] = spec_.requests.front().prompt;
   if (spec_.common.continuous_usage) {
     Usage so_far = usage();
     so_far.completion_tokens = completion_tokens;
@@ -291,10 +294,12 @@ void Job::send_chunk(std::size_t index, bool last) {
   OrderedJson logprobs = choice_logprobs(index, std::move(news.logprobs));
   if (!slot.echo_sent && !spec_.echo_texts.empty())
     news.text.content.insert(0, spec_.echo_texts[index / static_cast<std::size_t>(spec_.common.n)]);
-  slot.echo_sent = true;
+  const bool first = !std::exchange(slot.echo_sent, true);
   const auto number = static_cast<std::int64_t>(index);
   OrderedJson json = spec_.chat ? chat_delta(spec_, number, slot.choice, news, std::move(logprobs), last)
                                 : completion_delta(spec_, number, slot.choice, news, std::move(logprobs), last);
+  if (first && !spec_.chat && spec_.common.return_token_ids)
+    json["prompt_token_ids"] = spec_.requests[index / static_cast<std::size_t>(spec_.common.n)].prompt;
   stream_text_ += chunk(std::move(json), slot.choice.completion_tokens());
 }
 

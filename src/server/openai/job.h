@@ -34,7 +34,7 @@ class Job : public std::enable_shared_from_this<Job> {
   void take_prompt_logprob(TokenRecord& record);
   void observe(const TokenRecord& record, const Choice& choice);
   void send_chunk(std::size_t index, bool last);
-  std::string chunk(OrderedJson choice_json, std::int64_t completion_tokens) const;
+  std::string chunk(OrderedJson choice_json, std::int64_t completion_tokens, bool prompt_ids = false) const;
   void end_choice(std::size_t index);
   void finish();
   void finish_stream(const ApiError* error);

@@ -43,6 +43,7 @@ void Job::finish() {
   const double now = monotonic_seconds();
   RequestTimes times{.end_to_end = now - scope_->begin(),
                      .prompt_tokens = total.prompt_tokens,
+                     .cached_tokens = std::min(cached_tokens_, total.prompt_tokens),
                      .generation_tokens = total.completion_tokens,
                      .n = spec_.common.n,
                      .max_tokens = spec_.requests.front().sampling.max_tokens};
@@ -51,6 +52,8 @@ void Job::finish() {
     if (started_time_ > 0) times.queue = started_time_ - scope_->begin();
     if (first_token_time_ > 0) times.prefill = first_token_time_ - started_time_;
   }
+  for (const Slot& slot : slots_)
+    times.longest_generation = std::max(times.longest_generation, slot.choice.completion_tokens());
   for (const Slot& slot : slots_) times.decode = std::max(times.decode, slot.choice.last_time() - first_token_time_);
   if (first_token_time_ == 0) times.decode = 0;
   if (!error) service_.metrics().on_request_finished(times);

@@ -21,9 +21,9 @@ OrderedJson chat_token(const engine::TokenLogprob& token, const TokenTexts& text
   return {{"token", text}, {"logprob", shown(token.logprob)}, {"bytes", bytes_of(text)}};
 }
 
-std::span<const engine::TokenLogprob> first(const std::vector<engine::TokenLogprob>& top, std::int64_t count) {
-  const std::span<const engine::TokenLogprob> all(top);
-  return count < 0 ? all : all.first(std::min(all.size(), static_cast<std::size_t>(count)));
+std::span<const engine::TokenLogprob> shown_top(const LogprobEntry& entry, std::int64_t count) {
+  const std::span<const engine::TokenLogprob> all(entry.top);
+  return count < 0 || entry.named ? all : all.first(std::min(all.size(), static_cast<std::size_t>(count)));
 }
 
 }  // namespace
@@ -35,7 +35,7 @@ OrderedJson chat_logprobs(std::span<const LogprobEntry> entries, std::int64_t co
     if (!entry.own) continue;
     OrderedJson token = chat_token(*entry.own, texts, as_ids);
     OrderedJson top = OrderedJson::array();
-    for (const engine::TokenLogprob& other : first(entry.top, count)) top.push_back(chat_token(other, texts, as_ids));
+    for (const engine::TokenLogprob& other : shown_top(entry, count)) top.push_back(chat_token(other, texts, as_ids));
     token["top_logprobs"] = std::move(top);
     content.push_back(std::move(token));
   }
@@ -59,7 +59,7 @@ OrderedJson completion_logprobs(std::span<const LogprobEntry> entries, std::int6
     own.push_back(shown(entry.own->logprob));
     // The token itself is always among them. Several tokens can have the same text: the likeliest keeps it.
     OrderedJson by_text = OrderedJson::object();
-    for (const engine::TokenLogprob& other : first(entry.top, count)) {
+    for (const engine::TokenLogprob& other : shown_top(entry, count)) {
       const std::string name = texts.text(other.id, as_ids);
       if (!by_text.contains(name)) by_text[name] = shown(other.logprob);
     }

@@ -15,6 +15,7 @@ struct LogprobEntry {
   std::int32_t id = 0;
   std::optional<engine::TokenLogprob> own;
   std::vector<engine::TokenLogprob> top;
+  bool named = false;  ///< `top` is what logprob_token_ids asked for: all of it is shown
 };
 
 /// {"content": [...]} of a chat choice. `count` alternatives per token, -1: all.

@@ -13,14 +13,17 @@ void check_ids(const std::vector<std::int32_t>& ids, std::int64_t vocab_size, co
         400, fmt::format("{}: token id {} is out of vocabulary, expected 0 to {}", field, *bad, vocab_size - 1), field);
 }
 
-void truncate_prompt(std::vector<std::int32_t>& ids, const CommonFields& common, std::int64_t max_model_len) {
+void truncate_prompt(std::vector<std::int32_t>& ids, const CommonFields& common, std::int64_t max_model_len,
+                     std::int64_t max_tokens) {
   if (!common.truncate_prompt_tokens) return;
   const std::int64_t asked = *common.truncate_prompt_tokens;
   if (asked > max_model_len) {
     throw ApiError(400, fmt::format("truncate_prompt_tokens: {} is more than the context, {}", asked, max_model_len),
                    "truncate_prompt_tokens");
   }
-  const auto most = static_cast<std::size_t>(asked < 0 ? max_model_len - 1 : asked);
+  // A max_tokens beyond the context is refused later, by its name.
+  const std::int64_t room = max_model_len - std::max<std::int64_t>(1, std::min(max_tokens, max_model_len - 1));
+  const auto most = static_cast<std::size_t>(asked < 0 ? room : asked);
   if (ids.size() <= most) return;
   if (common.truncate_left) {
     ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(most));
@@ -53,6 +56,7 @@ void resolve_sampling(const Service& service, CommonFields& common) {
   sampling.seed = common.seed ? static_cast<std::uint64_t>(*common.seed) : random_seed();
   check_ids(sampling.allowed_token_ids, service.model().vocab_size, "allowed_token_ids");
   check_ids(sampling.stop_token_ids, service.model().vocab_size, "stop_token_ids");
+  check_ids(sampling.logprob_token_ids, service.model().vocab_size, "logprob_token_ids");
   for (const auto& [id, bias] : sampling.bias) check_ids({id}, service.model().vocab_size, "logit_bias");
   // A word is forbidden at the beginning of a text and in its middle.
   const text::Tokenizer& tokenizer = *service.model().tokenizer;

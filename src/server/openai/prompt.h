@@ -12,8 +12,9 @@ namespace awq::server {
 /// Throws 400 for an id that the model has no row for.
 void check_ids(const std::vector<std::int32_t>& ids, std::int64_t vocab_size, const std::string& field);
 
-/// Cuts a prompt as truncate_prompt_tokens asks.
-void truncate_prompt(std::vector<std::int32_t>& ids, const CommonFields& common, std::int64_t max_model_len);
+/// Cuts a prompt as truncate_prompt_tokens asks. -1 leaves room in the context for `max_tokens`, or for one token.
+void truncate_prompt(std::vector<std::int32_t>& ids, const CommonFields& common, std::int64_t max_model_len,
+                     std::int64_t max_tokens);
 
 /// Tokens that may be generated: what was asked for (none: the room that is left, or the model's own default when that
 /// is less), checked against the context and the server's limits. `field` names max_tokens in messages.

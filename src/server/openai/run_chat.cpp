@@ -60,16 +60,18 @@ ParserOptions parser_options(const ChatFormat& format, const ChatFields& fields,
   ParserOptions out;
   out.include_reasoning = fields.include_reasoning;
   out.parallel_calls = fields.parallel_tool_calls;
-  const bool constrained = is_forced(fields) || fields.common.constraint.kind != ConstraintSpec::Kind::kNone;
-  // Under a constraint there is room for reasoning only where the prompt has opened it.
-  out.reasoning = format.reasons() && (opens_reasoning || !constrained);
+  using Kind = ConstraintSpec::Kind;
+  const Kind kind = fields.common.constraint.kind;
+  // An answer by a schema or from a list is an answer, whatever it looks like; a pattern may spell thoughts and calls.
+  const bool free = kind == Kind::kNone || kind == Kind::kRegex || kind == Kind::kGrammar;
+  out.reasoning = format.reasons() && (opens_reasoning || free);
   out.inside_reasoning = opens_reasoning;
   if (fields.tool_choice == ToolChoice::kNone) return out;
   if (is_forced(fields) && format.tools() == chat::ToolFormat::kNone) {
     out.answer =
         fields.tool_choice == ToolChoice::kNamed ? ParserOptions::Answer::kArguments : ParserOptions::Answer::kCallList;
     out.named_function = fields.tool_name;
-  } else if (is_forced(fields) || !constrained) {
+  } else if (is_forced(fields) || free) {
     out.tools = format.tools();
     out.enforced = is_forced(fields);
     out.tool_list = std::make_shared<const OrderedJson>(fields.tools);
@@ -88,6 +90,7 @@ void run_chat(RouteCall& call) {
   call.request.body.clear();
   JobSpec spec;
   spec.chat = true;
+  call.scope->set_id(fields.common.request_id);
   spec.id = "chatcmpl-" + call.scope->id();
   spec.created = std::time(nullptr);
   spec.model = service.check_model(fields.common.model);
@@ -96,6 +99,10 @@ void run_chat(RouteCall& call) {
     throw ApiError(400,
                    "this model has no chat template: use /v1/completions, or start the server with --chat-template",
                    "messages");
+  }
+  if (fields.thinking_token_budget && !format->reasons()) {
+    throw ApiError(400, "thinking_token_budget: this model's chat template shows no thoughts (--reasoning-parser)",
+                   "thinking_token_budget");
   }
   resolve_sampling(service, fields.common);
   ChatFormat::Prompt prompt = format->encode(fields, service.limits());
@@ -111,12 +118,15 @@ void run_chat(RouteCall& call) {
   spec.logprobs = fields.logprobs;
   std::vector<std::int32_t> ids = std::move(prompt.ids);
   check_ids(ids, service.model().vocab_size, "messages");
-  truncate_prompt(ids, fields.common, service.model().max_model_len);
+  truncate_prompt(ids, fields.common, service.model().max_model_len, fields.max_tokens.value_or(1));
   if (ids.empty()) throw ApiError(400, "messages: the conversation has no tokens", "messages");
   const std::int64_t max_tokens =
       output_tokens(service, static_cast<std::int64_t>(ids.size()), fields.max_tokens, fields.max_tokens_field);
   spec.requests.push_back(engine_request(service, spec, std::move(ids), max_tokens));
-  spec.requests.back().make_constraint = constraint_of(service, *format, fields, thinking && !plain);
+  ConstraintFactory constraint = constraint_of(service, *format, fields, thinking && !plain);
+  if (fields.thinking_token_budget && parsing.reasoning && !plain)
+    constraint = limit_thought(service, *fields.thinking_token_budget, thinking, std::move(constraint));
+  spec.requests.back().make_constraint = std::move(constraint);
   std::make_shared<Job>(service, std::move(spec), call.exchange, call.scope)->start();
 }
 

@@ -17,7 +17,7 @@ std::vector<std::int32_t> encode(const Service& service, const CompletionFields&
                                             {.add_special_tokens = fields.add_special_tokens, .parse_special = true});
   }
   check_ids(ids, service.model().vocab_size, "prompt");
-  truncate_prompt(ids, fields.common, service.model().max_model_len);
+  truncate_prompt(ids, fields.common, service.model().max_model_len, fields.max_tokens);
   if (ids.empty()) throw ApiError(400, "prompt: it has no tokens", "prompt");
   return ids;
 }
@@ -30,6 +30,7 @@ void run_completion(RouteCall& call) {
       read_completion(parse_body(call.request.body, service.limits()), service.limits(), service.model().defaults);
   call.request.body.clear();
   JobSpec spec;
+  call.scope->set_id(fields.common.request_id);
   spec.id = "cmpl-" + call.scope->id();
   spec.created = std::time(nullptr);
   spec.model = service.check_model(fields.common.model);
