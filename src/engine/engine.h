@@ -24,7 +24,7 @@ struct EngineOptions {
   std::int64_t max_num_seqs = 64;             ///< sequences in one step
   std::int64_t max_num_batched_tokens = 512;  ///< tokens in one step
   std::int64_t max_waiting_requests = 1024;   ///< more are rejected
-  std::int64_t max_waiting_tokens = 1 << 22;  ///< prompts and outputs asked for by requests that have not finished
+  std::int64_t max_waiting_tokens = 1 << 22;  ///< prompts and reserved outputs of requests that have not finished
   bool prefix_caching = true;
   std::int64_t spec_tokens = 0;     ///< tokens guessed per step from earlier text (prompt lookup); 0: off
   std::int64_t spec_ngram_max = 4;  ///< longest and shortest run of tokens that is looked up

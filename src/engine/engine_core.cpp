@@ -41,7 +41,7 @@ void EngineCore::add(NewRequest&& request) {
   const auto most_blocks = static_cast<std::size_t>(options_.max_model_len / blocks_.block_size() + 1);
   for (const auto& sequence : request.choices) {
     sequence->arrival = arrivals_;
-    const auto tokens = static_cast<std::size_t>(sequence->length() + request.state->sampling.max_tokens);
+    const auto tokens = static_cast<std::size_t>(sequence->length() + request.state->reserved_output);
     sequence->blocks.reserve(std::min(most_blocks, tokens / static_cast<std::size_t>(blocks_.block_size()) + 1) +
                              static_cast<std::size_t>(options_.spec_tokens));
     sequence->draft.reserve(static_cast<std::size_t>(options_.spec_tokens));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -41,7 +42,10 @@ struct SamplingParams {
 struct Request {
   std::vector<std::int32_t> prompt;
   SamplingParams sampling;
-  std::int64_t n = 1;         ///< choices; they share the blocks of the prompt
+  std::int64_t n = 1;  ///< choices; they share the blocks of the prompt
+  /// Output of a choice that the queue makes room for beforehand; what it grows to beyond counts as it comes. Nothing:
+  /// max_tokens. For a max_tokens that nobody asked for, which hardly any answer reaches.
+  std::optional<std::int64_t> reserved_output;
   std::string cache_salt;     ///< requests share cached prefixes only with requests of the same salt
   std::int64_t priority = 0;  ///< lower runs earlier; equal ones in order of arrival
   /// Makes the constraint of one choice; called n times, in the thread of submit(). Null: unconstrained.
@@ -95,6 +99,11 @@ class RequestSink {
   virtual void on_prompt_logprob(const PromptLogprob&) {}
   virtual void on_token(const TokenEvent& event) = 0;
 };
+
+/// Output tokens of each choice that are reserved while the request waits and runs.
+inline std::int64_t reserved_output(const Request& request) {
+  return std::min(request.reserved_output.value_or(request.sampling.max_tokens), request.sampling.max_tokens);
+}
 
 /// Why a request cannot run, for a client: the field by its name in the HTTP interface, and the reason.
 struct RequestProblem {

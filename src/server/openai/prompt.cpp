@@ -29,8 +29,8 @@ void truncate_prompt(std::vector<std::int32_t>& ids, const CommonFields& common,
   }
 }
 
-std::int64_t output_tokens(const Service& service, std::int64_t prompt_tokens, std::optional<std::int64_t> asked,
-                           const std::string& field) {
+std::int64_t output_tokens(const Service& service, std::int64_t prompt_tokens, std::int64_t n,
+                           std::optional<std::int64_t> asked, const std::string& field) {
   const std::int64_t context = service.model().max_model_len;
   check_limit(service.limits(), &ServeLimits::max_prompt_tokens, prompt_tokens, "prompt");
   if (asked) check_limit(service.limits(), &ServeLimits::max_output_tokens, *asked, field);
@@ -45,7 +45,9 @@ std::int64_t output_tokens(const Service& service, std::int64_t prompt_tokens, s
         room < least ? "prompt" : field);
   }
   if (asked) return *asked;
-  return std::min({room, service.model().defaults.max_new_tokens.value_or(room), service.limits().max_output_tokens});
+  const std::int64_t queue = std::max<std::int64_t>(1, service.limits().max_queued_tokens / n - prompt_tokens);
+  return std::min(
+      {room, service.model().defaults.max_new_tokens.value_or(room), service.limits().max_output_tokens, queue});
 }
 
 void resolve_sampling(const Service& service, CommonFields& common) {

@@ -113,9 +113,10 @@ void run_chat(RouteCall& call) {
   check_ids(ids, service.model().vocab_size, "messages");
   truncate_prompt(ids, fields.common, service.model().max_model_len);
   if (ids.empty()) throw ApiError(400, "messages: the conversation has no tokens", "messages");
-  const std::int64_t max_tokens =
-      output_tokens(service, static_cast<std::int64_t>(ids.size()), fields.max_tokens, fields.max_tokens_field);
+  const std::int64_t max_tokens = output_tokens(service, static_cast<std::int64_t>(ids.size()), fields.common.n,
+                                                fields.max_tokens, fields.max_tokens_field);
   spec.requests.push_back(engine_request(service, spec, std::move(ids), max_tokens));
+  if (!fields.max_tokens) spec.requests.back().reserved_output = kOpenOutputTokens;
   spec.requests.back().make_constraint = constraint_of(service, *format, fields, thinking && !plain);
   std::make_shared<Job>(service, std::move(spec), call.exchange, call.scope)->start();
 }

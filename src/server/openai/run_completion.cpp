@@ -43,7 +43,8 @@ void run_completion(RouteCall& call) {
     std::optional<std::int64_t> asked = fields.max_tokens;
     const auto room = service.model().max_model_len - static_cast<std::int64_t>(ids.size());
     if (!fields.max_tokens_given && room >= 1) asked = std::min(*asked, room);
-    const std::int64_t max_tokens = output_tokens(service, static_cast<std::int64_t>(ids.size()), asked, "max_tokens");
+    const std::int64_t max_tokens =
+        output_tokens(service, static_cast<std::int64_t>(ids.size()), fields.common.n, asked, "max_tokens");
     if (fields.echo)
       spec.echo_texts.push_back(prompt.text ? *prompt.text : service.model().tokenizer->decode(ids, true));
     spec.requests.push_back(engine_request(service, spec, std::move(ids), max_tokens));
