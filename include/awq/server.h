@@ -39,6 +39,7 @@ struct ServeLimits {
   std::int64_t max_output_tokens = 1 << 20;
   std::int64_t max_prompts = 1024;
   std::int64_t max_n = 128;
+  std::int64_t max_choices_per_request = 1024;
   std::int64_t max_logprobs = 20;
   std::int64_t max_stop_strings = 16;
   std::int64_t max_stop_bytes = 1024;

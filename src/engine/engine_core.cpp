@@ -55,10 +55,12 @@ void EngineCore::add(NewRequest&& request) {
 void EngineCore::cancel(RequestId id, std::int64_t choice) {
   const auto found = requests_.find(id);
   if (found == requests_.end()) return;
-  for (const auto& sequence : found->second.choices) {
-    if (!sequence->ended && (choice < 0 || sequence->choice == choice)) {
-      end_without_token(*sequence, FinishReason::kAbort, nullptr);
-    }
+  const auto& choices = found->second.choices;
+  const auto count = static_cast<std::int64_t>(choices.size());
+  for (std::int64_t i = std::max<std::int64_t>(choice, 0); i < (choice < 0 ? count : std::min(choice + 1, count));
+       ++i) {
+    Sequence& sequence = *choices[static_cast<std::size_t>(i)];
+    if (!sequence.ended) end_without_token(sequence, FinishReason::kAbort, nullptr);
   }
   drop_ended();
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -74,6 +75,31 @@ TEST(EngineCore, APrefixIsFoundAgainUnlessTheSaltDiffers) {
   EXPECT_EQ(run(4, "other"), 20);
   EXPECT_EQ(core.stats().prefix_cache_hits, 40U);
   EXPECT_EQ(core.stats().prefix_cache_queries, 84U);
+}
+
+TEST(EngineCore, LeavingTheQueueCostsTheSameHoweverManyWait) {
+  // Looking through all who wait for each of 200,000 choices would take 20 thousand million looks, or ten seconds.
+  FakeModel model(kShape);
+  EngineCore core(model, {.max_num_seqs = 8}, {});
+  constexpr RequestId kRequests = 200;
+  for (RequestId id = 1; id <= kRequests; ++id) {
+    Request request = request_of(id, 2);
+    request.n = 1024;
+    core.add(make_request(id, std::move(request), std::make_shared<test::Waiter>(request.n)));
+    if (id % 2 == 0) core.set_paused(id, true);
+  }
+  EXPECT_EQ(core.stats().waiting, kRequests * 512);
+  const auto begin = std::chrono::steady_clock::now();
+  for (RequestId id = 1; id <= kRequests; ++id) core.cancel(id);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  EXPECT_LT(seconds.count(), 20);
+#else
+  EXPECT_LT(seconds.count(), 3);
+#endif
+  core.check();
+  EXPECT_EQ(core.stats().finished_abort, kRequests * 1024);
+  EXPECT_EQ(core.stats().waiting + core.stats().paused, 0);
 }
 
 TEST(EngineCore, OptionsThatContradictEachOtherAreRefused) {

@@ -36,6 +36,7 @@ constexpr ServeLimitInfo kTable[] = {
     {"max-output-tokens", &L::max_output_tokens, 1, 1 << 24, 400, "max_tokens of a request"},
     {"max-prompts", &L::max_prompts, 1, 16384, 400, "prompts of a completion request"},
     {"max-n", &L::max_n, 1, 1024, 400, "n, and best_of, which has to equal it"},
+    {"max-choices-per-request", &L::max_choices_per_request, 1, 1 << 17, 400, "choices of all prompts of a request"},
     {"max-logprobs", &L::max_logprobs, -1, 1 << 20, 400, "alternatives per token; -1: no limit"},
     {"max-stop-strings", &L::max_stop_strings, 0, 256, 400, "stop strings"},
     {"max-stop-bytes", &L::max_stop_bytes, 1, 64 * kKiB, 400, "of one stop string"},

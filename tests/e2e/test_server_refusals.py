@@ -47,6 +47,7 @@ CASES = [
     ("max-prompts", 3, {"prompt": ["a"] * 3}, {"prompt": ["a"] * 4}, "prompt", COMPLETIONS),
     ("max-n", 4, {"n": 4}, {"n": 5}, "n", COMPLETIONS),
     ("max-n", 4, {"n": 4, "best_of": 4}, {"n": 4, "best_of": 5}, "best_of", COMPLETIONS),
+    ("max-choices-per-request", 8, {"prompt": ["a"] * 2, "n": 4}, {"prompt": ["a"] * 3, "n": 3}, "n", COMPLETIONS),
     ("max-logprobs", 3, {"logprobs": 3}, {"logprobs": 4}, "logprobs", COMPLETIONS),
     ("max-logprobs", 3, {"prompt_logprobs": 3}, {"prompt_logprobs": 4}, "prompt_logprobs", COMPLETIONS),
     ("max-logprobs", 3, {"logprobs": True, "top_logprobs": 3}, {"logprobs": True, "top_logprobs": 4}, "top_logprobs", CHAT),

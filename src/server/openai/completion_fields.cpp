@@ -50,6 +50,7 @@ CompletionFields read_completion(const OrderedJson& body, const ServeLimits& lim
   CompletionFields out;
   out.common = read_common(fields, limits, defaults);
   out.prompts = read_prompts(fields, limits);
+  check_choices(limits, static_cast<std::int64_t>(out.prompts.size()), out.common.n);
   if (const auto suffix = fields.text("suffix"); suffix && !suffix->empty())
     fields.refuse("suffix", "this server does not support it");
   out.echo = fields.boolean("echo").value_or(false);

@@ -49,7 +49,10 @@ class Job::Sink final : public engine::RequestSink {
 };
 
 Job::Job(Service& service, JobSpec spec, std::shared_ptr<Exchange> exchange, std::shared_ptr<RequestScope> scope)
-    : service_(service), spec_(std::move(spec)), exchange_(std::move(exchange)), scope_(std::move(scope)) {
+    : service_(service), spec_(std::move(spec)), exchange_(std::move(exchange)), scope_(std::move(scope)) {}
+
+void Job::make_slots() {
+  slots_.reserve(spec_.requests.size() * static_cast<std::size_t>(spec_.common.n));
   for (const engine::Request& request : spec_.requests) {
     for (std::int64_t i = 0; i < spec_.common.n; ++i)
       slots_.emplace_back(Choice(spec_, *service_.model().tokenizer, service_.model().eos_ids, request.prompt));
@@ -80,6 +83,7 @@ void Job::start() {
                    "max_tokens")
         .set_limit(&ServeLimits::max_queued_tokens);
   }
+  make_slots();  // not before it is known that they are worth it
   {
     // Events of the first prompts wait until all prompts are in, or it would not be known whether to answer 429.
     const std::lock_guard lock(mutex_);

@@ -21,6 +21,8 @@ class Job : public std::enable_shared_from_this<Job> {
  private:
   class Sink;
 
+  void make_slots();
+
   // Any thread.
   void add(TokenRecord record);
   void mark_started(double time);
