@@ -20,42 +20,58 @@ namespace awq::server::test {
 /// One request without a connection: what the service answers is collected here.
 class Call {
  public:
-  explicit Call(std::size_t buffer_bytes = 1 << 20)
-      : exchange_(std::make_shared<Exchange>([this] { collect(); }, buffer_bytes)) {}
+  explicit Call(std::size_t buffer_bytes = 1 << 20) : state_(std::make_shared<State>()) {
+    exchange_ = std::make_shared<Exchange>([state = state_] { state->collect(); }, buffer_bytes);
+    state_->exchange = exchange_;
+  }
 
   const std::shared_ptr<Exchange>& exchange() const { return exchange_; }
   /// Waits for the end of the answer; false when none comes.
   bool wait() {
-    std::unique_lock lock(mutex_);
-    return ended_.wait_for(lock, std::chrono::seconds(60), [&] { return whole_ || finished_; });
+    return wait([](const State& s) { return s.ended; });
   }
-  /// 0 until the answer begins.
+  /// Waits for its beginning.
+  bool wait_for_head() {
+    return wait([](const State& s) { return s.status != 0; });
+  }
   int status() const {
-    const std::lock_guard lock(mutex_);
-    return status_;
+    const std::lock_guard lock(state_->mutex);
+    return state_->status;
   }
   std::string text() const {
-    const std::lock_guard lock(mutex_);
-    return text_;
+    const std::lock_guard lock(state_->mutex);
+    return state_->text;
   }
 
  private:
-  void collect() {
-    Exchange::Output out = exchange_->take();
-    const std::lock_guard lock(mutex_);
-    if (out.head) status_ = out.head->status;
-    if (out.head && out.whole) text_ += out.head->body;
-    text_ += out.bytes;
-    whole_ = whole_ || out.whole;
-    finished_ = finished_ || out.finished;
-    ended_.notify_all();
+  /// Lives as long as anybody writes.
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool ended = false;
+    int status = 0;
+    std::string text;
+    std::weak_ptr<Exchange> exchange;
+
+    void collect() {
+      const std::shared_ptr<Exchange> from = exchange.lock();
+      if (!from) return;
+      Exchange::Output out = from->take();
+      const std::lock_guard lock(mutex);
+      if (out.head) status = out.head->status;
+      if (out.head && out.whole) text += out.head->body;
+      text += out.bytes;
+      ended = ended || out.whole || out.finished;
+      changed.notify_all();
+    }
+  };
+  template <typename Condition>
+  bool wait(Condition condition) {
+    std::unique_lock lock(state_->mutex);
+    return state_->changed.wait_for(lock, std::chrono::seconds(60), [&] { return condition(*state_); });
   }
 
-  mutable std::mutex mutex_;
-  std::condition_variable ended_;
-  bool whole_ = false, finished_ = false;
-  int status_ = 0;
-  std::string text_;
+  std::shared_ptr<State> state_;
   std::shared_ptr<Exchange> exchange_;
 };
 

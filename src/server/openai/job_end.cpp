@@ -62,8 +62,34 @@ void Job::finish() {
   }
 }
 
+/// Ends the request with an error of ours, wherever it stands.
+void Job::break_off(const ApiError& error) noexcept {
+  try {
+    std::vector<engine::RequestId> ids;
+    {
+      const std::lock_guard lock(mutex_);
+      if (std::exchange(broken_, true)) return;
+      ids = ids_;
+      records_.clear();
+      resting_.reset();
+    }
+    for (const engine::RequestId id : ids) service_.model().engine->cancel(id);
+    scope_->log().finish = "error";
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      if (!slots_[i].ended) service_.metrics().on_choice_finished("error");
+    }
+    if (spec_.common.stream) {
+      finish_stream(&error);
+    } else {
+      finish_whole(&error);
+    }
+  } catch (...) {
+    exchange_->finish();  // the connection closes without an answer
+  }
+}
+
 void Job::finish_stream(const ApiError* error) {
-  service_.metrics().add_stream(-1);
+  if (std::exchange(streaming_, false)) service_.metrics().add_stream(-1);
   std::string text;
   if (error != nullptr) {
     text += format_event(error->body());

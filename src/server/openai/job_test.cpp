@@ -4,10 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "server/test_support.h"
 
 namespace awq::server {
@@ -32,8 +36,7 @@ TEST(Job, ManyChatsWithoutMaxTokensAreNotTooManyTokens) {
   }
   // A stream begins once the engine has taken the request.
   for (const auto& call : calls) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (call->status() == 0 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    EXPECT_TRUE(call->wait_for_head());
     EXPECT_EQ(call->status(), 200) << call->text();
   }
   EXPECT_EQ(server.hits("max-queued-tokens"), 0);
@@ -53,6 +56,64 @@ TEST(Job, WithoutMaxTokensAnswersAreAsLongAsTheQueueAllows) {
   const OrderedJson& usage = answer["usage"];
   EXPECT_EQ(usage["completion_tokens"].get<int>(), 2 * (50 - usage["prompt_tokens"].get<int>()));
   EXPECT_EQ(answer["choices"][0]["finish_reason"], "length");
+}
+
+/// Takes some text, then fails as a bug or a lack of memory would.
+class FailingParser : public OutputParser {
+ public:
+  explicit FailingParser(bool no_memory) : no_memory_(no_memory) {}
+  void push(const std::string& text, ParsedText& out) override {
+    out.content += text;
+    if (++pushed_ < 3) return;
+    if (no_memory_) throw std::bad_alloc();
+    fail(ErrorCode::kInternal, "a failure that a test asked for");
+  }
+  void finish(ParsedText&) override {}
+
+ private:
+  bool no_memory_;
+  int pushed_ = 0;
+};
+
+TEST(Job, AnExceptionOnAWorkerEndsItsRequestAlone) {
+  Server server;
+  for (const bool stream : {false, true}) {
+    for (const bool no_memory : {false, true}) {
+      SCOPED_TRACE(testing::Message() << "stream " << stream << ", no memory " << no_memory);
+      Call call;
+      JobSpec spec;
+      spec.common.n = 2;
+      spec.common.stream = stream;
+      spec.make_parser = [no_memory] { return std::make_unique<FailingParser>(no_memory); };
+      spec.requests.push_back({.prompt = {5, 6, 7}, .n = 2});
+      spec.requests.back().sampling.max_tokens = 200;
+      spec.requests.back().sampling.ignore_eos = true;
+      std::make_shared<Job>(server.service(), std::move(spec), call.exchange(), server.scope())->start();
+      ASSERT_TRUE(call.wait());
+      const int code = no_memory ? 503 : 500;
+      EXPECT_EQ(call.status(), stream ? 200 : code);
+      EXPECT_NE(call.text().find("\"code\":" + std::to_string(code)), std::string::npos) << call.text();
+      if (stream) EXPECT_TRUE(call.text().ends_with("data: [DONE]\n\n")) << call.text();
+      EXPECT_EQ(call.text().find("a test asked for"), std::string::npos);
+      EXPECT_TRUE(server.engine().wait_idle(std::chrono::seconds(60)));
+    }
+  }
+  EXPECT_EQ(server.engine().stats().kv_blocks_used, 0);
+  EXPECT_NE(server.service().metrics().text().find("awq:http_streams 0"), std::string::npos);
+  Call call;
+  server.post(kChat, open_chat(R"(, "max_tokens": 5)"), call);
+  ASSERT_TRUE(call.wait());
+  EXPECT_EQ(call.status(), 200) << call.text();
+}
+
+TEST(WorkerPool, GoesOnAfterATaskThatThrows) {
+  std::atomic<int> ran = 0;
+  {
+    WorkerPool workers(1);
+    workers.post([] { throw std::runtime_error("a test asked for it"); });
+    workers.post([&] { ++ran; });
+  }
+  EXPECT_EQ(ran, 1);
 }
 
 }  // namespace
