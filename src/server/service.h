@@ -43,12 +43,14 @@ struct Route;
 /// One HTTP request from its arrival to its end: counts it, and logs and measures it when the last owner lets go.
 class RequestScope {
  public:
-  RequestScope(Service& service, const HttpRequest& request, const Route& route);
+  /// `tenant`: whose request it is (Keys::holder).
+  RequestScope(Service& service, const HttpRequest& request, const Route& route, std::string tenant);
   ~RequestScope();
   RequestScope(const RequestScope&) = delete;
   RequestScope& operator=(const RequestScope&) = delete;
 
   const std::string& id() const { return log_.id; }
+  const std::string& tenant() const { return tenant_; }
   double begin() const { return begin_; }
   RequestLog& log() { return log_; }
   /// Answers with an error and remembers its status.
@@ -57,6 +59,7 @@ class RequestScope {
 
  private:
   Service& service_;
+  const std::string tenant_;
   bool counted_;  ///< among the open requests
   RequestLog log_;
   double begin_;

@@ -119,7 +119,7 @@ class Server {
     service_->on_request(std::move(request), call.exchange());
   }
   std::shared_ptr<RequestScope> scope() {
-    return std::make_shared<RequestScope>(*service_, HttpRequest{.method = "POST"}, routes().back());
+    return std::make_shared<RequestScope>(*service_, HttpRequest{.method = "POST"}, routes().back(), "");
   }
   /// Times that a limit was reached.
   double hits(const std::string& limit) const {

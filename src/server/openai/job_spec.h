@@ -33,8 +33,9 @@ class OutputParser {
 /// One HTTP request, checked and turned into requests of the engine.
 struct JobSpec {
   bool chat = false;
-  std::string id;     ///< "chatcmpl-..." or "cmpl-..."
-  std::string model;  ///< as it was asked for
+  std::string id;      ///< "chatcmpl-..." or "cmpl-..."
+  std::string model;   ///< as it was asked for
+  std::string tenant;  ///< whose prompts may share cached prefixes with its own
   std::int64_t created = 0;
   CommonFields common;
   std::vector<engine::Request> requests;                       ///< one per prompt; n choices each

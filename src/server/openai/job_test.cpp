@@ -106,6 +106,28 @@ TEST(Job, AnExceptionOnAWorkerEndsItsRequestAlone) {
   EXPECT_EQ(call.status(), 200) << call.text();
 }
 
+TEST(Job, ACachedPrefixIsOfOneKeyAlone) {
+  Keys keys;
+  keys.add("alpha");
+  keys.add("beta");
+  Server server({}, 256, std::move(keys));
+  const auto cached = [&](const std::string& key, const std::string& more = "") {
+    Call call;
+    server.post("/v1/completions",
+                R"({"prompt": [5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22], "max_tokens": 1)" + more + "}", call,
+                key);
+    EXPECT_TRUE(call.wait());
+    EXPECT_EQ(call.status(), 200) << call.text();
+    return OrderedJson::parse(call.text())["usage"]["prompt_tokens_details"]["cached_tokens"].get<int>();
+  };
+  EXPECT_EQ(cached("alpha"), 0);
+  EXPECT_EQ(cached("alpha"), 16);
+  EXPECT_EQ(cached("beta"), 0);
+  EXPECT_EQ(cached("beta"), 16);
+  EXPECT_EQ(cached("alpha", R"(, "cache_salt": "x")"), 0);
+  EXPECT_EQ(cached("beta", R"(, "cache_salt": "x")"), 0);
+}
+
 TEST(WorkerPool, GoesOnAfterATaskThatThrows) {
   std::atomic<int> ran = 0;
   {

@@ -89,7 +89,8 @@ engine::Request engine_request(const Service&, const JobSpec& spec, std::vector<
     request.sampling.prompt_logprobs = wanted < 0 || other < 0 ? -1 : std::max(wanted, other);
   }
   request.n = spec.common.n;
-  request.cache_salt = spec.common.cache_salt;
+  // Every tenant's name is as long as any other's, or there is none: two pairs never make one text.
+  request.cache_salt = spec.tenant + spec.common.cache_salt;
   return request;
 }
 

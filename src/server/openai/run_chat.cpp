@@ -90,6 +90,7 @@ void run_chat(RouteCall& call) {
   spec.chat = true;
   spec.id = "chatcmpl-" + call.scope->id();
   spec.created = std::time(nullptr);
+  spec.tenant = call.scope->tenant();
   spec.model = service.check_model(fields.common.model);
   const ChatFormat* format = service.model().chat;
   if (format == nullptr) {

@@ -32,6 +32,7 @@ void run_completion(RouteCall& call) {
   JobSpec spec;
   spec.id = "cmpl-" + call.scope->id();
   spec.created = std::time(nullptr);
+  spec.tenant = call.scope->tenant();
   spec.model = service.check_model(fields.common.model);
   resolve_sampling(service, fields.common);
   spec.common = fields.common;
