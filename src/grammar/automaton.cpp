@@ -263,6 +263,14 @@ class Automaton::Builder {
       out.end = static_cast<std::uint32_t>(out_.edges_.size());
       out_.states_.push_back(out);
     }
+    std::array<bool, 257> begins{};
+    for (const Edge& edge : out_.edges_) {
+      if (edge.kind != EdgeKind::kByte) continue;
+      begins[edge.first] = begins[std::size_t{edge.last} + 1] = true;
+    }
+    for (std::size_t byte = 1; byte < out_.byte_classes_.size(); ++byte) {
+      out_.byte_classes_[byte] = static_cast<std::uint8_t>(out_.byte_classes_[byte - 1] + (begins[byte] ? 1 : 0));
+    }
   }
 
   static constexpr int kMaxNodeDepth = 400;

@@ -80,7 +80,8 @@ ConstraintFactory compile_grammar(const std::string& key, const std::function<gr
   Compiled compiled = cache.find(key);
   if (!compiled) {
     try {
-      compiled = std::make_shared<grammar::CompiledGrammar>(make(), vocabulary, kGrammarCacheBytes);
+      compiled = std::make_shared<grammar::CompiledGrammar>(make(), vocabulary,
+                                                            grammar::MatchLimits{.cache_bytes = kGrammarCacheBytes});
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kInvalidArgument) throw;
       throw ApiError(400, field + ": " + error.message(), field);
