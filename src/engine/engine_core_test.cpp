@@ -117,7 +117,12 @@ TEST(EngineCore, OptionsThatContradictEachOtherAreRefused) {
   FakeModel::Shape small = kShape;
   small.blocks = 3;
   FakeModel tight(small);
-  EXPECT_THROW(EngineCore(tight, {}, {}), Error);
+  EXPECT_THROW(EngineCore(tight, {.max_model_len = 13}, {}), Error);
+  EXPECT_EQ(EngineCore(tight, {.max_model_len = 12}, {}).options().max_model_len, 12);
+  // Where nobody says how long a sequence is, it is as long as fits.
+  EXPECT_EQ(EngineCore(tight, {}, {}).options().max_model_len, 12);
+  EXPECT_EQ(EngineCore(tight, {}, {}).options().limits.max_model_len, 12);
+  EXPECT_EQ(EngineCore(model, {}, {}).options().max_model_len, 64);
 }
 
 }  // namespace
