@@ -60,7 +60,7 @@ void EngineCore::cancel(RequestId id, std::int64_t choice) {
   for (std::int64_t i = std::max<std::int64_t>(choice, 0); i < (choice < 0 ? count : std::min(choice + 1, count));
        ++i) {
     Sequence& sequence = *choices[static_cast<std::size_t>(i)];
-    if (!sequence.ended) end_without_token(sequence, FinishReason::kAbort, nullptr);
+    if (!sequence.ended) end_without_token(sequence, FinishReason::kAbort);
   }
   drop_ended();
 }
@@ -255,7 +255,7 @@ void EngineCore::take_tokens(const ScheduledSlice& slice, std::span<float> logit
   const auto vocab = static_cast<std::size_t>(model_.vocab_size());
   if (params.max_tokens == 0) {
     scheduler_.advance(sequence, slice.count);
-    end_without_token(sequence, FinishReason::kLength, nullptr);
+    end_without_token(sequence, FinishReason::kLength);
     return;
   }
   // Guess i was right when it is the token picked after the ones before it; the first wrong one is replaced by the
@@ -270,7 +270,8 @@ void EngineCore::take_tokens(const ScheduledSlice& slice, std::span<float> logit
                                                                            .constraint = sequence.constraint.get()})
                       : sampler_.take(picks[row]);
     if (picked.error != nullptr) {
-      end_without_token(sequence, FinishReason::kError, picked.error);
+      const std::string_view problem = sequence.constraint ? sequence.constraint->problem() : std::string_view();
+      end_without_token(sequence, FinishReason::kError, problem.empty() ? picked.error : problem, !problem.empty());
       return;
     }
     if (sequence.constraint != nullptr) sequence.constraint->accept(picked.id);
@@ -325,12 +326,14 @@ void EngineCore::finish(Sequence& sequence, const TokenEvent& last) {
   if (--request.open == 0) ended_.push_back(request.id);
 }
 
-void EngineCore::end_without_token(Sequence& sequence, FinishReason reason, const char* error) {
+void EngineCore::end_without_token(Sequence& sequence, FinishReason reason, std::string_view error,
+                                   bool error_of_request) {
   finish(sequence, {.choice = sequence.choice,
                     .finish = reason,
                     .completion_tokens = sequence.output_count(),
                     .cached_tokens = sequence.cached_tokens,
-                    .error = error != nullptr ? error : ""});
+                    .error = error,
+                    .error_of_request = error_of_request});
 }
 
 void EngineCore::drop_ended() {

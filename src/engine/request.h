@@ -57,7 +57,7 @@ enum class FinishReason {
   kStop,    ///< an end-of-sequence id, a stop id, or a finished constraint
   kLength,  ///< max_tokens or the end of the context
   kAbort,   ///< cancelled, or the engine was stopped
-  kError,   ///< our fault or the model's; TokenEvent::error says what
+  kError,   ///< our fault, the model's or, with TokenEvent::error_of_request, the client's; TokenEvent::error says what
 };
 
 /// Log probabilities come from the logits before bias, penalties and temperature, but after the constraint.
@@ -78,6 +78,7 @@ struct TokenEvent {
   std::int64_t completion_tokens = 0;  ///< of this choice so far, this one included
   std::int64_t cached_tokens = 0;      ///< prompt tokens whose keys and values were found in the prefix cache
   std::string_view error;              ///< with kError
+  bool error_of_request = false;       ///< a limit of its constraint: trying again does not help
 };
 
 /// Log probability of prompt token `position` (from 1 on) given the ones before it.

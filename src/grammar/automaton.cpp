@@ -36,7 +36,7 @@ class Automaton::Builder {
 
   StateId new_state() {
     if (edges_.size() >= grammar_.limits().states) {
-      grammar_error(fmt::format("the grammar is too large: more than {} states", grammar_.limits().states));
+      too_large(grammar_.limits().states, "states");
     }
     edges_.emplace_back();
     is_end_.push_back(false);
@@ -45,7 +45,7 @@ class Automaton::Builder {
 
   void add_edge(StateId from, Edge edge) {
     if (++edge_count_ > 4 * grammar_.limits().states) {
-      grammar_error(fmt::format("the grammar is too large: more than {} edges", 4 * grammar_.limits().states));
+      too_large(4 * grammar_.limits().states, "edges");
     }
     edges_[from].push_back(edge);
   }

@@ -49,7 +49,10 @@ constexpr ServeLimitInfo kTable[] = {
     {"max-pattern-bytes", &L::max_pattern_bytes, 1, kMiB, 400, "structured_outputs.regex"},
     {"max-grammar-bytes", &L::max_grammar_bytes, 1, 16 * kMiB, 400, "structured_outputs.grammar"},
     {"max-choices", &L::max_choices, 1, 65536, 400, "entries of structured_outputs.choice"},
+    {"max-grammar-states", &L::max_grammar_states, 1000, 10'000'000, 400, "states of a constraint's automaton"},
+    {"max-grammar-work", &L::max_grammar_work, 1000, 1'000'000'000, 400, "steps of a constraint for one token"},
     {"max-template-steps", &L::max_template_steps, 1000, 1'000'000'000, 400, "steps of the chat template"},
+    {"max-template-bytes", &L::max_template_bytes, 64, kGiB, 400, "of the text that the chat template makes"},
 };
 
 }  // namespace

@@ -60,6 +60,7 @@ class Job::Sink final : public engine::RequestSink {
                        .stop_token_id = e.stop_token_id,
                        .cached_tokens = e.cached_tokens,
                        .error = std::string(e.error),
+                       .error_of_request = e.error_of_request,
                        .time = monotonic_seconds()};
     if (e.token_id >= 0) record.own = e.logprob;
     job_->add(std::move(record));
@@ -266,7 +267,10 @@ void Job::take_record(TokenRecord& record) {
       record.prompt * static_cast<std::size_t>(spec_.common.n) + static_cast<std::size_t>(record.choice);
   Slot& slot = slots_[index];
   if (slot.ended) return;
-  if (!record.error.empty()) error_ = record.error;
+  if (!record.error.empty()) {
+    error_ = record.error;
+    error_of_request_ = record.error_of_request;
+  }
   if (record.choice == 0) cached_tokens_ = std::max(cached_tokens_, record.cached_tokens);
   observe(record, slot.choice);
   slot.choice.push(std::move(record));

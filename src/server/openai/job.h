@@ -68,6 +68,7 @@ class Job : public std::enable_shared_from_this<Job> {
   std::int64_t cached_tokens_ = 0;
   std::string stream_text_;  ///< of this round
   std::string error_;
+  bool error_of_request_ = false;
   bool streaming_ = false;  ///< counted among the open streams
   double first_token_time_ = 0;
 

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/resources.h"
+#include "server/openai/constraints.h"
 #include "server/openai/job.h"
 
 namespace awq::server {
@@ -26,6 +27,7 @@ std::optional<ApiError> Job::failure() const {
       break;
   }
   if (error_.empty()) return std::nullopt;
+  if (error_of_request_) return too_expensive(error_, spec_.constraint_field);
   log_error(printable(error_, 300));
   return ApiError(500, printable(error_, 300));
 }
@@ -92,6 +94,7 @@ void Job::finish_stream(const ApiError* error) {
   if (std::exchange(streaming_, false)) service_.metrics().add_stream(-1);
   std::string text;
   if (error != nullptr) {
+    service_.metrics().on_limit(error->limit());
     text += format_event(error->body());
   } else if (spec_.common.include_usage) {
     OrderedJson out = envelope(spec_, service_.model().fingerprint);

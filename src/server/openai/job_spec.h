@@ -43,6 +43,7 @@ struct JobSpec {
   std::optional<std::int64_t> logprobs;                        ///< alternatives per token; -1: all
   bool echo_logprobs = false;                                  ///< those of the prompt go in front
   std::function<std::unique_ptr<OutputParser>()> make_parser;  ///< null: all text is content
+  std::string constraint_field;                                ///< of the request, that asked for a constraint
   bool named_tool = false;  ///< the tool was the client's choice: its call ends with "stop"
 };
 

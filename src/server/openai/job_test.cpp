@@ -106,6 +106,24 @@ TEST(Job, AnExceptionOnAWorkerEndsItsRequestAlone) {
   EXPECT_EQ(call.status(), 200) << call.text();
 }
 
+TEST(Job, AnExpensiveGrammarIsTheClientsMistake) {
+  ServeOptions options;
+  options.limits.max_grammar_work = 20000;
+  Server server(options);
+  for (const bool stream : {false, true}) {
+    Call call;
+    server.post("/v1/completions",
+                R"({"prompt": "x", "max_tokens": 40, "guided_regex": "qqqqqqqq([a-z]{1,50}){1,50}", "stream": )" +
+                    std::string(stream ? "true}" : "false}"),
+                call);
+    ASSERT_TRUE(call.wait());
+    EXPECT_EQ(call.status(), stream ? 200 : 400) << call.text();
+    for (const char* part : {"\"code\":400", "\"param\":\"guided_regex\"", "--max-grammar-work"})
+      EXPECT_NE(call.text().find(part), std::string::npos) << call.text();
+  }
+  EXPECT_EQ(server.hits("max-grammar-work"), 2);
+}
+
 TEST(Job, ACachedPrefixIsOfOneKeyAlone) {
   Keys keys;
   keys.add("alpha");

@@ -53,7 +53,7 @@ ConstraintFactory constraint_of(const Service& service, const ChatFormat& format
   const std::string key = std::string("call ") + (choice.parallel ? "many " : "one ") +
                           (after_reasoning ? "thinking " : "") + choice.name + " " + to_line(fields.tools);
   const auto make = [&] { return chat::tool_call_grammar(format.tools(), fields.tools, choice); };
-  return compile_grammar(key, make, service.model().call_vocabulary, "tools");
+  return compile_grammar(service.limits(), key, make, service.model().call_vocabulary, "tools");
 }
 
 ParserOptions parser_options(const ChatFormat& format, const ChatFields& fields, bool opens_reasoning) {
@@ -118,6 +118,7 @@ void run_chat(RouteCall& call) {
                                                 fields.max_tokens, fields.max_tokens_field);
   spec.requests.push_back(engine_request(service, spec, std::move(ids), max_tokens));
   if (!fields.max_tokens) spec.requests.back().reserved_output = kOpenOutputTokens;
+  spec.constraint_field = is_forced(fields) ? "tools" : fields.common.constraint.field;
   spec.requests.back().make_constraint = constraint_of(service, *format, fields, thinking && !plain);
   std::make_shared<Job>(service, std::move(spec), call.exchange, call.scope)->start();
 }

@@ -38,6 +38,7 @@ void run_completion(RouteCall& call) {
   spec.common = fields.common;
   spec.logprobs = fields.logprobs;
   spec.echo_logprobs = fields.echo && fields.logprobs.has_value();
+  spec.constraint_field = fields.common.constraint.field;
   const ConstraintFactory constraint = compile_constraint(service, fields.common.constraint);
   for (const PromptField& prompt : fields.prompts) {
     std::vector<std::int32_t> ids = encode(service, fields, prompt);
