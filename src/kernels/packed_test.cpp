@@ -103,12 +103,14 @@ TEST(PackedActivations, RoundingErrorIsHalfAStep) {
   for (const int planes : {1, 2}) {
     const ActivationMemory a(shape, 3, 1, planes, true, x, ref::kQuantizeActivations);
     for (std::size_t i = 0; i < x.size(); ++i) {
+      // A unit has a scale of its own with one plane; with two, the group of 64 has one, and its inputs lie together.
+      const std::size_t block = planes == 1 ? 32 : 64;
       const std::size_t row = i / 256;
-      const std::size_t unit = i % 256 / 32;
+      const std::size_t at = i % 256 / block;
       const std::int8_t* codes = a.x.codes + row * 256 * static_cast<std::size_t>(planes) +
-                                 unit * static_cast<std::size_t>(planes) * 32 + i % 32;
-      const int code = planes == 1 ? codes[0] : codes[0] * 128 + codes[32];
-      const float scale = a.scales[row * 8 + unit];
+                                 at * static_cast<std::size_t>(planes) * block + i % block;
+      const int code = planes == 1 ? codes[0] : codes[0] * 128 + codes[block];
+      const float scale = a.scales[row * (256 / block) + at];
       EXPECT_LE(std::fabs(static_cast<float>(code) * scale - x[i]), tolerance::kHalfStep * static_cast<double>(scale));
     }
   }

@@ -46,8 +46,8 @@ struct ActivationMemory {
   AlignedBuffer<std::int8_t> codes;
   std::vector<float> scales, minus_sums;
 
-  ActivationMemory(const PackedShape& shape, std::int64_t m, std::int64_t panel_rows, int planes,
-                   bool row_major, const std::vector<float>& from, const ActivationQuantizer& quantizer) {
+  ActivationMemory(const PackedShape& shape, std::int64_t m, std::int64_t panel_rows, int planes, bool row_major,
+                   const std::vector<float>& from, const ActivationQuantizer& quantizer) {
     x = {.m = m,
          .panel_rows = panel_rows,
          .k = shape.k,
@@ -55,7 +55,7 @@ struct ActivationMemory {
          .planes = planes,
          .row_major = row_major};
     codes = AlignedBuffer<std::int8_t>(static_cast<std::size_t>(m * planes * x.padded_k()));
-    scales.resize(static_cast<std::size_t>(m * x.units()));
+    scales.resize(static_cast<std::size_t>(m * x.scale_blocks()));
     minus_sums.resize(static_cast<std::size_t>(m * x.groups()));
     x.codes = codes.data();
     x.scales = scales.data();

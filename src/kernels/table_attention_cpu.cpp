@@ -3,6 +3,8 @@
 #if defined(__x86_64__)
 #include "kernels/cpu/avx2/attention_avx2.h"
 #include "kernels/cpu/avx512/attention_avx512.h"
+#elif defined(__aarch64__)
+#include "kernels/cpu/neon/attention_neon.h"
 #endif
 
 namespace awq::kernels {
@@ -12,6 +14,8 @@ const AttentionKernel* attention_kernels_cpu() {
 #if defined(__x86_64__)
     avx512::kAttention,
     avx2::kAttention,
+#elif defined(__aarch64__)
+    neon::kAttention,
 #endif
     ref::kAttention,
     {nullptr, 0, nullptr},

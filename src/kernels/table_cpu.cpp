@@ -15,8 +15,13 @@
 #include "kernels/cpu/avx512vnni/packed_avx512vnni256.h"
 #include "kernels/cpu/avxvnni/packed_avxvnni.h"
 #elif defined(__aarch64__)
+#include "kernels/cpu/neon/activations_neon.h"
+#include "kernels/cpu/neon/linear_neon.h"
+#include "kernels/cpu/neon/packed_float_neon.h"
+#include "kernels/cpu/neon/packed_neon.h"
 #include "kernels/cpu/neon_dotprod/packed_neon_dotprod.h"
 #include "kernels/cpu/neon_i8mm/packed_neon_i8mm.h"
+#include "kernels/cpu/neon_i8mm/packed_neon_i8mm_many.h"
 #endif
 
 namespace awq::kernels {
@@ -30,6 +35,10 @@ const LinearKernel* linear_kernels_cpu() {
     avx2::kBf16,
     avx2::kF16,
     avx2::kF32,
+#elif defined(__aarch64__)
+    neon::kBf16,
+    neon::kF16,
+    neon::kF32,
 #endif
     ref::kBf16,
     ref::kF16,
@@ -52,8 +61,10 @@ const PackedKernel* packed_kernels_cpu() {
       avx512::kI8U4, avx512::kI15U4, avx512::kI8U8, avx512::kI15U8,
       avx2::kI8U4, avx2::kI15U4, avx2::kI8U8, avx2::kI15U8,
 #elif defined(__aarch64__)
+      neon_i8mm::kI8U4Many, neon_i8mm::kI15U4Many, neon_i8mm::kI8U8Many, neon_i8mm::kI15U8Many,
       neon_i8mm::kI8U4, neon_i8mm::kI15U4, neon_i8mm::kI8U8, neon_i8mm::kI15U8,
       neon_dotprod::kI8U4, neon_dotprod::kI15U4, neon_dotprod::kI8U8, neon_dotprod::kI15U8,
+      neon::kI8U4, neon::kI15U4, neon::kI8U8, neon::kI15U8,
 #endif
       ref::kI8U4, ref::kI15U4, ref::kI8U8, ref::kI15U8,
       {nullptr, 0, 0, 0, CpuFeature::kNone, 0, false, 0, nullptr},
@@ -69,6 +80,9 @@ const PackedFloatKernel* packed_float_kernels_cpu() {
     avx512::kPackedF32U8,
     avx2::kPackedF32U4,
     avx2::kPackedF32U8,
+#elif defined(__aarch64__)
+    neon::kPackedF32U4,
+    neon::kPackedF32U8,
 #endif
     ref::kPackedF32U4,
     ref::kPackedF32U8,
@@ -81,6 +95,8 @@ const ActivationQuantizer* activation_quantizers_cpu() {
   static const ActivationQuantizer kTable[] = {
 #if defined(__x86_64__)
     avx2::kQuantizeActivations,
+#elif defined(__aarch64__)
+    neon::kQuantizeActivations,
 #endif
     ref::kQuantizeActivations,
     {nullptr, 0, nullptr},

@@ -3,6 +3,8 @@
 #if defined(__x86_64__)
 #include "kernels/cpu/avx2/elementwise_avx2.h"
 #include "kernels/cpu/avx512/elementwise_avx512.h"
+#elif defined(__aarch64__)
+#include "kernels/cpu/neon/elementwise_neon.h"
 #endif
 
 namespace awq::kernels {
@@ -12,6 +14,8 @@ const ElementwiseKernel* elementwise_kernels_cpu() {
 #if defined(__x86_64__)
     avx512::kElementwise,
     avx2::kElementwise,
+#elif defined(__aarch64__)
+    neon::kElementwise,
 #endif
     ref::kElementwise,
     {nullptr, 0, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr},

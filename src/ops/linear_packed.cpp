@@ -113,7 +113,7 @@ void prepare_activations(std::span<Job> jobs, std::int64_t m, int planes) {
                 .row_major = first.kernel->row_major};
   Scratch& s = scratch();
   s.codes.ensure(static_cast<std::size_t>(m * planes * x.padded_k()));
-  s.scales.ensure(static_cast<std::size_t>(m * x.units()));
+  s.scales.ensure(static_cast<std::size_t>(m * x.scale_blocks()));
   s.minus_sums.ensure(static_cast<std::size_t>(m * x.groups()));
   x.codes = s.codes.data();
   x.scales = s.scales.data();

@@ -37,9 +37,10 @@ constexpr const char* kWideLinears = "8-bit linears";  // key of the journal's f
 
 class Run {
  public:
-  Run(const QuantizeOptions& options, const DeviceChoice* choice)
+  Run(const QuantizeOptions& options, const DeviceChoice* choice, const Measure& measure)
       : options_(options),
         choice_(choice),
+        measure_(measure),
         begin_(monotonic_seconds()),
         files_(model::ModelFiles::open(options.model)),
         plan_(provisional_plan(files_, options)) {}
@@ -294,7 +295,7 @@ class Run {
   }
   bool was_calibrated() const { return !calibration_.is_null(); }
 
-  std::optional<Measurement> measure(const Staging& staging) const {
+  std::optional<Measurement> measure(const Staging& staging) {
     if (windows_.empty()) return std::nullopt;
     const model::ModelFiles quantized = model::ModelFiles::open(staging.model());
     eval::CompareOptions compare;
@@ -302,7 +303,11 @@ class Run {
     compare.on_progress = [&](std::int64_t done, std::int64_t total) {
       if (options_.on_progress) options_.on_progress({.stage = "measure", .done = done, .total = total});
     };
-    return Measurement{eval_text_, eval::compare(quantized, &files_, windows_, compare)};
+    if (!measure_) return Measurement{eval_text_, eval::compare(quantized, &files_, windows_, compare)};
+    if (device_ != nullptr) summary_.peak_device_bytes = device_->peak_bytes();
+    device_.reset();  // its memory is for the models
+    const MeasuredScores measured = measure_(quantized, files_, windows_, compare);
+    return Measurement{eval_text_, measured.scores, measured.device};
   }
 
   void publish(Staging& staging, Journal& journal, std::vector<file::OrderedJson>& layers) {
@@ -367,6 +372,7 @@ class Run {
 
   const QuantizeOptions& options_;
   const DeviceChoice* choice_;  ///< null: the processor
+  const Measure& measure_;
   std::unique_ptr<LayerDevice> device_;
   double begin_;
   model::ModelFiles files_;
@@ -382,10 +388,10 @@ class Run {
 
 }  // namespace
 
-QuantizeSummary run(const QuantizeOptions& options, const DeviceChoice* device) {
+QuantizeSummary run(const QuantizeOptions& options, const DeviceChoice* device, const Measure& measure) {
   if (!options.dry_run || !options.output.empty()) check_output_apart(options.model, options.output);
   if (device != nullptr) check_device_method(options, device->name());
-  return Run(options, device).execute();
+  return Run(options, device, measure).execute();
 }
 
 }  // namespace awq::quantize

@@ -125,6 +125,7 @@ file::OrderedJson report_to_json(const QuantizeOptions& options, const OutputPla
     const eval::Scores& s = measurement->scores;
     file::OrderedJson row;
     row["text"] = measurement->text;
+    if (measurement->device != "cpu") row["device"] = measurement->device;
     row["tokens"] = s.tokens;
     row["perplexity"] = std::exp(s.nll);
     row["base_perplexity"] = std::exp(s.base_nll);
@@ -174,7 +175,8 @@ std::string model_card(const QuantizeOptions& options, const OutputPlan& plan, c
   if (!plan.remarks.empty()) out += "\n";
   if (measurement) {
     const eval::Scores& s = measurement->scores;
-    out += fmt::format("What it cost, measured on {} ({} predicted tokens):\n\n", measurement->text, s.tokens);
+    out += fmt::format("What it cost, measured on {} ({} predicted tokens{}):\n\n", measurement->text, s.tokens,
+                       measurement->device != "cpu" ? ", 16-bit activations on " + measurement->device : "");
     out += "| | original | quantized |\n|---|---|---|\n";
     out += fmt::format("| perplexity | {:.4f} | {:.4f} |\n", std::exp(s.base_nll), std::exp(s.nll));
     out += fmt::format("| KL divergence to the original, nats per token | 0 | {:.6f} |\n", s.kl_mean);

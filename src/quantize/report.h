@@ -17,6 +17,7 @@ namespace awq::quantize {
 struct Measurement {
   std::string text;  ///< "the held-out tenth of ..."
   eval::Scores scores;
+  std::string device = "cpu";
 };
 
 /// One layer's record: part of the journal and of the report.

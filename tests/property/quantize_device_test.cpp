@@ -27,7 +27,9 @@ using test::TinyQuantize;
 /// The processor in the guise of a device.
 class SecondProcessor final : public quantize::LayerDevice {
  public:
-  explicit SecondProcessor(std::uint64_t free) : free_(free) {}
+  explicit SecondProcessor(std::uint64_t free) : free_(free) { ++alive; }
+  ~SecondProcessor() override { --alive; }
+  inline static int alive = 0;
   void begin(const model::ModelFiles& files, const quantize::CalibrationBlocks& blocks, ops::Precision precision,
              std::span<quantize::HiddenStates> streams) override {
     files_ = &files;
@@ -116,6 +118,26 @@ TEST_F(QuantizeDevice, TakesThePlaceOfTheProcessor) {
   EXPECT_EQ(summary.peak_device_bytes, 7U);
   EXPECT_EQ(tiny_.published().at("model.safetensors"), reference.published().at("model.safetensors"));
   for (const file::Json& layer : layers()) EXPECT_EQ(layer.value("device", ""), "cuda");
+}
+
+TEST_F(QuantizeDevice, MeasuresWhenItIsFree) {
+  QuantizeOptions evaluated = options();
+  evaluated.evaluate = true;
+  int calls = 0;
+  const quantize::Measure measure = [&](const model::ModelFiles& quantized, const model::ModelFiles& original,
+                                        const eval::Windows& windows, const eval::CompareOptions& compare) {
+    EXPECT_EQ(SecondProcessor::alive, 0);
+    ++calls;
+    return quantize::MeasuredScores{eval::compare(quantized, &original, windows, compare), "cuda"};
+  };
+  const QuantizeSummary summary = quantize::run(evaluated, &choice_, measure);
+  EXPECT_EQ(calls, 1);
+  EXPECT_TRUE(summary.evaluated);
+  EXPECT_GT(summary.kl_mean, 0);
+  EXPECT_EQ(summary.peak_device_bytes, 7U);
+  EXPECT_EQ(file::parse_json(tiny_.published().at("awq_report.json"), "report").at("evaluation").value("device", ""),
+            "cuda");
+  EXPECT_NE(tiny_.published().at("README.md").find("16-bit activations on cuda"), std::string::npos);
 }
 
 /// One fsync() fails: a layer's, its hidden states', the journal's, which another thread than the quantizer's calls.

@@ -51,7 +51,7 @@ void expand_packed(const PackedLayout& layout, const std::uint8_t* packed, std::
 bool scales_fit_half(const float* scales, std::int64_t count) noexcept;
 
 /// Integer activations of one call, in panels of rows that a kernel takes at once. An input x is
-/// scale * (128 * high + low) with two planes (15 bits), scale * high with one (8 bits); a scale covers one unit of
+/// scale * (128 * high + low) with two planes (15 bits), scale * high with one (8 bits); a scale covers scale_inputs()
 /// inputs of one row.
 struct Activations {
   std::int64_t m = 0;
@@ -59,24 +59,35 @@ struct Activations {
   std::int64_t k = 0;
   std::int64_t group_size = 0;
   int planes = 1;
-  bool row_major = false;        ///< units are [row][32 bytes], else [8 steps][row][4 bytes]
-  std::int8_t* codes = nullptr;  ///< panel with first row r at r * planes * padded_k: [unit][plane][32 * rows]
-  float* scales = nullptr;       ///< panel at r * units(): [unit][rows]
-  float* minus_sums = nullptr;   ///< panel at r * groups: [group][rows], minus the sum of the rounded x
+  bool row_major = false;  ///< codes lie as [row][row_bytes()], else as [8 steps of a unit][row][4 bytes]
+  /// Panel with first row r at r * planes * padded_k: [chunk][plane][chunk inputs * rows]; a chunk is a unit or, in
+  /// rows, row_bytes().
+  std::int8_t* codes = nullptr;
+  float* scales = nullptr;      ///< panel at r * scale_blocks(): [block][rows]
+  float* minus_sums = nullptr;  ///< panel at r * groups: [group][rows], minus the sum of the rounded x
 
   constexpr std::int64_t padded_group() const { return (group_size + kUnitInputs - 1) / kUnitInputs * kUnitInputs; }
   constexpr std::int64_t groups() const { return k / group_size; }
   constexpr std::int64_t padded_k() const { return groups() * padded_group(); }
-  constexpr std::int64_t units() const { return padded_k() / kUnitInputs; }
+  /// With one plane a unit. Codes of two are fine enough for as much of a group as divides it, up to 128 inputs, whose
+  /// sums still fit into 32 bits: 128 * 255 * 16256.
+  constexpr std::int64_t scale_inputs() const {
+    std::int64_t inputs = planes == 1 ? kUnitInputs : 4 * kUnitInputs;
+    while (padded_group() % inputs != 0) inputs /= 2;
+    return inputs;
+  }
+  constexpr std::int64_t scale_blocks() const { return padded_k() / scale_inputs(); }
+  /// Inputs of a row that lie together: a row of a matrix tile.
+  constexpr std::int64_t row_bytes() const { return scale_inputs() < 2 * kUnitInputs ? kUnitInputs : 2 * kUnitInputs; }
   constexpr std::int64_t panels() const { return (m + panel_rows - 1) / panel_rows; }
   constexpr std::int64_t panel_begin(std::int64_t panel) const { return m * panel / panels(); }
 };
 
-/// A unit whose magnitudes are all below this counts as zero: its scale would not be a normal number.
+/// A block of inputs whose magnitudes are all below this counts as zero: its scale would not be a normal number.
 inline constexpr float kSmallestActivation = 1e-30F;
 
-/// Rounds row `row` of x [m, k] into its panel. The scale is the largest magnitude of a unit over 127 (16256 with
-/// two planes), rounding is to nearest even; a unit with an infinity or NaN gets the scale NaN, so that it shows in y.
+/// Rounds row `row` of x [m, k] into its panel. The scale is the largest magnitude of its inputs over 127 (16256 with
+/// two planes), rounding is to nearest even; one with an infinity or NaN gets the scale NaN, so that it shows in y.
 struct ActivationQuantizer {
   const char* name;
   std::uint8_t min_isa;
@@ -90,7 +101,7 @@ const ActivationQuantizer* activation_quantizers_cpu();
 ///
 ///   y = 0;  for each group g:
 ///     t = zero_point[g] * minus_sums[g]
-///     for each unit u of inputs in g:  t = fma(float(sum over u of x code * w code), x scale[u], t)
+///     for each block b of scale_inputs() in g:  t = fma(float(sum over b of x code * w code), x scale[b], t)
 ///     y = fma(t, scale[g], y)
 ///   y = y + bias
 struct PackedArgs {

@@ -5,6 +5,7 @@
 template <class Lanes>
 struct NibbleVector : Lanes {
   using Ints = typename Lanes::Ints;
+  static constexpr int kUnitsOfDots = 1;
   template <int kBits>
   struct Dots {
     Ints pairs[kBits / 4];  ///< in 16 bits, of the low and the high nibbles of an 8-bit code

@@ -1,5 +1,5 @@
-// Sixteen binary32 or 32-bit lanes for kernels of packed weights; included inside the unnamed namespace of each file that
-// is built for AVX-512 BW, so that no two files share an instance.
+// Sixteen binary32 or 32-bit lanes for kernels of packed weights; included inside the unnamed namespace of each file
+// that is built for AVX-512 BW, so that no two files share an instance.
 
 struct Lanes512 {
   static constexpr int kWidth = 16;

@@ -22,8 +22,8 @@ struct PackedPanel {
 /// their blocks lie `block_step` blocks apart.
 ///
 /// V provides kWidth; Floats and Ints (kWidth numbers each); Line<bits>, the codes of kWidth outputs in one line, with
-/// kSteps groups of four inputs; Dots<bits>, sums within one unit, which may be narrower than Ints: no_dots() makes them,
-/// dot() adds one step, sum() gives them as Ints.
+/// kSteps groups of four inputs; Dots<bits>, sums of up to kUnitsOfDots units, which may be narrower than Ints:
+/// no_dots() makes them, dot() adds one step, sum() gives them as Ints.
 template <class V, int kBits, int kPlanes, int kRows, int kVecs, int kPrefetch>
 inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::int64_t first, std::int64_t block_step) {
   constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
@@ -35,7 +35,10 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   const std::int64_t block_bytes = layout.block_bytes();
   const std::uint8_t* base = args.weight + first / kBlockOutputs * block_bytes;
   const std::int64_t groups = layout.groups();
-  const std::int64_t units_of_group = layout.padded_group() / kUnitInputs;
+  const std::int64_t blocks_of_group = layout.padded_group() / args.x.scale_inputs();
+  // Known where a block is one unit.
+  const std::int64_t units_of_block = kPlanes == 1 ? 1 : args.x.scale_inputs() / kUnitInputs;
+  constexpr bool kSumUnits = kPlanes > 1 && V::kUnitsOfDots == 1;
   const std::int64_t scale_offset = layout.scale_offset();
   const std::int64_t zero_offset = layout.zero_offset();
   // Neighbouring blocks are done together; blocks that lie apart go on where they end.
@@ -68,43 +71,65 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
       const auto zero = V::from_bytes(block + zero_offset + g * kBlockOutputs + (v % kPerBlock) * V::kWidth);
       for (int r = 0; r < kRows; ++r) t[r][v] = V::multiply(zero, panel.minus_sums[g * kRows + r]);
     }
-    for (std::int64_t u = 0; u < units_of_group; ++u) {
-      // Past the end of its block a stream goes on in the block after those of the other streams.
-      const std::int64_t ahead = kPrefetch + (offset + kPrefetch < block_bytes ? 0 : next_blocks);
+    for (std::int64_t b = 0; b < blocks_of_group; ++b) {
       Dots dots[kPlanes][kRows][kVecs];
+      typename V::Ints sum[kPlanes][kRows][kVecs];
       for (int p = 0; p < kPlanes; ++p) {
         for (int r = 0; r < kRows; ++r) {
-          for (int v = 0; v < kVecs; ++v) dots[p][r][v] = V::template no_dots<kBits>();
-        }
-      }
-#pragma GCC unroll 8
-      for (int line = 0; line < kLines; ++line) {
-        Line w[kVecs];
-#pragma GCC unroll 8
-        for (int v = 0; v < kVecs; ++v) {
-          const std::uint8_t* at = stream[v] + offset + line * 64;
-          if (kPrefetch > 0 && v % kPerBlock == 0) __builtin_prefetch(at + ahead);
-          w[v] = V::template decode<kBits>(at);
-        }
-#pragma GCC unroll 2
-        for (int step = 0; step < Line::kSteps; ++step) {
-#pragma GCC unroll 2
-          for (int p = 0; p < kPlanes; ++p) {
-#pragma GCC unroll 16
-            for (int r = 0; r < kRows; ++r) {
-              const auto x = V::broadcast(codes + ((p * 8 + line * Line::kSteps + step) * kRows + r) * 4);
-#pragma GCC unroll 8
-              for (int v = 0; v < kVecs; ++v) V::template dot<kBits>(dots[p][r][v], w[v], step, x);
-            }
+          for (int v = 0; v < kVecs; ++v) {
+            dots[p][r][v] = V::template no_dots<kBits>();
+            if constexpr (kSumUnits) sum[p][r][v] = V::zero_ints();
           }
         }
       }
-      offset += kLines * 64;
-      codes += kPlanes * kUnitInputs * kRows;
+      for (std::int64_t u = 0; u < units_of_block; ++u) {
+        // Past the end of its block a stream goes on in the block after those of the other streams.
+        const std::int64_t ahead = kPrefetch + (offset + kPrefetch < block_bytes ? 0 : next_blocks);
+#pragma GCC unroll 8
+        for (int line = 0; line < kLines; ++line) {
+          Line w[kVecs];
+#pragma GCC unroll 8
+          for (int v = 0; v < kVecs; ++v) {
+            const std::uint8_t* at = stream[v] + offset + line * 64;
+            if (kPrefetch > 0 && v % kPerBlock == 0) __builtin_prefetch(at + ahead);
+            w[v] = V::template decode<kBits>(at);
+          }
+#pragma GCC unroll 2
+          for (int step = 0; step < Line::kSteps; ++step) {
+#pragma GCC unroll 2
+            for (int p = 0; p < kPlanes; ++p) {
+#pragma GCC unroll 16
+              for (int r = 0; r < kRows; ++r) {
+                const auto x = V::broadcast(codes + ((p * 8 + line * Line::kSteps + step) * kRows + r) * 4);
+#pragma GCC unroll 8
+                for (int v = 0; v < kVecs; ++v) V::template dot<kBits>(dots[p][r][v], w[v], step, x);
+              }
+            }
+          }
+        }
+        if constexpr (kSumUnits) {
+          for (int p = 0; p < kPlanes; ++p) {
+            for (int r = 0; r < kRows; ++r) {
+              for (int v = 0; v < kVecs; ++v) {
+                sum[p][r][v] = V::add32(sum[p][r][v], V::template sum<kBits>(dots[p][r][v]));
+                dots[p][r][v] = V::template no_dots<kBits>();
+              }
+            }
+          }
+        }
+        offset += kLines * 64;
+        codes += kPlanes * kUnitInputs * kRows;
+      }
+      if constexpr (!kSumUnits) {
+        for (int p = 0; p < kPlanes; ++p) {
+          for (int r = 0; r < kRows; ++r) {
+            for (int v = 0; v < kVecs; ++v) sum[p][r][v] = V::template sum<kBits>(dots[p][r][v]);
+          }
+        }
+      }
       for (int r = 0; r < kRows; ++r) {
         for (int v = 0; v < kVecs; ++v) {
-          auto whole = V::template sum<kBits>(dots[0][r][v]);
-          if (kPlanes == 2) whole = V::join(whole, V::template sum<kBits>(dots[kPlanes - 1][r][v]));
+          const auto whole = kPlanes == 2 ? V::join(sum[0][r][v], sum[kPlanes - 1][r][v]) : sum[0][r][v];
           t[r][v] = V::multiply_add(V::to_floats(whole), x_scales[r], t[r][v]);
         }
       }
@@ -168,7 +193,7 @@ inline void packed_panels(const PackedArgs& args, std::int64_t first, std::int64
   for (std::int64_t p = panel_begin; p < panel_end; ++p) {
     const std::int64_t row = x.panel_begin(p);
     const PackedPanel panel{.codes = x.codes + row * x.planes * padded_k,
-                            .scales = x.scales + row * x.units(),
+                            .scales = x.scales + row * x.scale_blocks(),
                             .minus_sums = x.minus_sums + row * x.groups(),
                             .first_row = row};
     kTiles[x.panel_begin(p + 1) - row - 1](args, panel, first);

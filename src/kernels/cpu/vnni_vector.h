@@ -5,6 +5,7 @@
 template <class Lanes, class Dot>
 struct VnniVector : Lanes {
   using Ints = typename Lanes::Ints;
+  static constexpr int kUnitsOfDots = 4;
   template <int kBits>
   using Dots = Ints;
   template <int kBits>

@@ -37,6 +37,14 @@ struct Output {
   float zero(std::int64_t g) const { return block[layout.zero_offset() + g * kBlockOutputs + lane]; }
 };
 
+/// Where in its panel the code of padded input `i` of a row lies.
+std::int64_t code_place(const Activations& x, std::int64_t i, int plane, std::int64_t rows, std::int64_t row) {
+  const std::int64_t chunk = x.row_major ? x.row_bytes() : kUnitInputs;
+  const std::int64_t within = i % chunk;
+  return (i / chunk * x.planes + plane) * chunk * rows +
+         (x.row_major ? row * chunk + within : (within / 4 * rows + row) * 4 + within % 4);
+}
+
 /// Codes of one row of activations.
 struct Row {
   const Activations& x;
@@ -47,28 +55,26 @@ struct Row {
   Row(const Activations& from, std::int64_t panel, std::int64_t within)
       : x(from), first(from.panel_begin(panel)), rows(from.panel_begin(panel + 1) - first), row(within) {}
   int code(std::int64_t i, int plane) const {
-    const std::int8_t* unit =
-        x.codes + first * x.planes * x.padded_k() + (i / kUnitInputs * x.planes + plane) * kUnitInputs * rows;
-    const std::int64_t within = i % kUnitInputs;
-    return x.row_major ? unit[row * kUnitInputs + within] : unit[(within / 4 * rows + row) * 4 + within % 4];
+    return x.codes[first * x.planes * x.padded_k() + code_place(x, i, plane, rows, row)];
   }
-  float scale(std::int64_t unit) const { return x.scales[first * x.units() + unit * rows + row]; }
+  float scale(std::int64_t b) const { return x.scales[first * x.scale_blocks() + b * rows + row]; }
   float minus_sum(std::int64_t g) const { return x.minus_sums[first * x.groups() + g * rows + row]; }
 };
 
 float dot(const Row& row, const Output& out) {
   const Activations& x = row.x;
   const std::int64_t padded = x.padded_group();
+  const std::int64_t block = x.scale_inputs();
   float y = 0;
   for (std::int64_t g = 0; g < x.groups(); ++g) {
     float t = out.zero(g) * row.minus_sum(g);
-    for (std::int64_t u = 0; u < padded / kUnitInputs; ++u) {
+    for (std::int64_t b = 0; b < padded / block; ++b) {
       std::int32_t sum[2] = {0, 0};
-      for (std::int64_t i = u * kUnitInputs; i < (u + 1) * kUnitInputs; ++i) {
+      for (std::int64_t i = b * block; i < (b + 1) * block; ++i) {
         for (int p = 0; p < x.planes; ++p) sum[p] += row.code(g * padded + i, p) * out.code(g, i);
       }
       const std::int32_t whole = x.planes == 2 ? sum[0] * 128 + sum[1] : sum[0];
-      t = std::fma(static_cast<float>(whole), row.scale(g * (padded / kUnitInputs) + u), t);
+      t = std::fma(static_cast<float>(whole), row.scale(g * (padded / block) + b), t);
     }
     y = std::fma(t, out.scale(g), y);
   }
@@ -116,16 +122,17 @@ void quantize(const Activations& to, const float* x, std::int64_t row) noexcept 
   const std::int64_t rows = to.panel_begin(panel + 1) - first;
   const std::int64_t r = row - first;
   const std::int64_t padded = to.padded_group();
-  const std::int64_t units = padded / kUnitInputs;
+  const std::int64_t block = to.scale_inputs();
+  const std::int64_t blocks = padded / block;
   std::int8_t* codes = to.codes + first * to.planes * to.padded_k();
-  float* scales = to.scales + first * to.units() + r;
+  float* scales = to.scales + first * to.scale_blocks() + r;
   const float top = to.planes == 2 ? 16256.0F : 127.0F;
   for (std::int64_t g = 0; g < to.groups(); ++g) {
     const float* from = x + row * to.k + g * to.group_size;
     float sum = 0;
-    for (std::int64_t u = 0; u < units; ++u) {
-      const std::int64_t begin = u * kUnitInputs;
-      const std::int64_t end = std::min(begin + kUnitInputs, to.group_size);
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      const std::int64_t begin = b * block;
+      const std::int64_t end = std::min(begin + block, to.group_size);
       float largest = 0;
       bool finite = true;
       for (std::int64_t i = begin; i < end; ++i) {
@@ -137,22 +144,17 @@ void quantize(const Activations& to, const float* x, std::int64_t row) noexcept 
       float scale = nothing ? 0 : largest / top;
       if (!finite) scale = std::numeric_limits<float>::quiet_NaN();
       std::int32_t code_sum = 0;
-      for (std::int64_t i = begin; i < begin + kUnitInputs; ++i) {
+      for (std::int64_t i = begin; i < begin + block; ++i) {
         const auto code =
             i < end && !nothing ? static_cast<std::int32_t>(std::nearbyint(from[i] * inverse)) : std::int32_t{0};
         code_sum += code;
-        const std::int64_t within = i % kUnitInputs;
-        std::int8_t* unit = codes + (g * padded + i) / kUnitInputs * to.planes * kUnitInputs * rows;
-        const std::int64_t at = to.row_major ? r * kUnitInputs + within : (within / 4 * rows + r) * 4 + within % 4;
-        if (to.planes == 1) {
-          unit[at] = static_cast<std::int8_t>(code);
-        } else {
-          const std::int32_t high = (code + 64) >> 7;
-          unit[at] = static_cast<std::int8_t>(high);
-          unit[kUnitInputs * rows + at] = static_cast<std::int8_t>(code - high * 128);
+        const std::int32_t high = to.planes == 1 ? code : (code + 64) >> 7;
+        codes[code_place(to, g * padded + i, 0, rows, r)] = static_cast<std::int8_t>(high);
+        if (to.planes == 2) {
+          codes[code_place(to, g * padded + i, 1, rows, r)] = static_cast<std::int8_t>(code - high * 128);
         }
       }
-      scales[(g * units + u) * rows] = scale;
+      scales[(g * blocks + b) * rows] = scale;
       sum = std::fma(static_cast<float>(code_sum), scale, sum);
     }
     to.minus_sums[first * to.groups() + g * rows + r] = -sum;

@@ -11,21 +11,27 @@
 namespace awq::kernels::amx {
 
 inline constexpr int kTileRows = 16;
-// Units decoded at a time: 8 KB, which stay in the first-level cache while all panels pass over them.
+// Units decoded at a time: 8 KB for each of two blocks of outputs, which stay in the first-level cache while all panels
+// pass over them.
 inline constexpr std::int64_t kDecodedUnits = 16;
 // Panels whose sums are kept at a time.
 inline constexpr std::int64_t kBatchPanels = 16;
+
+// Blocks of outputs that share what is loaded of the activations.
+inline constexpr int kPairBlocks = 2;
 
 /// Sums of one panel for one block of outputs.
 struct PanelSums {
   alignas(64) float group[kTileRows][16];  ///< within the current group
   alignas(64) float total[kTileRows][16];
 };
+using Products = std::int32_t[kPairBlocks][2][kTileRows][16];  ///< [block of outputs][plane]
+
 /// Working memory of a thread.
 struct TileWork {
-  alignas(64) std::uint8_t decoded[kDecodedUnits * 512];
-  alignas(64) std::int32_t products[2][2][kTileRows][16];  ///< [unit mod 2][plane]
-  PanelSums panels[kBatchPanels];
+  alignas(64) std::uint8_t decoded[kPairBlocks][kDecodedUnits * 512];
+  alignas(64) Products products[2];  ///< of one step and of the one before it
+  PanelSums panels[kPairBlocks][kBatchPanels];
 };
 
 /// An F16 number, all of them, by integer arithmetic: the exponent is rebiased by an exact multiplication.
@@ -59,70 +65,139 @@ inline void decode_units(const std::uint8_t* lines, std::int64_t units, std::uin
   }
 }
 
-/// Products of one unit for one panel, into memory.
-template <class Tiles, int kPlanes, int kSum>
-inline void unit_products(const std::int8_t* codes, std::int64_t rows, const std::uint8_t* decoded,
-                          std::int32_t (*out)[kTileRows][16]) {
-  Tiles::template load<6>(decoded, 64);
-  Tiles::template zero<kSum>();
-  Tiles::template load<4>(codes, kUnitInputs);
-  Tiles::template dot_signed_unsigned<kSum, 4, 6>();
-  if constexpr (kPlanes == 2) {
-    Tiles::template zero<kSum + 1>();
-    Tiles::template load<5>(codes + kUnitInputs * rows, kUnitInputs);
-    Tiles::template dot_signed_unsigned<kSum + 1, 5, 6>();
-    Tiles::template store<kSum + 1>(out[1], 64);
-  }
-  Tiles::template store<kSum>(out[0], 64);
+/// A block of inputs, all of one group, for one panel: what one scale of activations covers.
+struct InputBlock {
+  const std::int8_t* codes;  ///< [chunk][plane][row][chunk bytes]
+  const float* scales;       ///< [row]
+  const float* minus_sums;   ///< [row], of the group
+  std::int64_t rows;
+  std::int64_t decoded;  ///< byte of the decoded units that belongs to its first input
+  PanelSums* sums[kPairBlocks];
+  bool begins_group, ends_group;
+};
+
+template <class Tiles, int kPlanes, int kBlock, int kSum>
+inline void dot_planes() {
+  Tiles::template dot_signed_unsigned<kSum, 4, 6 + kBlock>();
+  if constexpr (kPlanes == 2) Tiles::template dot_signed_unsigned<kSum + 1, 5, 6 + kBlock>();
 }
 
-template <class Tiles, int kPlanes>
-inline void rescale(const std::int32_t (*products)[kTileRows][16], const float* x_scales, std::int64_t rows,
-                    PanelSums& sums) {
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const float scale = x_scales[r];
-    float* group = sums.group[r];
-    for (int i = 0; i < 16; ++i) {
-      const std::int32_t whole =
-          kPlanes == 2 ? products[0][r][i] * 128 + products[kPlanes - 1][r][i] : products[0][r][i];
-      group[i] = __builtin_fmaf(static_cast<float>(whole), scale, group[i]);
+/// Products of one block of inputs with kBlocks blocks of outputs, into memory. Tiles 0 to 3 hold sums, 4 and 5 the
+/// planes of activations, 6 and 7 the codes of two blocks of outputs. kFirst: the sums of a single plane alternate.
+template <class Tiles, int kPlanes, int kBlocks, int kFirst>
+inline void block_products(const InputBlock& in, std::int64_t chunk, std::int64_t chunks, const TileWork& work,
+                           Products& out) {
+  constexpr int kNext = kFirst + kPlanes;  // sums of the second block
+  Tiles::template zero<kFirst>();
+  if constexpr (kPlanes == 2) Tiles::template zero<kFirst + 1>();
+  if constexpr (kBlocks == 2) Tiles::template zero<kNext>();
+  if constexpr (kBlocks == 2 && kPlanes == 2) Tiles::template zero<kNext + 1>();
+  const std::int8_t* codes = in.codes;
+  std::int64_t decoded = in.decoded;
+  for (std::int64_t c = 0; c < chunks; ++c) {
+    Tiles::template load<6>(work.decoded[0] + decoded, 64);
+    Tiles::template load<4>(codes, chunk);
+    if constexpr (kPlanes == 2) Tiles::template load<5>(codes + chunk * in.rows, chunk);
+    dot_planes<Tiles, kPlanes, 0, kFirst>();
+    if constexpr (kBlocks == 2) {
+      Tiles::template load<7>(work.decoded[1] + decoded, 64);
+      dot_planes<Tiles, kPlanes, 1, kNext>();
+    }
+    codes += kPlanes * chunk * in.rows;
+    decoded += chunk * 16;
+  }
+  Tiles::template store<kFirst>(out[0][0], 64);
+  if constexpr (kPlanes == 2) Tiles::template store<kFirst + 1>(out[0][1], 64);
+  if constexpr (kBlocks == 2) Tiles::template store<kNext>(out[1][0], 64);
+  if constexpr (kBlocks == 2 && kPlanes == 2) Tiles::template store<kNext + 1>(out[1][1], 64);
+}
+
+/// Scales and zero points of one group for kBlocks blocks of outputs.
+struct GroupScales {
+  alignas(64) float scale[kPairBlocks][16];
+  alignas(64) float zero[kPairBlocks][16];
+};
+template <class Tiles>
+inline void load_group(const PackedLayout& layout, const std::uint8_t* base, std::int64_t group, int at,
+                       GroupScales& out) {
+  for (int i = 0; i < 16; ++i) {
+    const std::int64_t place = group * kBlockOutputs + i;
+    out.zero[at][i] = base[layout.zero_offset() + place];
+    const std::uint8_t* from = base + layout.scale_offset() + place * layout.scale_bytes();
+    std::uint16_t half = 0;
+    __builtin_memcpy(&half, from, 2);
+    if (layout.half_scales) out.scale[at][i] = half_to_float<Tiles>(half);
+    if (!layout.half_scales) __builtin_memcpy(&out.scale[at][i], from, 4);
+  }
+}
+
+/// Adds products to the sums of their panel.
+template <class Tiles, int kPlanes, int kBlocks>
+inline void rescale(const InputBlock& in, const Products& products, const GroupScales& group) {
+  for (int block = 0; block < kBlocks; ++block) {
+    for (std::int64_t r = 0; r < in.rows; ++r) {
+      float t[16];
+      float* kept = in.sums[block]->group[r];
+      for (int i = 0; i < 16; ++i) t[i] = in.begins_group ? group.zero[block][i] * in.minus_sums[r] : kept[i];
+      const float scale = in.scales[r];
+      for (int i = 0; i < 16; ++i) {
+        const std::int32_t high = products[block][0][r][i];
+        const std::int32_t whole = kPlanes == 2 ? high * 128 + products[block][kPlanes - 1][r][i] : high;
+        t[i] = __builtin_fmaf(static_cast<float>(whole), scale, t[i]);
+      }
+      if (in.ends_group) {
+        float* total = in.sums[block]->total[r];
+        for (int i = 0; i < 16; ++i) total[i] = __builtin_fmaf(t[i], group.scale[block][i], total[i]);
+      } else {
+        for (int i = 0; i < 16; ++i) kept[i] = t[i];
+      }
     }
   }
 }
 
-/// Tiles 0 to 3 hold sums, 4 and 5 activations, 6 codes.
 template <class Tiles>
-inline void configure(std::int64_t rows) {
+inline void configure(std::int64_t rows, std::int64_t chunk) {
   TileConfig config;
   for (int t = 0; t < 6; ++t) {
     config.rows[t] = static_cast<std::uint8_t>(rows);
-    config.row_bytes[t] = t < 4 ? 64 : static_cast<std::uint16_t>(kUnitInputs);
+    config.row_bytes[t] = t < 4 ? 64 : static_cast<std::uint16_t>(chunk);
   }
-  config.rows[6] = 8;
-  config.row_bytes[6] = 64;
+  for (int t = 6; t < 8; ++t) {
+    config.rows[t] = static_cast<std::uint8_t>(chunk / 4);
+    config.row_bytes[t] = 64;
+  }
   Tiles::configure(config);
 }
 
-/// `units` decoded units, all of one group, for one panel. `unit` counts from the start of the row.
-template <class Tiles, int kPlanes>
-inline void panel_units(const PackedArgs& args, TileWork& work, std::int64_t first_row, std::int64_t rows,
-                        std::int64_t unit, std::int64_t units, PanelSums& sums) {
-  const Activations& x = args.x;
-  const std::int8_t* codes = x.codes + first_row * kPlanes * x.padded_k() + unit * kPlanes * kUnitInputs * rows;
-  const float* scales = x.scales + first_row * (x.padded_k() / kUnitInputs) + unit * rows;
-  for (std::int64_t u = 0; u < units; ++u) {
-    const std::int8_t* from = codes + u * kPlanes * kUnitInputs * rows;
-    const std::uint8_t* decoded = work.decoded + u * 512;
-    // The products of a unit are stored while those of the one before are rescaled.
-    if (u % 2 == 0) {
-      unit_products<Tiles, kPlanes, 0>(from, rows, decoded, work.products[0]);
+/// Runs blocks of inputs, each one's products before the sums of the one before it, so that both units have work.
+template <class Tiles, int kPlanes, int kBlocks>
+class Pipeline {
+ public:
+  Pipeline(TileWork& work, const GroupScales& group, std::int64_t chunk, std::int64_t chunks)
+      : work_(work), group_(group), chunk_(chunk), chunks_(chunks) {}
+  void run(const InputBlock& in) {
+    if (kPlanes == 2 || !odd_) {
+      block_products<Tiles, kPlanes, kBlocks, 0>(in, chunk_, chunks_, work_, work_.products[odd_ ? 1 : 0]);
     } else {
-      unit_products<Tiles, kPlanes, 2>(from, rows, decoded, work.products[1]);
+      block_products<Tiles, kPlanes, kBlocks, kPlanes == 2 ? 0 : 2>(in, chunk_, chunks_, work_, work_.products[1]);
     }
-    if (u > 0) rescale<Tiles, kPlanes>(work.products[(u - 1) % 2], scales + (u - 1) * rows, rows, sums);
+    finish();
+    before_ = in;
+    waits_ = true;
+    odd_ = !odd_;
   }
-  rescale<Tiles, kPlanes>(work.products[(units - 1) % 2], scales + (units - 1) * rows, rows, sums);
-}
+  void finish() {
+    if (waits_) rescale<Tiles, kPlanes, kBlocks>(before_, work_.products[odd_ ? 0 : 1], group_);
+    waits_ = false;
+  }
+
+ private:
+  TileWork& work_;
+  const GroupScales& group_;
+  std::int64_t chunk_, chunks_;
+  InputBlock before_{};
+  bool odd_ = false, waits_ = false;
+};
 
 template <class Tiles>
 inline void finish_panel(const PackedArgs& args, std::int64_t first, std::int64_t first_row, std::int64_t rows,
@@ -136,58 +211,65 @@ inline void finish_panel(const PackedArgs& args, std::int64_t first, std::int64_
   }
 }
 
-/// One block of outputs for up to kBatchPanels panels: decoded once for all of them. `configured` is the number of rows
-/// that the tiles are set to.
-template <class Tiles, int kBits, int kPlanes>
+/// kBlocks neighbouring blocks of outputs for up to kBatchPanels panels: decoded once for all of them. `configured` is
+/// the number of rows that the tiles are set to.
+template <class Tiles, int kBits, int kPlanes, int kBlocks>
 inline void block_panels(const PackedArgs& args, TileWork& work, std::int64_t block, std::int64_t panel_begin,
                          std::int64_t panel_end, std::int64_t& configured) {
   const PackedLayout& layout = args.layout;
   const Activations& x = args.x;
   const std::uint8_t* base = args.weight + block * layout.block_bytes();
-  const std::int64_t group_units = layout.padded_group() / kUnitInputs;
-  for (std::int64_t p = panel_begin; p < panel_end; ++p) {
-    for (auto& row : work.panels[p - panel_begin].total) {
-      for (float& value : row) value = 0;
-    }
-  }
-  for (std::int64_t g = 0; g < layout.groups(); ++g) {
-    float zero[16];
-    float scale[16];
-    for (int i = 0; i < 16; ++i) {
-      const std::int64_t at = g * kBlockOutputs + i;
-      zero[i] = base[layout.zero_offset() + at];
-      const std::uint8_t* from = base + layout.scale_offset() + at * layout.scale_bytes();
-      std::uint16_t half = 0;
-      __builtin_memcpy(&half, from, 2);
-      if (layout.half_scales) scale[i] = half_to_float<Tiles>(half);
-      if (!layout.half_scales) __builtin_memcpy(&scale[i], from, 4);
-    }
-    for (std::int64_t done = 0; done < group_units; done += kDecodedUnits) {
-      const std::int64_t units = group_units - done < kDecodedUnits ? group_units - done : kDecodedUnits;
-      decode_units<Tiles, kBits>(base + g * layout.group_bytes() + done * (kBits == 4 ? 256 : 512), units,
-                                 work.decoded);
-      for (std::int64_t p = panel_begin; p < panel_end; ++p) {
-        const std::int64_t row = x.panel_begin(p);
-        const std::int64_t rows = x.panel_begin(p + 1) - row;
-        PanelSums& sums = work.panels[p - panel_begin];
-        if (configured != rows) configure<Tiles>(rows);
-        configured = rows;
-        for (std::int64_t r = 0; r < rows && done == 0; ++r) {
-          const float minus_sum = x.minus_sums[row * x.groups() + g * rows + r];
-          for (int i = 0; i < 16; ++i) sums.group[r][i] = zero[i] * minus_sum;
-        }
-        panel_units<Tiles, kPlanes>(args, work, row, rows, g * group_units + done, units, sums);
-        for (std::int64_t r = 0; r < rows && done + units == group_units; ++r) {
-          for (int i = 0; i < 16; ++i) {
-            sums.total[r][i] = __builtin_fmaf(sums.group[r][i], scale[i], sums.total[r][i]);
-          }
-        }
+  const std::int64_t inputs = kPlanes == 1 ? kUnitInputs : x.scale_inputs();
+  const std::int64_t chunk = kPlanes == 1 ? kUnitInputs : x.row_bytes();
+  const std::int64_t blocks_of_group = layout.padded_group() / inputs;
+  const std::int64_t at_a_time = kDecodedUnits * kUnitInputs / inputs;  // blocks of inputs
+  for (int b = 0; b < kBlocks; ++b) {
+    for (std::int64_t p = panel_begin; p < panel_end; ++p) {
+      for (auto& row : work.panels[b][p - panel_begin].total) {
+        for (float& value : row) value = 0;
       }
     }
   }
-  for (std::int64_t p = panel_begin; p < panel_end; ++p) {
-    const std::int64_t row = x.panel_begin(p);
-    finish_panel<Tiles>(args, block * kBlockOutputs, row, x.panel_begin(p + 1) - row, work.panels[p - panel_begin]);
+  GroupScales group;
+  for (std::int64_t g = 0; g < layout.groups(); ++g) {
+    for (int b = 0; b < kBlocks; ++b) load_group<Tiles>(layout, base + b * layout.block_bytes(), g, b, group);
+    for (std::int64_t done = 0; done < blocks_of_group; done += at_a_time) {
+      const std::int64_t count = blocks_of_group - done < at_a_time ? blocks_of_group - done : at_a_time;
+      const std::int64_t unit = done * inputs / kUnitInputs;
+      for (int b = 0; b < kBlocks; ++b) {
+        const std::uint8_t* lines = base + b * layout.block_bytes() + g * layout.group_bytes();
+        decode_units<Tiles, kBits>(lines + unit * (kBits == 4 ? 256 : 512), count * inputs / kUnitInputs,
+                                   work.decoded[b]);
+      }
+      Pipeline<Tiles, kPlanes, kBlocks> pipeline(work, group, chunk, inputs / chunk);
+      for (std::int64_t p = panel_begin; p < panel_end; ++p) {
+        const std::int64_t row = x.panel_begin(p);
+        const std::int64_t rows = x.panel_begin(p + 1) - row;
+        if (configured != rows) configure<Tiles>(rows, chunk);
+        configured = rows;
+        InputBlock in{};
+        in.rows = rows;
+        in.minus_sums = x.minus_sums + row * x.groups() + g * rows;
+        for (int b = 0; b < kBlocks; ++b) in.sums[b] = &work.panels[b][p - panel_begin];
+        for (std::int64_t i = 0; i < count; ++i) {
+          const std::int64_t at = g * blocks_of_group + done + i;  // of the row
+          in.codes = x.codes + row * kPlanes * x.padded_k() + at * inputs * kPlanes * rows;
+          in.scales = x.scales + row * x.scale_blocks() + at * rows;
+          in.decoded = i * inputs * 16;
+          in.begins_group = done + i == 0;
+          in.ends_group = done + i + 1 == blocks_of_group;
+          pipeline.run(in);
+        }
+      }
+      pipeline.finish();
+    }
+  }
+  for (int b = 0; b < kBlocks; ++b) {
+    for (std::int64_t p = panel_begin; p < panel_end; ++p) {
+      const std::int64_t row = x.panel_begin(p);
+      finish_panel<Tiles>(args, (block + b) * kBlockOutputs, row, x.panel_begin(p + 1) - row,
+                          work.panels[b][p - panel_begin]);
+    }
   }
 }
 
@@ -195,11 +277,13 @@ template <class Tiles, int kBits, int kPlanes>
 inline void packed_tiles(const PackedArgs& args, TileWork& work, std::int64_t block_begin, std::int64_t block_end,
                          std::int64_t panel_begin, std::int64_t panel_end) {
   std::int64_t configured = 0;
-  for (std::int64_t block = block_begin; block < block_end; ++block) {
-    for (std::int64_t p = panel_begin; p < panel_end; p += kBatchPanels) {
-      block_panels<Tiles, kBits, kPlanes>(args, work, block, p,
-                                          p + kBatchPanels < panel_end ? p + kBatchPanels : panel_end, configured);
+  for (std::int64_t p = panel_begin; p < panel_end; p += kBatchPanels) {
+    const std::int64_t end = p + kBatchPanels < panel_end ? p + kBatchPanels : panel_end;
+    std::int64_t block = block_begin;
+    for (; block + kPairBlocks <= block_end; block += kPairBlocks) {
+      block_panels<Tiles, kBits, kPlanes, kPairBlocks>(args, work, block, p, end, configured);
     }
+    for (; block < block_end; ++block) block_panels<Tiles, kBits, kPlanes, 1>(args, work, block, p, end, configured);
   }
   Tiles::release();
 }

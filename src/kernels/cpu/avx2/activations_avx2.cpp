@@ -10,7 +10,7 @@ namespace {
 struct Unit {
   __m256 v[4];
 
-  Unit(const float* x, std::int64_t count) {
+  void load(const float* x, std::int64_t count) {
     for (int i = 0; i < 4; ++i) {
       if (count >= 8 * (i + 1)) {
         v[i] = _mm256_loadu_ps(x + 8 * i);
@@ -57,29 +57,40 @@ void put(__m256i bytes, std::int8_t* to, std::int64_t stride) {
   for (int i = 0; i < 8; ++i) __builtin_memcpy(to + i * stride, &steps[i], 4);
 }
 
-void quantize(const Activations& to, const float* x, std::int64_t row) noexcept {
+/// With scales for kUnits units each.
+template <int kUnits>
+void quantize_blocks(const Activations& to, const float* x, std::int64_t row) noexcept {
   std::int64_t panel = row * to.panels() / to.m;
   while (to.panel_begin(panel + 1) <= row) ++panel;
   const std::int64_t first = to.panel_begin(panel);
   const std::int64_t rows = to.panel_begin(panel + 1) - first;
   const std::int64_t r = row - first;
-  const std::int64_t units = to.padded_group() / kUnitInputs;
+  constexpr std::int64_t kInputs = kUnits * kUnitInputs;
+  const std::int64_t blocks = to.padded_group() / kInputs;
+  const std::int64_t chunk = to.row_major ? to.row_bytes() : kUnitInputs;  // one unit or two
+  const std::int64_t two = chunk > kUnitInputs ? 1 : 0;
   const std::int64_t stride = to.row_major ? 4 : 4 * rows;  // from one step of four inputs to the next
-  const std::int64_t plane = kUnitInputs * rows;
-  std::int8_t* codes = to.codes + first * to.planes * to.padded_k() + (to.row_major ? r * kUnitInputs : r * 4);
-  float* scales = to.scales + first * to.units() + r;
+  const std::int64_t plane = chunk * rows;
+  std::int8_t* codes = to.codes + first * to.planes * to.padded_k() + (to.row_major ? r * chunk : r * 4);
+  float* scales = to.scales + first * to.scale_blocks() + r;
   const float top = to.planes == 2 ? 16256.0F : 127.0F;
   const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
+  std::int64_t unit_index = 0;
   for (std::int64_t g = 0; g < to.groups(); ++g) {
     const float* from = x + row * to.k + g * to.group_size;
     float sum = 0;
-    for (std::int64_t u = 0; u < units; ++u, codes += to.planes * plane) {
-      Unit unit(from + u * kUnitInputs, to.group_size - u * kUnitInputs);
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      const std::int64_t left = to.group_size - b * kInputs;
+      Unit units[kUnits];
       __m256 largest_of_lanes = _mm256_setzero_ps();
       __m256 unordered = _mm256_setzero_ps();  // maximum forgets a NaN, so it is kept apart
-      for (const __m256& v : unit.v) {
-        largest_of_lanes = _mm256_max_ps(largest_of_lanes, _mm256_and_ps(v, magnitude));
-        unordered = _mm256_or_ps(unordered, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+      for (int u = 0; u < kUnits; ++u) {
+        Unit& unit = units[u];
+        unit.load(from + b * kInputs + u * kUnitInputs, left - u * kUnitInputs);
+        for (const __m256& v : unit.v) {
+          largest_of_lanes = _mm256_max_ps(largest_of_lanes, _mm256_and_ps(v, magnitude));
+          unordered = _mm256_or_ps(unordered, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+        }
       }
       const float largest = largest_lane(largest_of_lanes);
       const bool finite = _mm256_movemask_ps(unordered) == 0 && largest <= 3.402823466e38F;
@@ -87,30 +98,45 @@ void quantize(const Activations& to, const float* x, std::int64_t row) noexcept 
       const float inverse = nothing ? 0 : top / largest;
       float scale = nothing ? 0 : largest / top;
       if (!finite) scale = __builtin_nanf("");
-      if (nothing) unit = Unit(from, 0);
       __m256i code_sum = _mm256_setzero_si256();
-      __m256i q[4];
-      for (int i = 0; i < 4; ++i) {
-        q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(unit.v[i], _mm256_set1_ps(inverse)));
-        code_sum = _mm256_add_epi32(code_sum, q[i]);
-      }
-      if (to.planes == 1) {
-        put(narrow(q), codes, stride);
-      } else {
+      for (int u = 0; u < kUnits; ++u, ++unit_index) {
+        Unit& unit = units[u];
+        if (nothing) unit.load(from, 0);
+        std::int8_t* place = codes + (unit_index >> two) * to.planes * plane + (unit_index & two) * kUnitInputs;
+        __m256i q[4];
+        for (int i = 0; i < 4; ++i) {
+          q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(unit.v[i], _mm256_set1_ps(inverse)));
+          code_sum = _mm256_add_epi32(code_sum, q[i]);
+        }
+        if (to.planes == 1) {
+          put(narrow(q), place, stride);
+          continue;
+        }
         __m256i high[4];
         __m256i low[4];
         for (int i = 0; i < 4; ++i) {
           high[i] = _mm256_srai_epi32(_mm256_add_epi32(q[i], _mm256_set1_epi32(64)), 7);
           low[i] = _mm256_sub_epi32(q[i], _mm256_slli_epi32(high[i], 7));
         }
-        put(narrow(high), codes, stride);
-        put(narrow(low), codes + plane, stride);
+        put(narrow(high), place, stride);
+        put(narrow(low), place + plane, stride);
       }
-      scales[(g * units + u) * rows] = scale;
+      scales[(g * blocks + b) * rows] = scale;
       sum = _mm_cvtss_f32(
           _mm_fmadd_ss(_mm_set_ss(static_cast<float>(sum_lanes(code_sum))), _mm_set_ss(scale), _mm_set_ss(sum)));
     }
     to.minus_sums[first * to.groups() + g * rows + r] = -sum;
+  }
+}
+
+void quantize(const Activations& to, const float* x, std::int64_t row) noexcept {
+  switch (to.scale_inputs() / kUnitInputs) {
+    case 1:
+      return quantize_blocks<1>(to, x, row);
+    case 2:
+      return quantize_blocks<2>(to, x, row);
+    default:
+      return quantize_blocks<4>(to, x, row);
   }
 }
 
