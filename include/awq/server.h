@@ -39,6 +39,7 @@ struct ServeLimits {
   std::int64_t max_output_tokens = 1 << 20;
   std::int64_t max_prompts = 1024;
   std::int64_t max_n = 128;
+  std::int64_t max_choices_per_request = 1024;
   std::int64_t max_logprobs = 20;
   std::int64_t max_stop_strings = 16;
   std::int64_t max_stop_bytes = 1024;
@@ -51,7 +52,10 @@ struct ServeLimits {
   std::int64_t max_pattern_bytes = 8 << 10;
   std::int64_t max_grammar_bytes = 64 << 10;
   std::int64_t max_choices = 1024;
+  std::int64_t max_grammar_states = 400'000;
+  std::int64_t max_grammar_work = 2'000'000;
   std::int64_t max_template_steps = 10'000'000;
+  std::int64_t max_template_bytes = 32 << 20;
 };
 
 /// One row of the table of limits.

@@ -6,13 +6,22 @@
 
 namespace awq::chat {
 
-/// A grammar that turns out to be too expensive allows nothing more, which ends the choice with an error; the engine's
+/// A grammar that turns out to be too expensive allows nothing more, which ends the choice with problem(); the engine's
 /// thread sees no exception.
 void GrammarConstraint::allowed(std::span<std::uint32_t> mask_bits) {
   try {
-    if (!failed_) return matcher_.allowed(mask_bits);
-  } catch (const Error&) {
+    if (!failed_) {
+      matcher_.allowed(mask_bits);
+      const bool any = std::any_of(mask_bits.begin(), mask_bits.end(), [](std::uint32_t word) { return word != 0; });
+      if (any) return;
+      failed_ = true;
+      problem_ =
+          "no token of the model can follow the text so far: it is nested too deeply, or the model has no such "
+          "characters";
+    }
+  } catch (const Error& error) {
     failed_ = true;
+    problem_ = error.message();
   }
   std::fill(mask_bits.begin(), mask_bits.end(), 0);
 }
@@ -20,8 +29,9 @@ void GrammarConstraint::allowed(std::span<std::uint32_t> mask_bits) {
 void GrammarConstraint::accept(std::int32_t id) {
   try {
     if (!matcher_.accept(id)) failed_ = true;
-  } catch (const Error&) {
+  } catch (const Error& error) {
     failed_ = true;
+    problem_ = error.message();
   }
 }
 

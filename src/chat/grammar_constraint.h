@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "engine/token_constraint.h"
@@ -16,10 +18,12 @@ class GrammarConstraint : public engine::TokenConstraint {
   void allowed(std::span<std::uint32_t> mask_bits) override;
   void accept(std::int32_t id) override;
   bool finished() const override;
+  std::string_view problem() const override { return problem_; }
 
  private:
   mutable grammar::Matcher matcher_;
   bool failed_ = false;
+  std::string problem_;
 };
 
 }  // namespace awq::chat

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/token_constraint.h"
@@ -26,6 +27,7 @@ class ThinkingBudget final : public engine::TokenConstraint {
   void allowed(std::span<std::uint32_t> mask_bits) override;
   void accept(std::int32_t id) override;
   bool finished() const override;
+  std::string_view problem() const override { return inner_ ? inner_->problem() : std::string_view(); }
 
  private:
   enum class Place { kBefore, kInside, kAfter };

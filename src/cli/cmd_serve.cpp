@@ -34,7 +34,7 @@ void add_off_flag(CLI::App& app, const char* name, bool& value, const char* help
 }
 
 void add_engine_flags(CLI::App& app, ServeOptions& o) {
-  app.add_option("--max-model-len", o.max_model_len, "Tokens of one sequence (0: the model's context)")
+  app.add_option("--max-model-len", o.max_model_len, "Tokens of one sequence (0: the model's context, or what fits)")
       ->capture_default_str();
   app.add_option("--max-num-seqs", o.max_num_seqs, "Sequences in one step")->capture_default_str();
   app.add_option("--max-num-batched-tokens", o.max_num_batched_tokens, "Tokens in one step (0: 512, on a device 2048)")

@@ -56,8 +56,8 @@ class Engine::Impl {
     if (auto problem = find_problem(request, options_.limits)) {
       return {.status = Submission::Status::kInvalid, .problem = std::move(*problem)};
     }
-    const std::int64_t tokens =
-        request.n * (static_cast<std::int64_t>(request.prompt.size()) + request.sampling.max_tokens);
+    const std::int64_t output = reserved_output(request);
+    const std::int64_t tokens = request.n * (static_cast<std::int64_t>(request.prompt.size()) + output);
     if (tokens > options_.max_waiting_tokens)
       return {.status = Submission::Status::kInvalid, .problem = too_many(tokens)};
     RequestId id = 0;
@@ -76,7 +76,7 @@ class Engine::Impl {
     // Constraints are made here, outside of the lock; the place in the queue is taken.
     NewRequest made;
     try {
-      made = make_request(id, std::move(request), std::make_shared<Counted>(*this, std::move(sink), tokens));
+      made = make_request(id, std::move(request), std::make_shared<Counted>(*this, std::move(sink), tokens, output));
     } catch (...) {
       const std::lock_guard lock(mutex_);
       --waiting_requests_;
@@ -143,8 +143,9 @@ class Engine::Impl {
   /// Passes everything on and counts when the request starts and when its last choice ends.
   class Counted : public RequestSink {
    public:
-    Counted(Impl& engine, std::shared_ptr<RequestSink> sink, std::int64_t tokens)
-        : engine_(engine), sink_(std::move(sink)), tokens_(tokens) {}
+    /// `tokens` are reserved for the request, `output` of them for the answer of each choice.
+    Counted(Impl& engine, std::shared_ptr<RequestSink> sink, std::int64_t tokens, std::int64_t output)
+        : engine_(engine), sink_(std::move(sink)), tokens_(tokens), output_(output) {}
     Counted(const Counted&) = delete;
     Counted& operator=(const Counted&) = delete;
     /// On the engine's thread: the core drops a request once its last choice has ended.
@@ -164,6 +165,10 @@ class Engine::Impl {
     }
     void on_prompt_logprob(const PromptLogprob& logprob) override { sink_->on_prompt_logprob(logprob); }
     void on_token(const TokenEvent& event) override {
+      if (event.token_id >= 0 && event.completion_tokens > output_) {
+        ++tokens_;
+        --engine_.closed_.tokens;
+      }
       // Whoever hears of an end finds it in the statistics.
       if (event.finish != FinishReason::kNone) engine_.publish_stats();
       sink_->on_token(event);
@@ -173,12 +178,13 @@ class Engine::Impl {
    private:
     Impl& engine_;
     std::shared_ptr<RequestSink> sink_;
-    std::int64_t tokens_;
+    std::int64_t tokens_, output_;
     bool started_ = false;
     bool taken_ = false;
   };
 
-  /// What has ended since the last look; of the engine's thread.
+  /// What has ended since the last look, and tokens that answers have grown beyond what was reserved for them (less
+  /// than zero); of the engine's thread.
   struct Closed {
     std::int64_t requests = 0, tokens = 0, never_started = 0;
   };

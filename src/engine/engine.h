@@ -24,11 +24,11 @@ inline constexpr std::int64_t kMaxSpecTokens = 15;
 struct EngineOptions {
   ops::KvDtype kv_dtype = ops::KvDtype::kF32;
   std::uint64_t kv_cache_memory_bytes = 0;    ///< 0: what max_num_seqs need, within half of the memory that is free
-  std::int64_t max_model_len = 0;             ///< tokens of one sequence; 0: the model's context
+  std::int64_t max_model_len = 0;             ///< tokens of one sequence; 0: the model's context, or what fits
   std::int64_t max_num_seqs = 64;             ///< sequences in one step
   std::int64_t max_num_batched_tokens = 512;  ///< tokens in one step
   std::int64_t max_waiting_requests = 1024;   ///< more are rejected
-  std::int64_t max_waiting_tokens = 1 << 22;  ///< prompts and outputs asked for by requests that have not finished
+  std::int64_t max_waiting_tokens = 1 << 22;  ///< prompts and reserved outputs of requests that have not finished
   bool prefix_caching = true;
   std::int64_t spec_tokens = 0;     ///< tokens guessed per step from earlier text (prompt lookup); 0: off
   std::int64_t spec_ngram_max = 4;  ///< longest and shortest run of tokens that is looked up
@@ -90,7 +90,7 @@ struct Submission {
 class Engine {
  public:
   /// Allocates the cache. Throws kInvalidArgument for options that contradict each other, kOutOfMemory when a sequence
-  /// of max_model_len does not fit (the message names the longest that does).
+  /// of max_model_len, if that is given, does not fit (the message names the longest that does).
   Engine(std::unique_ptr<model::LanguageModel> model, const EngineOptions& options);
   /// The same over any model: for tests.
   Engine(std::unique_ptr<StepModel> model, const EngineOptions& options);

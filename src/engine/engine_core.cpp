@@ -41,7 +41,7 @@ void EngineCore::add(NewRequest&& request) {
   const auto most_blocks = static_cast<std::size_t>(options_.max_model_len / blocks_.block_size() + 1);
   for (const auto& sequence : request.choices) {
     sequence->arrival = arrivals_;
-    const auto tokens = static_cast<std::size_t>(sequence->length() + request.state->sampling.max_tokens);
+    const auto tokens = static_cast<std::size_t>(sequence->length() + request.state->reserved_output);
     sequence->blocks.reserve(std::min(most_blocks, tokens / static_cast<std::size_t>(blocks_.block_size()) + 1) +
                              static_cast<std::size_t>(options_.spec_tokens));
     sequence->draft.reserve(static_cast<std::size_t>(options_.spec_tokens));
@@ -55,10 +55,12 @@ void EngineCore::add(NewRequest&& request) {
 void EngineCore::cancel(RequestId id, std::int64_t choice) {
   const auto found = requests_.find(id);
   if (found == requests_.end()) return;
-  for (const auto& sequence : found->second.choices) {
-    if (!sequence->ended && (choice < 0 || sequence->choice == choice)) {
-      end_without_token(*sequence, FinishReason::kAbort, nullptr);
-    }
+  const auto& choices = found->second.choices;
+  const auto count = static_cast<std::int64_t>(choices.size());
+  for (std::int64_t i = std::max<std::int64_t>(choice, 0); i < (choice < 0 ? count : std::min(choice + 1, count));
+       ++i) {
+    Sequence& sequence = *choices[static_cast<std::size_t>(i)];
+    if (!sequence.ended) end_without_token(sequence, FinishReason::kAbort);
   }
   drop_ended();
 }
@@ -256,7 +258,7 @@ void EngineCore::take_tokens(const ScheduledSlice& slice, std::span<float> logit
   const auto vocab = static_cast<std::size_t>(model_.vocab_size());
   if (params.max_tokens == 0) {
     scheduler_.advance(sequence, slice.count);
-    end_without_token(sequence, FinishReason::kLength, nullptr);
+    end_without_token(sequence, FinishReason::kLength);
     return;
   }
   // Guess i was right when it is the token picked after the ones before it; the first wrong one is replaced by the
@@ -271,7 +273,8 @@ void EngineCore::take_tokens(const ScheduledSlice& slice, std::span<float> logit
                                                                            .constraint = sequence.constraint.get()})
                       : sampler_.take(picks[row]);
     if (picked.error != nullptr) {
-      end_without_token(sequence, FinishReason::kError, picked.error);
+      const std::string_view problem = sequence.constraint ? sequence.constraint->problem() : std::string_view();
+      end_without_token(sequence, FinishReason::kError, problem.empty() ? picked.error : problem, !problem.empty());
       return;
     }
     if (sequence.constraint != nullptr) sequence.constraint->accept(picked.id);
@@ -330,12 +333,14 @@ void EngineCore::finish(Sequence& sequence, const TokenEvent& last) {
   if (--request.open == 0) ended_.push_back(request.id);
 }
 
-void EngineCore::end_without_token(Sequence& sequence, FinishReason reason, const char* error) {
+void EngineCore::end_without_token(Sequence& sequence, FinishReason reason, std::string_view error,
+                                   bool error_of_request) {
   finish(sequence, {.choice = sequence.choice,
                     .finish = reason,
                     .completion_tokens = sequence.output_count(),
                     .cached_tokens = sequence.cached_tokens,
-                    .error = error != nullptr ? error : ""});
+                    .error = error,
+                    .error_of_request = error_of_request});
 }
 
 void EngineCore::drop_ended() {

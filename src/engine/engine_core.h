@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -58,7 +59,8 @@ class EngineCore {
                    StepReport& report);
   FinishReason finish_of(const Sequence& sequence, std::int32_t id, std::int32_t& stop_id) const;
   void finish(Sequence& sequence, const TokenEvent& last);
-  void end_without_token(Sequence& sequence, FinishReason reason, const char* error);
+  void end_without_token(Sequence& sequence, FinishReason reason, std::string_view error = {},
+                         bool error_of_request = false);
   void drop_ended();
 
   StepModel& model_;

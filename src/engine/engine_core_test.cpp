@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -97,6 +98,31 @@ TEST(EngineCore, APrefixIsFoundAgainUnlessTheSaltDiffers) {
   EXPECT_EQ(core.stats().prefix_cache_queries, 84U);
 }
 
+TEST(EngineCore, LeavingTheQueueCostsTheSameHoweverManyWait) {
+  // Looking through all who wait for each of 200,000 choices would take 20 thousand million looks, or ten seconds.
+  FakeModel model(kShape);
+  EngineCore core(model, {.max_num_seqs = 8}, {});
+  constexpr RequestId kRequests = 200;
+  for (RequestId id = 1; id <= kRequests; ++id) {
+    Request request = request_of(id, 2);
+    request.n = 1024;
+    core.add(make_request(id, std::move(request), std::make_shared<test::Waiter>(request.n)));
+    if (id % 2 == 0) core.set_paused(id, true);
+  }
+  EXPECT_EQ(core.stats().waiting, kRequests * 512);
+  const auto begin = std::chrono::steady_clock::now();
+  for (RequestId id = 1; id <= kRequests; ++id) core.cancel(id);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  EXPECT_LT(seconds.count(), 20);
+#else
+  EXPECT_LT(seconds.count(), 3);
+#endif
+  core.check();
+  EXPECT_EQ(core.stats().finished_abort, kRequests * 1024);
+  EXPECT_EQ(core.stats().waiting + core.stats().paused, 0);
+}
+
 TEST(EngineCore, OptionsThatContradictEachOtherAreRefused) {
   FakeModel model(kShape);
   const auto refused = [&](const std::function<void(EngineOptions&)>& change) {
@@ -112,7 +138,12 @@ TEST(EngineCore, OptionsThatContradictEachOtherAreRefused) {
   FakeModel::Shape small = kShape;
   small.blocks = 3;
   FakeModel tight(small);
-  EXPECT_THROW(EngineCore(tight, {}, {}), Error);
+  EXPECT_THROW(EngineCore(tight, {.max_model_len = 13}, {}), Error);
+  EXPECT_EQ(EngineCore(tight, {.max_model_len = 12}, {}).options().max_model_len, 12);
+  // Where nobody says how long a sequence is, it is as long as fits.
+  EXPECT_EQ(EngineCore(tight, {}, {}).options().max_model_len, 12);
+  EXPECT_EQ(EngineCore(tight, {}, {}).options().limits.max_model_len, 12);
+  EXPECT_EQ(EngineCore(model, {}, {}).options().max_model_len, 64);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 // The checks of EngineOptions, and what a model fills in.
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "engine/engine_core.h"
 
@@ -23,17 +25,17 @@ void check_sizes(const EngineOptions& o) {
 
 EngineOptions completed(EngineOptions o, const StepModel& model) {
   check_sizes(o);
-  require(o.max_waiting_requests >= 1, "--max-waiting-requests", o.max_waiting_requests, "1 or more");
-  require(o.max_waiting_tokens >= 1, "--max-waiting-tokens", o.max_waiting_tokens, "1 or more");
+  require(o.max_waiting_requests >= 1, "max_waiting_requests", o.max_waiting_requests, "1 or more");
+  require(o.max_waiting_tokens >= 1, "max_waiting_tokens", o.max_waiting_tokens, "1 or more");
   require(o.spec_tokens >= 0 && o.spec_tokens <= kMaxSpecTokens, "--spec-tokens", o.spec_tokens, "0 to 15");
-  require(o.spec_ngram_min >= 1 && o.spec_ngram_min <= o.spec_ngram_max, "--spec-ngram-min", o.spec_ngram_min,
-          "1 to --spec-ngram-max");
+  require(o.spec_ngram_min >= 1 && o.spec_ngram_min <= o.spec_ngram_max, "spec_ngram_min", o.spec_ngram_min,
+          "1 to spec_ngram_max");
   if (o.max_model_len > model.max_model_len()) {
     fail(ErrorCode::kInvalidArgument, "--max-model-len {}: expected at most the context of the model, {}",
          o.max_model_len, model.max_model_len());
   }
-  if (o.max_model_len == 0) o.max_model_len = model.max_model_len();
   const std::int64_t room = model.block_count() * model.block_size();
+  if (o.max_model_len == 0) o.max_model_len = std::min(model.max_model_len(), room);
   if (room < o.max_model_len) {
     fail(ErrorCode::kOutOfMemory,
          "the KV cache holds {} tokens, a sequence of --max-model-len {} does not fit: make the cache larger "

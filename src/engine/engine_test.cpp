@@ -98,6 +98,46 @@ TEST(Engine, WhatNeverFitsIsInvalidAndNotOverload) {
   EXPECT_EQ(engine->submit(request, std::make_shared<Waiter>()).status, Submission::Status::kAccepted);
 }
 
+TEST(Engine, AnOpenAnswerIsCountedByWhatItHasGrownTo) {
+  EngineOptions options;
+  options.max_waiting_tokens = 100;
+  const auto engine = make_engine(options);
+  Request request = request_of(1, 60);
+  request.reserved_output = 5;
+  using enum Submission::Status;
+  // One of 63 tokens would fit; with room for five tokens of each answer there are twelve.
+  std::vector<std::shared_ptr<Waiter>> many;
+  for (int i = 0; i < 12; ++i) {
+    many.push_back(std::make_shared<Waiter>());
+    EXPECT_EQ(engine->submit(request, many.back()).status, kAccepted) << i;
+  }
+  for (const auto& waiter : many) waiter->wait();
+  EXPECT_TRUE(engine->wait_idle(60s));
+
+  struct Asker : Waiter {
+    Engine* engine = nullptr;
+    std::vector<Submission::Status> answers;
+    void on_token(const TokenEvent& event) override {
+      // The 51 tokens of the steps before are counted: 46 of 100 are left, where 92 were when the request came.
+      if (event.completion_tokens == 52) {
+        answers.push_back(engine->submit(request_of(2, 50), std::make_shared<Waiter>()).status);
+        answers.push_back(engine->submit(request_of(2, 43), std::make_shared<Waiter>()).status);
+      }
+      Waiter::on_token(event);
+    }
+  };
+  const auto sink = std::make_shared<Asker>();
+  sink->engine = engine.get();
+  EXPECT_EQ(engine->submit(request, sink).status, kAccepted);
+  sink->wait();
+  EXPECT_EQ(sink->choices[0].ids, test::run_alone(FakeModel(kShape), request, 0));
+  EXPECT_EQ(sink->answers, (std::vector{kOverloaded, kAccepted}));
+  EXPECT_TRUE(engine->wait_idle(60s));
+  // All of it comes back.
+  EXPECT_EQ(engine->submit(request_of(1, 61), std::make_shared<Waiter>()).status, kAccepted);
+  EXPECT_EQ(engine->submit(request_of(1, 33), std::make_shared<Waiter>()).status, kAccepted);
+}
+
 TEST(Engine, ItsThreadLeadsTeamsOfTheConfiguredSize) {
   struct Watched : FakeModel {
     explicit Watched(std::atomic<int>& seen) : FakeModel(kShape), seen_(seen) {}

@@ -44,7 +44,7 @@ std::int64_t plan_kv_blocks(const model::ModelConfig& config, const EngineOption
          "--kv-dtype",
          kernels::kKvBlockTokens, block_bytes, ops::kv_dtype_name(options.kv_dtype));
   }
-  if (blocks < static_cast<std::uint64_t>(blocks_for(length))) {
+  if (options.max_model_len > 0 && blocks < static_cast<std::uint64_t>(blocks_for(length))) {
     fail(ErrorCode::kOutOfMemory,
          "a sequence of {} tokens needs {} bytes of KV cache ({}), there are {}: set --max-model-len to at most {}, or "
          "--kv-cache-memory-bytes, or a smaller --kv-dtype",
@@ -56,10 +56,10 @@ std::int64_t plan_kv_blocks(const model::ModelConfig& config, const EngineOption
 
 LanguageStepModel::LanguageStepModel(model::LanguageModel& model, const EngineOptions& options)
     : model_(model), pool_(model.config(), options.kv_dtype, plan_kv_blocks(model.config(), options)) {
-  const std::int64_t context = cached_context(model.config());
+  const std::int64_t longest = std::min(max_model_len(), block_count() * block_size());
   model.set_row_invariant(true);
   model.reserve(options.max_num_batched_tokens, options.max_num_seqs,
-                options.max_model_len > 0 ? std::min(options.max_model_len, context) : context, kLogitRows);
+                options.max_model_len > 0 ? std::min(options.max_model_len, longest) : longest, kLogitRows);
 }
 
 }  // namespace awq::engine

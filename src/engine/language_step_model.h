@@ -14,7 +14,8 @@ namespace awq::engine {
 std::int64_t cached_context(const model::ModelConfig& config);
 
 /// Blocks for `options`: what kv_cache_memory_bytes hold, or else enough for max_num_seqs full sequences within half of
-/// the memory that is free. Throws kOutOfMemory when one sequence does not fit.
+/// the memory that is free. Throws kOutOfMemory when one sequence of max_model_len does not fit or, where that is left
+/// to what fits, not one block.
 std::int64_t plan_kv_blocks(const model::ModelConfig& config, const EngineOptions& options);
 
 /// A language model and its pool of keys and values.

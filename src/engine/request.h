@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -51,7 +52,10 @@ struct SamplingParams {
 struct Request {
   std::vector<std::int32_t> prompt;
   SamplingParams sampling;
-  std::int64_t n = 1;         ///< choices; they share the blocks of the prompt
+  std::int64_t n = 1;  ///< choices; they share the blocks of the prompt
+  /// Output of a choice that the queue makes room for beforehand; what it grows to beyond counts as it comes. Nothing:
+  /// max_tokens. For a max_tokens that nobody asked for, which hardly any answer reaches.
+  std::optional<std::int64_t> reserved_output;
   std::string cache_salt;     ///< requests share cached prefixes only with requests of the same salt
   std::int64_t priority = 0;  ///< lower runs earlier; equal ones in order of arrival
   /// Makes the constraint of one choice; called n times, in the thread of submit(). Null: unconstrained.
@@ -64,7 +68,7 @@ enum class FinishReason {
   kLength,      ///< max_tokens or the end of the context
   kRepetition,  ///< SamplingParams::repetition
   kAbort,       ///< cancelled, or the engine was stopped
-  kError,       ///< our fault or the model's; TokenEvent::error says what
+  kError,       ///< our fault, the model's or, with TokenEvent::error_of_request, the client's; TokenEvent::error says
 };
 
 /// Log probabilities come from the logits before bias, penalties and temperature, but after the constraint.
@@ -85,6 +89,7 @@ struct TokenEvent {
   std::int64_t completion_tokens = 0;  ///< of this choice so far, this one included
   std::int64_t cached_tokens = 0;      ///< prompt tokens whose keys and values were found in the prefix cache
   std::string_view error;              ///< with kError
+  bool error_of_request = false;       ///< a limit of its constraint: trying again does not help
 };
 
 /// Log probability of prompt token `position` (from 1 on) given the ones before it.
@@ -106,6 +111,11 @@ class RequestSink {
   virtual void on_prompt_logprob(const PromptLogprob&) {}
   virtual void on_token(const TokenEvent& event) = 0;
 };
+
+/// Output tokens of each choice that are reserved while the request waits and runs.
+inline std::int64_t reserved_output(const Request& request) {
+  return std::min(request.reserved_output.value_or(request.sampling.max_tokens), request.sampling.max_tokens);
+}
 
 /// Why a request cannot run, for a client: the field by its name in the HTTP interface, and the reason.
 struct RequestProblem {

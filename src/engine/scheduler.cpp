@@ -1,73 +1,75 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/checked_math.h"
 
 namespace awq::engine {
-namespace {
 
-/// Lower priority numbers first, then order of arrival, then choices in order.
-bool older(const Sequence* a, const Sequence* b) {
+bool Scheduler::Older::operator()(const Sequence* a, const Sequence* b) const {
   if (a->request->priority != b->request->priority) return a->request->priority < b->request->priority;
   return a->arrival != b->arrival ? a->arrival < b->arrival : a->choice < b->choice;
 }
 
-void insert_in_order(std::vector<Sequence*>& queue, Sequence& sequence) {
-  queue.insert(std::upper_bound(queue.begin(), queue.end(), &sequence, older), &sequence);
-}
-
-}  // namespace
-
 Scheduler::Scheduler(const SchedulerOptions& options, BlockManager& blocks) : options_(options), blocks_(blocks) {
   // Every running sequence gets a token each step, and prompts get on beside them.
   AWQ_CHECK(options.max_num_seqs > 0 && options.max_num_batched_tokens > options.max_num_seqs);
-  reserve(options.max_num_seqs);
+  running_.reserve(static_cast<std::size_t>(options.max_num_seqs));
+  slices_.reserve(static_cast<std::size_t>(options.max_num_seqs));
 }
 
-void Scheduler::reserve(std::int64_t count) {
-  running_.reserve(static_cast<std::size_t>(std::max(count, options_.max_num_seqs)));
-  waiting_.reserve(static_cast<std::size_t>(count));
-  paused_.reserve(static_cast<std::size_t>(count));
-  slices_.reserve(static_cast<std::size_t>(options_.max_num_seqs));
+void Scheduler::add(Sequence& sequence) { waiting_.insert(&sequence); }
+
+/// Takes a sequence out of the list it is in.
+void Scheduler::leave(Sequence& sequence) {
+  if (sequence.paused) {
+    --paused_;
+    lenders_.erase(&sequence);
+  } else if (sequence.running) {
+    std::erase(running_, &sequence);
+  } else {
+    waiting_.erase(&sequence);
+  }
+  sequence.running = sequence.paused = false;
 }
 
-void Scheduler::add(Sequence& sequence) { insert_in_order(waiting_, sequence); }
+void Scheduler::start(Sequence& sequence) {
+  sequence.running = true;
+  running_.insert(std::upper_bound(running_.begin(), running_.end(), &sequence, Older()), &sequence);
+}
 
 void Scheduler::remove(Sequence& sequence) {
-  std::erase(sequence.paused ? paused_ : sequence.running ? running_ : waiting_, &sequence);
-  sequence.running = sequence.paused = false;
+  leave(sequence);
   give_up_blocks(sequence);
 }
 
 void Scheduler::pause(Sequence& sequence) {
   if (sequence.paused) return;
-  std::erase(sequence.running ? running_ : waiting_, &sequence);
-  sequence.running = false;
+  leave(sequence);
   sequence.paused = true;
   sequence.draft.clear();
-  insert_in_order(paused_, sequence);
+  ++paused_;
+  if (!sequence.blocks.empty()) lenders_.insert(&sequence);
 }
 
 void Scheduler::resume(Sequence& sequence) {
   if (!sequence.paused) return;
-  std::erase(paused_, &sequence);
-  sequence.paused = false;
-  sequence.running = !sequence.blocks.empty() && running_count() < options_.max_num_seqs;
-  if (!sequence.running) give_up_blocks(sequence);
-  insert_in_order(sequence.running ? running_ : waiting_, sequence);
+  leave(sequence);
+  if (!sequence.blocks.empty() && running_count() < options_.max_num_seqs) return start(sequence);
+  give_up_blocks(sequence);
+  waiting_.insert(&sequence);
 }
 
 /// Frees the blocks of the youngest paused sequence that has any; false when none has.
 bool Scheduler::take_from_paused() {
-  for (auto at = paused_.rbegin(); at != paused_.rend(); ++at) {
-    if ((*at)->blocks.empty()) continue;
-    give_up_blocks(**at);
-    ++counters_.preemptions;
-    return true;
-  }
-  return false;
+  if (lenders_.empty()) return false;
+  const auto youngest = std::prev(lenders_.end());
+  give_up_blocks(**youngest);
+  lenders_.erase(youngest);
+  ++counters_.preemptions;
+  return true;
 }
 
 void Scheduler::give_up_blocks(Sequence& sequence) {
@@ -104,11 +106,10 @@ void Scheduler::preempt(Sequence& sequence, std::int64_t& budget) {
     budget += slice->count + slice->drafts;
     slices_.erase(slice);
   }
-  std::erase(running_, &sequence);
-  sequence.running = false;
+  leave(sequence);
   sequence.draft.clear();
   give_up_blocks(sequence);
-  insert_in_order(waiting_, sequence);
+  waiting_.insert(&sequence);
   ++counters_.preemptions;
   preempted_ = true;
 }
@@ -188,11 +189,11 @@ void Scheduler::find_prefix(Sequence& sequence) {
 }
 
 void Scheduler::admit(std::int64_t budget) {
-  std::size_t i = 0;
-  while (i < waiting_.size() && budget > 0 && running_count() < options_.max_num_seqs) {
-    Sequence& sequence = *waiting_[i];
+  auto next = waiting_.begin();
+  while (next != waiting_.end() && budget > 0 && running_count() < options_.max_num_seqs) {
+    Sequence& sequence = **next;
     if (has_to_follow(sequence)) {
-      ++i;
+      ++next;
       continue;
     }
     find_prefix(sequence);
@@ -210,9 +211,8 @@ void Scheduler::admit(std::int64_t budget) {
       counters_.prefix_hits += static_cast<std::uint64_t>(sequence.computed);
     }
     if (sequence.output_count() == 0) sequence.cached_tokens = sequence.computed;
-    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
-    sequence.running = true;
-    insert_in_order(running_, sequence);
+    next = waiting_.erase(next);
+    start(sequence);
     run(sequence, budget);
   }
 }

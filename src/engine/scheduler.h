@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -59,13 +60,19 @@ class Scheduler {
 
   std::int64_t running_count() const { return static_cast<std::int64_t>(running_.size()); }
   std::int64_t waiting_count() const { return static_cast<std::int64_t>(waiting_.size()); }
-  std::int64_t paused_count() const { return static_cast<std::int64_t>(paused_.size()); }
+  std::int64_t paused_count() const { return paused_; }
   const SchedulerCounters& counters() const { return counters_; }
   std::span<Sequence* const> running() const { return running_; }
-  /// Makes room for `count` sequences, so that steps allocate nothing.
-  void reserve(std::int64_t count);
 
  private:
+  /// Lower priority numbers first, then order of arrival, then choices in order.
+  struct Older {
+    bool operator()(const Sequence* a, const Sequence* b) const;
+  };
+  using Queue = std::set<Sequence*, Older>;
+
+  void leave(Sequence& sequence);
+  void start(Sequence& sequence);
   void run(Sequence& sequence, std::int64_t& budget);
   void admit(std::int64_t budget);
   bool grow(Sequence& sequence, std::int64_t tokens, std::int64_t& budget);
@@ -79,7 +86,10 @@ class Scheduler {
 
   SchedulerOptions options_;
   BlockManager& blocks_;
-  std::vector<Sequence*> running_, waiting_, paused_;  ///< each oldest first
+  std::vector<Sequence*> running_;  ///< oldest first, as the others
+  Queue waiting_;                   ///< hundreds of thousands perhaps, any of which may leave
+  Queue lenders_;                   ///< paused ones that have blocks
+  std::int64_t paused_ = 0;         ///< with blocks or without
   std::vector<ScheduledSlice> slices_;
   std::int64_t draft_budget_ = 0;
   bool preempted_ = false;  ///< in this step

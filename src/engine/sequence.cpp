@@ -9,6 +9,7 @@ NewRequest make_request(RequestId id, Request&& request, std::shared_ptr<Request
   out.state = std::make_shared<RequestState>();
   RequestState& state = *out.state;
   state.id = id;
+  state.reserved_output = reserved_output(request);
   state.sampling = std::move(request.sampling);
   state.cache_salt = std::move(request.cache_salt);
   state.priority = request.priority;
@@ -19,7 +20,7 @@ NewRequest make_request(RequestId id, Request&& request, std::shared_ptr<Request
     auto sequence = std::make_unique<Sequence>();
     sequence->request = out.state;
     sequence->choice = choice;
-    sequence->ids.reserve(request.prompt.size() + static_cast<std::size_t>(state.sampling.max_tokens));
+    sequence->ids.reserve(request.prompt.size() + static_cast<std::size_t>(state.reserved_output));
     sequence->ids = request.prompt;
     if (request.make_constraint) sequence->constraint = request.make_constraint();
     out.choices.push_back(std::move(sequence));

@@ -20,6 +20,7 @@ struct RequestState {
   std::string cache_salt;
   std::int64_t priority = 0;
   std::int64_t prompt_count = 0;
+  std::int64_t reserved_output = 0;  ///< tokens of each choice that have room from the beginning
   std::shared_ptr<RequestSink> sink;
   Sequence* leader = nullptr;  ///< choice 0, which computes the prompt for all; null once it has ended
   std::int64_t open = 0;       ///< choices that have not ended

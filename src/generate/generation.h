@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -70,7 +71,8 @@ GenerationResult generate(engine::StepModel& model, const text::Tokenizer& token
 /// Passes text through, holding back what may be the beginning of a stop string.
 class StopMatcher {
  public:
-  explicit StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)) {}
+  /// `stops` have to live as long: the choices of a request share them.
+  explicit StopMatcher(std::span<const std::string> stops) : stops_(stops) {}
   /// Adds text; returns what is safe to show. After stopped() nothing more comes.
   std::string push(const std::string& text);
   std::string finish();
@@ -79,7 +81,7 @@ class StopMatcher {
   const std::string& matched() const { return matched_; }
 
  private:
-  std::vector<std::string> stops_;
+  std::span<const std::string> stops_;
   std::string held_;
   std::string matched_;
   bool stopped_ = false;

@@ -31,7 +31,8 @@ TEST(StopMatcher, PassesTextThroughWithoutStops) {
 }
 
 TEST(StopMatcher, HoldsBackOnlyWhatMayBecomeAStop) {
-  StopMatcher matcher({"END"});
+  const std::vector<std::string> stops = {"END"};
+  StopMatcher matcher(stops);
   EXPECT_EQ(matcher.push("a E"), "a ");
   EXPECT_EQ(matcher.push("N"), "");
   EXPECT_EQ(matcher.push("X"), "ENX");

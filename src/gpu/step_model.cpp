@@ -82,7 +82,7 @@ StepModel::StepModel(std::unique_ptr<Model> model, const StepOptions& options)
                                  .max_model_len = max_model_len_,
                                  .max_num_seqs = options.max_num_seqs,
                                  .fill_memory = options.fill_memory,
-                                 .allow_short = options.allow_short});
+                                 .allow_short = options.allow_short || options.max_model_len == 0});
   kv_ = device::Buffer(static_cast<std::uint64_t>(block_count_ + 1) * block_bytes);
   pool_ = {.data = kv_.data(), .layer_bytes = static_cast<std::uint64_t>(block_count_ + 1) * model_->kv_block_bytes()};
   device::fill(kv_.data(), 0, kv_.bytes(), stream_);  // what is masked is multiplied by zero: it must not be NaN

@@ -36,7 +36,7 @@ class Automaton::Builder {
 
   StateId new_state() {
     if (edges_.size() >= grammar_.limits().states) {
-      grammar_error(fmt::format("the grammar is too large: more than {} states", grammar_.limits().states));
+      too_large(grammar_.limits().states, "states");
     }
     edges_.emplace_back();
     is_end_.push_back(false);
@@ -45,7 +45,7 @@ class Automaton::Builder {
 
   void add_edge(StateId from, Edge edge) {
     if (++edge_count_ > 4 * grammar_.limits().states) {
-      grammar_error(fmt::format("the grammar is too large: more than {} edges", 4 * grammar_.limits().states));
+      too_large(4 * grammar_.limits().states, "edges");
     }
     edges_[from].push_back(edge);
   }
@@ -262,6 +262,14 @@ class Automaton::Builder {
       out_.edges_.insert(out_.edges_.end(), edges_[state].begin(), edges_[state].end());
       out.end = static_cast<std::uint32_t>(out_.edges_.size());
       out_.states_.push_back(out);
+    }
+    std::array<bool, 257> begins{};
+    for (const Edge& edge : out_.edges_) {
+      if (edge.kind != EdgeKind::kByte) continue;
+      begins[edge.first] = begins[std::size_t{edge.last} + 1] = true;
+    }
+    for (std::size_t byte = 1; byte < out_.byte_classes_.size(); ++byte) {
+      out_.byte_classes_[byte] = static_cast<std::uint8_t>(out_.byte_classes_[byte - 1] + (begins[byte] ? 1 : 0));
     }
   }
 

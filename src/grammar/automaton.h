@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -34,6 +36,9 @@ class Automaton {
   const Edge* begin(StateId state) const { return edges_.data() + states_[state].begin; }
   const Edge* end(StateId state) const { return edges_.data() + states_[state].end; }
   std::size_t state_count() const { return states_.size(); }
+  /// Bytes that no edge tells apart are of one class, 0 .. class_count() - 1.
+  std::size_t byte_class(unsigned char byte) const { return byte_classes_[byte]; }
+  std::size_t class_count() const { return byte_classes_.back() + std::size_t{1}; }
 
  private:
   struct State {
@@ -49,6 +54,7 @@ class Automaton {
   std::vector<State> states_;
   std::vector<Edge> edges_;
   std::vector<RuleStates> rules_;
+  std::array<std::uint8_t, 256> byte_classes_{};  ///< rising
   RuleId start_rule_ = 0;
 };
 

@@ -5,10 +5,13 @@
 namespace awq::grammar {
 
 void grammar_error(const std::string& message) { throw Error(ErrorCode::kInvalidArgument, message); }
+void too_large(std::size_t limit, const char* things) {
+  throw TooLarge(ErrorCode::kInvalidArgument, fmt::format("the grammar is too large: more than {} {}", limit, things));
+}
 
 NodeId Grammar::add(Node node) {
   if (nodes_.size() >= limits_.nodes) {
-    grammar_error(fmt::format("the grammar is too large: more than {} expressions", limits_.nodes));
+    too_large(limits_.nodes, "expressions");
   }
   nodes_.push_back(std::move(node));
   return static_cast<NodeId>(nodes_.size() - 1);

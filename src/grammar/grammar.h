@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "awq/error.h"
 #include "grammar/char_set.h"
 
 namespace awq::grammar {
@@ -18,7 +19,13 @@ struct GrammarLimits {
   std::int64_t repeat = 100'000;  ///< the largest count in {m,n}, minLength, maxItems ...
   std::size_t rules = 8192;
   std::size_t nodes = 400'000;   ///< expressions made
-  std::size_t states = 400'000;  ///< of the automaton
+  std::size_t states = 400'000;  ///< of the automaton; four times as many edges
+};
+
+/// A grammar has more nodes or states than GrammarLimits allow. Others can ask for it with more.
+class TooLarge : public Error {
+ public:
+  using Error::Error;
 };
 
 using NodeId = std::uint32_t;
@@ -87,5 +94,7 @@ class Grammar {
 
 /// Throws the error of a grammar that a client sent: kInvalidArgument.
 [[noreturn]] void grammar_error(const std::string& message);
+/// Throws TooLarge: more than `limit` things of a kind.
+[[noreturn]] void too_large(std::size_t limit, const char* things);
 
 }  // namespace awq::grammar

@@ -132,7 +132,8 @@ TEST(Matcher, MasksAreWhatAcceptTakes) {
 
 TEST(Matcher, SurvivesAnEmptiedCache) {
   // A cache of nothing is emptied before every mask; the matcher finds its place again.
-  const auto ready = std::make_shared<CompiledGrammar>(json_object_grammar(), test_vocabulary(), 1 << 16);
+  const auto ready =
+      std::make_shared<CompiledGrammar>(json_object_grammar(), test_vocabulary(), MatchLimits{.cache_bytes = 1 << 16});
   Matcher matcher(ready);
   Matcher other(ready);
   std::vector<std::uint32_t> mask(ready->vocabulary().mask_words());

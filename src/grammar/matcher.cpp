@@ -1,16 +1,15 @@
 #include "grammar/matcher.h"
 
 #include <algorithm>
-#include <unordered_set>
 
 #include "base/check.h"
 
 namespace awq::grammar {
 namespace {
 
-constexpr std::uint32_t kMaxStack = 256;        // calls within each other: a text cannot nest deeper
-constexpr std::size_t kMaxConfigs = 4096;       // places at once: an ambiguous grammar can multiply them
-constexpr std::uint64_t kMaxWork = 20'000'000;  // places looked at for one token
+constexpr std::uint32_t kMaxStack = 256;                    // calls within each other: a text cannot nest deeper
+constexpr std::size_t kMaxConfigs = MetNumbers::kCapacity;  // places at once: an ambiguous grammar can multiply them
+constexpr std::uint64_t kTokensToRecover = 16;              // from a token that took all the steps there are
 constexpr std::size_t kSetOverhead = 256;
 
 std::uint64_t pair_key(std::uint32_t a, std::uint32_t b) { return static_cast<std::uint64_t>(a) << 32 | b; }
@@ -22,9 +21,20 @@ void set_bit(std::span<std::uint32_t> bits, std::int32_t id) {
 
 }  // namespace
 
+bool MetNumbers::insert(std::uint64_t number) {
+  constexpr std::uint64_t kSpread = 0x9E3779B97F4A7C15ULL;
+  std::size_t at = (number * kSpread >> 32) % slots_.size();
+  for (; slots_[at].round == round_; at = (at + 1) % slots_.size()) {
+    if (slots_[at].number == number) return false;
+  }
+  slots_[at] = {number, round_};
+  ++size_;
+  return true;
+}
+
 CompiledGrammar::CompiledGrammar(const Grammar& grammar, std::shared_ptr<const Vocabulary> vocabulary,
-                                 std::size_t cache_bytes)
-    : automaton_(grammar), vocabulary_(std::move(vocabulary)), cache_bytes_(cache_bytes) {
+                                 const MatchLimits& limits)
+    : automaton_(grammar), vocabulary_(std::move(vocabulary)), limits_(limits) {
   reset();
 }
 
@@ -39,12 +49,26 @@ void CompiledGrammar::reset() {
 }
 
 void CompiledGrammar::flush_if_full() {
-  if (used_bytes_ < cache_bytes_) return;
+  if (used_bytes_ < limits_.cache_bytes) return;
   reset();
   ++epoch_;
 }
 
-CompiledGrammar::SetId CompiledGrammar::start() { return intern({{automaton_.start(), 0}}); }
+CompiledGrammar::SetId CompiledGrammar::start() {
+  open_.assign(1, {automaton_.start(), 0});
+  return intern();
+}
+
+/// One step looks at the tokens of a whole vocabulary; a hostile grammar could make each of them expensive.
+void CompiledGrammar::work(std::size_t amount) {
+  if (amount <= work_left_ && used_bytes_ <= 4 * limits_.cache_bytes) {
+    work_left_ -= amount;
+    return;
+  }
+  throw TooExpensive(ErrorCode::kInvalidArgument,
+                     fmt::format("the grammar is too expensive: one token takes more than {} steps or {} MiB",
+                                 limits_.work, 4 * limits_.cache_bytes >> 20));
+}
 
 CompiledGrammar::FrameId CompiledGrammar::push(StateId return_to, FrameId parent) {
   const auto [known, fresh] = frame_ids_.try_emplace(pair_key(return_to, parent), 0);
@@ -56,22 +80,26 @@ CompiledGrammar::FrameId CompiledGrammar::push(StateId return_to, FrameId parent
   return known->second;
 }
 
-/// Follows all edges that read nothing, and finds the set that comes out.
-CompiledGrammar::SetId CompiledGrammar::intern(std::vector<Config> from) {
+/// Follows all edges from open_ that read nothing, and finds the set that comes out.
+CompiledGrammar::SetId CompiledGrammar::intern() {
   Set set;
-  std::unordered_set<std::uint64_t> seen;
-  std::vector<Config> work = std::move(from);
-  for (const Config& config : work) seen.insert(pair_key(config.state, config.frame));
-  const auto add = [&](StateId state, FrameId frame) {
-    if (!seen.insert(pair_key(state, frame)).second) return;
-    if (seen.size() > kMaxConfigs) {
-      fail(ErrorCode::kInvalidArgument, "the grammar is too ambiguous: more than {} readings of one text", kMaxConfigs);
+  met_.clear();
+  const auto meet = [&](const Config& config) {
+    if (met_.size() == kMaxConfigs) {
+      throw TooExpensive(
+          ErrorCode::kInvalidArgument,
+          fmt::format("the grammar is too ambiguous: one text can be read in {} ways or more", kMaxConfigs));
     }
-    work.push_back({state, frame});
+    return met_.insert(pair_key(config.state, config.frame));
   };
-  while (!work.empty()) {
-    const Config config = work.back();
-    work.pop_back();
+  std::erase_if(open_, [&](const Config& config) { return !meet(config); });
+  const auto add = [&](StateId state, FrameId frame) {
+    if (meet({state, frame})) open_.push_back({state, frame});
+  };
+  while (!open_.empty()) {
+    const Config config = open_.back();
+    open_.pop_back();
+    work(1 + static_cast<std::size_t>(automaton_.end(config.state) - automaton_.begin(config.state)));
     bool reads = false;
     for (const Automaton::Edge* edge = automaton_.begin(config.state); edge != automaton_.end(config.state); ++edge) {
       if (edge->kind == Automaton::EdgeKind::kByte) {
@@ -94,11 +122,7 @@ CompiledGrammar::SetId CompiledGrammar::intern(std::vector<Config> from) {
       }
     }
   }
-  // One step looks at the tokens of a whole vocabulary; a hostile grammar could make each of them expensive.
-  work_ += seen.size();
-  if (work_ > kMaxWork || used_bytes_ > 4 * cache_bytes_) {
-    fail(ErrorCode::kInvalidArgument, "the grammar is too expensive for one step");
-  }
+  work(set.configs.size());
   std::sort(set.configs.begin(), set.configs.end());
   std::uint64_t hash = set.accepting ? 1 : 0;
   for (const Config& config : set.configs) {
@@ -117,23 +141,23 @@ CompiledGrammar::SetId CompiledGrammar::intern(std::vector<Config> from) {
 }
 
 CompiledGrammar::SetId CompiledGrammar::next(SetId id, unsigned char byte) {
-  if (sets_[id].next == nullptr) {
-    sets_[id].next = std::make_unique<std::array<SetId, 256>>();
-    sets_[id].next->fill(kUnknown);
-    used_bytes_ += sizeof(*sets_[id].next);
+  const std::size_t byte_class = automaton_.byte_class(byte);
+  if (sets_[id].next.empty()) {
+    sets_[id].next.assign(automaton_.class_count(), kUnknown);
+    used_bytes_ += sets_[id].next.size() * sizeof(SetId);
   }
-  if (const SetId known = (*sets_[id].next)[byte]; known != kUnknown) return known;
-  std::vector<Config> to;
+  if (const SetId known = sets_[id].next[byte_class]; known != kUnknown) return known;
+  open_.clear();
   for (const Config& config : sets_[id].configs) {
-    for (const Automaton::Edge* edge = automaton_.begin(config.state); edge != automaton_.end(config.state); ++edge) {
+    const Automaton::Edge *edge = automaton_.begin(config.state), *end = automaton_.end(config.state);
+    work(static_cast<std::size_t>(end - edge));
+    for (; edge != end; ++edge) {
       const bool reads = edge->kind == Automaton::EdgeKind::kByte && byte >= edge->first && byte <= edge->last;
-      if (reads) to.push_back({edge->to, config.frame});
+      if (reads) open_.push_back({edge->to, config.frame});
     }
   }
-  std::sort(to.begin(), to.end());
-  to.erase(std::unique(to.begin(), to.end()), to.end());
-  const SetId out = intern(std::move(to));
-  (*sets_[id].next)[byte] = out;
+  const SetId out = intern();
+  sets_[id].next[byte_class] = out;
   return out;
 }
 
@@ -144,7 +168,6 @@ const std::vector<std::uint32_t>& CompiledGrammar::mask(SetId id) {
   const auto& ids = vocabulary_->token_ids();
   std::vector<SetId> path(vocabulary_->max_depth() + 1, kDead);
   path[0] = id;
-  work_ = 0;
   for (std::size_t at = 0; at < trie.size();) {
     const Vocabulary::TrieNode& node = trie[at];
     const SetId to = next(path[node.depth - 1], node.byte);
@@ -167,7 +190,7 @@ const std::vector<std::uint32_t>& CompiledGrammar::mask(SetId id) {
 /// The set the text stands at. Needs the lock.
 CompiledGrammar::SetId Matcher::current() {
   if (epoch_ == grammar_->epoch_) return set_;
-  grammar_->work_ = 0;
+  grammar_->work_left_ = grammar_->limits_.work;
   set_ = grammar_->start();
   for (const char byte : text_) set_ = grammar_->next(set_, static_cast<unsigned char>(byte));
   epoch_ = grammar_->epoch_;
@@ -182,7 +205,10 @@ void Matcher::allowed(std::span<std::uint32_t> mask_bits) {
     for (const std::int32_t eos : grammar_->vocabulary_->eos_ids()) set_bit(mask_bits, eos);
     return;
   }
-  const std::vector<std::uint32_t>& bits = grammar_->mask(current());
+  const CompiledGrammar::SetId here = current();
+  grammar_->work_left_ = allowance_;
+  const std::vector<std::uint32_t>& bits = grammar_->mask(here);
+  allowance_ = grammar_->work_left_;
   std::copy_n(bits.begin(), std::min(bits.size(), mask_bits.size()), mask_bits.begin());
 }
 
@@ -200,11 +226,12 @@ bool Matcher::accept(std::int32_t id) {
 bool Matcher::accept_bytes(std::string_view bytes) {
   const std::scoped_lock lock(grammar_->lock_);
   CompiledGrammar::SetId to = current();
-  grammar_->work_ = 0;
+  grammar_->work_left_ = grammar_->limits_.work;
   for (const char byte : bytes) to = grammar_->next(to, static_cast<unsigned char>(byte));
   if (to == CompiledGrammar::kDead) return false;
   set_ = to;
   text_ += bytes;
+  allowance_ = std::min(grammar_->limits_.work, allowance_ + grammar_->limits_.work / kTokensToRecover);
   return true;
 }
 

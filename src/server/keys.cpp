@@ -1,6 +1,8 @@
 #include "server/keys.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "base/check.h"
 #include "file/input_file.h"
@@ -53,16 +55,20 @@ Keys Keys::load(const std::filesystem::path& file) {
   return keys;
 }
 
-void Keys::add(std::string_view key) { digests_.push_back(file::sha256_hex(key)); }
+void Keys::add(std::string_view key) {
+  std::string digest = file::sha256_hex(key);
+  if (std::find(digests_.begin(), digests_.end(), digest) == digests_.end()) digests_.push_back(std::move(digest));
+}
 
-bool Keys::admits(std::string_view authorization, std::string_view api_key) const {
-  if (digests_.empty()) return true;
+std::optional<std::string> Keys::holder(std::string_view authorization, std::string_view api_key) const {
+  if (digests_.empty()) return "";
   std::string_view key = api_key;
   if (has_scheme(authorization)) key = trimmed(authorization.substr(kScheme.size()));
-  const std::string digest = file::sha256_hex(key);
+  std::string digest = file::sha256_hex(key);
   bool found = false;
   for (const std::string& known : digests_) found |= equal(known, digest);
-  return found;
+  if (!found) return std::nullopt;
+  return digests_.size() > 1 ? std::move(digest) : std::string();
 }
 
 }  // namespace awq::server

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,8 +17,10 @@ class Keys {
 
   void add(std::string_view key);
   bool empty() const { return digests_.empty(); }
-  /// `authorization`: value of that header ("Bearer KEY"); `api_key`: value of X-Api-Key.
-  bool admits(std::string_view authorization, std::string_view api_key) const;
+  /// Whose request it is: what the key has in common with no other key (a digest), empty where there are not several
+  /// keys to tell apart; nothing for a request that has none of them. `authorization`: value of that header ("Bearer
+  /// KEY"); `api_key`: value of X-Api-Key.
+  std::optional<std::string> holder(std::string_view authorization, std::string_view api_key) const;
 
  private:
   std::vector<std::string> digests_;

@@ -36,6 +36,7 @@ constexpr ServeLimitInfo kTable[] = {
     {"max-output-tokens", &L::max_output_tokens, 1, 1 << 24, 400, "max_tokens of a request"},
     {"max-prompts", &L::max_prompts, 1, 16384, 400, "prompts of a completion request"},
     {"max-n", &L::max_n, 1, 1024, 400, "n, and best_of, which has to equal it"},
+    {"max-choices-per-request", &L::max_choices_per_request, 1, 1 << 17, 400, "choices of all prompts of a request"},
     {"max-logprobs", &L::max_logprobs, -1, 1 << 20, 400, "alternatives per token; -1: no limit"},
     {"max-stop-strings", &L::max_stop_strings, 0, 256, 400, "stop strings"},
     {"max-stop-bytes", &L::max_stop_bytes, 1, 64 * kKiB, 400, "of one stop string"},
@@ -48,7 +49,10 @@ constexpr ServeLimitInfo kTable[] = {
     {"max-pattern-bytes", &L::max_pattern_bytes, 1, kMiB, 400, "structured_outputs.regex"},
     {"max-grammar-bytes", &L::max_grammar_bytes, 1, 16 * kMiB, 400, "structured_outputs.grammar"},
     {"max-choices", &L::max_choices, 1, 65536, 400, "entries of structured_outputs.choice"},
+    {"max-grammar-states", &L::max_grammar_states, 1000, 10'000'000, 400, "states of a constraint's automaton"},
+    {"max-grammar-work", &L::max_grammar_work, 1000, 1'000'000'000, 400, "steps of a constraint for one token"},
     {"max-template-steps", &L::max_template_steps, 1000, 1'000'000'000, 400, "steps of the chat template"},
+    {"max-template-bytes", &L::max_template_bytes, 64, kGiB, 400, "of the text that the chat template makes"},
 };
 
 }  // namespace

@@ -93,6 +93,7 @@ class EngineNumbers final : public prometheus::Collectable {
     gauge("awq:kv_blocks_used", "KV blocks that running sequences hold.", static_cast<double>(s.kv_blocks_used));
     gauge("awq:kv_blocks_total", "KV blocks of the cache.", blocks);
     gauge("awq:kv_cache_bytes", "Memory of the KV cache.", static_cast<double>(s.kv_bytes_total));
+    gauge("awq:max_num_seqs", "Sequences that one step may have.", static_cast<double>(engine->options().max_num_seqs));
     gauge("awq:healthy", "1 while the engine works.", engine->healthy() ? 1 : 0);
     counter("vllm:prompt_tokens_total", "Prompt tokens processed.", s.prompt_tokens);
     counter("vllm:prompt_tokens_cached_total", "Prompt tokens that the prefix cache had.", s.prompt_tokens_cached);

@@ -6,6 +6,7 @@
 #include "base/resources.h"
 #include "base/stop.h"
 #include "device/device.h"
+#include "engine/language_step_model.h"
 #include "server/startup.h"
 
 namespace awq::server {
@@ -88,6 +89,13 @@ void serve(const ServeOptions& options) {
                    .workers = workers.get()});
   Threads threads(engine, metrics, workers);
   log_note(start_line(files, engine, loaded));
+  if (const std::int64_t context = engine::cached_context(files.config());
+      options.max_model_len == 0 && engine.limits().max_model_len < context) {
+    log_warning(fmt::format(
+        "the model's context of {} tokens does not fit into the KV cache: requests have {}; more with a larger "
+        "--kv-cache-memory-bytes or a smaller --kv-dtype",
+        context, engine.limits().max_model_len));
+  }
   if (chat == nullptr) log_warning("the model has no chat template: only /v1/completions can be used");
   const std::string url = url_of(options, http.port());
   const bool clean = http.run(service, [&] {

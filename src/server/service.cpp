@@ -63,8 +63,11 @@ std::string random_id(const char* prefix) {
   return fmt::format("{}{:016x}{:016x}", prefix, random_seed(), random_seed());
 }
 
-RequestScope::RequestScope(Service& service, const HttpRequest& request, const Route& route)
-    : service_(service), counted_(route.kind == RouteKind::kRequest), begin_(monotonic_seconds()) {
+RequestScope::RequestScope(Service& service, const HttpRequest& request, const Route& route, std::string tenant)
+    : service_(service),
+      tenant_(std::move(tenant)),
+      counted_(route.kind == RouteKind::kRequest),
+      begin_(monotonic_seconds()) {
   named_ = is_plain_id(request.request_id);
   log_.id = named_ ? request.request_id : random_id("");
   log_.method = request.method;
@@ -124,12 +127,13 @@ std::string Service::check_model(const std::string& name) const {
 
 void Service::on_request(HttpRequest request, const std::shared_ptr<Exchange>& exchange) {
   const Route* route = nullptr;
+  std::optional<std::string> tenant;
   try {
     if (settings_.trusted_hosts_only && !is_local_host(request.host))
       throw ApiError(403, "without a key only local host names are answered");
     route = &find_route(request);
-    if (!route->open && !(options().open_metrics && request.path == "/metrics") &&
-        !settings_.keys.admits(request.authorization, request.api_key))
+    if (!route->open) tenant = settings_.keys.holder(request.authorization, request.api_key);
+    if (!route->open && !(options().open_metrics && request.path == "/metrics") && !tenant)
       throw ApiError(401, "Unauthorized");
     if (request.method == "POST" && route->kind != RouteKind::kAtOnce && !is_json(request.content_type))
       throw ApiError(400, "expected Content-Type: application/json");
@@ -156,7 +160,7 @@ void Service::on_request(HttpRequest request, const std::shared_ptr<Exchange>& e
     return;
   }
   auto call = std::make_shared<RouteCall>(
-      RouteCall{*this, {}, exchange, std::make_shared<RequestScope>(*this, request, *route)});
+      RouteCall{*this, {}, exchange, std::make_shared<RequestScope>(*this, request, *route, tenant.value_or(""))});
   call->request = std::move(request);
   workers().post([call, route] {
     try {

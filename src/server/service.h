@@ -43,7 +43,8 @@ struct Route;
 /// One HTTP request from its arrival to its end: counts it, and logs and measures it when the last owner lets go.
 class RequestScope {
  public:
-  RequestScope(Service& service, const HttpRequest& request, const Route& route);
+  /// `tenant`: whose request it is (Keys::holder).
+  RequestScope(Service& service, const HttpRequest& request, const Route& route, std::string tenant);
   ~RequestScope();
   RequestScope(const RequestScope&) = delete;
   RequestScope& operator=(const RequestScope&) = delete;
@@ -51,6 +52,7 @@ class RequestScope {
   const std::string& id() const { return log_.id; }
   /// A name that the body gives, empty for none; a header's goes before it.
   void set_id(const std::string& id);
+  const std::string& tenant() const { return tenant_; }
   double begin() const { return begin_; }
   RequestLog& log() { return log_; }
   /// Answers with an error and remembers its status.
@@ -59,6 +61,7 @@ class RequestScope {
 
  private:
   Service& service_;
+  const std::string tenant_;
   bool counted_;        ///< among the open requests
   bool named_ = false;  ///< by the client's header
   RequestLog log_;

@@ -208,12 +208,13 @@ std::string start_line(const model::ModelFiles& files, const engine::Engine& eng
   const std::int64_t tokens = stats.kv_blocks_total * stats.kv_block_tokens;
   return fmt::format(
       "{}: {} of weights read per token, on {}; linears by {} for one token, {} for {}; KV cache {} ({}) for {} "
-      "tokens, "
-      "the longest context that fits; {} tokens per sequence, {} sequences, {} tokens per step; {} resident",
+      "tokens, the longest context that fits; {} tokens per sequence (the model's context: {}), {} sequences, {} "
+      "tokens "
+      "per step; {} resident",
       files.config().architecture, size(loaded.weight_bytes), loaded.runs_on, loaded.decode_kernels,
       loaded.prefill_kernels, engine.options().max_num_batched_tokens, size(stats.kv_bytes_total), loaded.kv_type,
-      tokens, engine.limits().max_model_len, engine.options().max_num_seqs, engine.options().max_num_batched_tokens,
-      size(peak_rss_bytes()));
+      tokens, engine.limits().max_model_len, engine::cached_context(files.config()), engine.options().max_num_seqs,
+      engine.options().max_num_batched_tokens, size(peak_rss_bytes()));
 }
 
 }  // namespace awq::server

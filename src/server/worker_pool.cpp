@@ -1,6 +1,12 @@
 #include "server/worker_pool.h"
 
+#include <fmt/format.h>
+
+#include <exception>
 #include <utility>
+
+#include "base/check.h"
+#include "server/log.h"
 
 namespace awq::server {
 
@@ -34,7 +40,11 @@ void WorkerPool::run() {
     std::function<void()> task = std::move(tasks_.front());
     tasks_.pop_front();
     lock.unlock();
-    task();
+    try {
+      task();
+    } catch (const std::exception& error) {
+      log_error(fmt::format("a worker's task failed: {}", printable(error.what(), 300)));
+    }
     task = nullptr;  // what it holds goes before the lock is taken
     lock.lock();
   }

@@ -10,8 +10,8 @@
 namespace awq::server {
 
 /// Threads for everything that would hold up connections or the engine: parsing, templates, tokenizing, formatting.
-/// Tasks must not throw. Their number is bounded by the callers: at most two per open request, and one per connection
-/// for a report.
+/// Tasks answer for what they throw; what comes as far as here is logged and the thread goes on. Their number is
+/// bounded by the callers: at most two per open request, and one per connection for a report.
 class WorkerPool {
  public:
   explicit WorkerPool(int threads);

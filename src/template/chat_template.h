@@ -42,8 +42,9 @@ class ChatTemplate {
 
   /// The prompt for `messages`, an array of objects with `role` and `content`. Content given as a list of text parts
   /// becomes one text where the template does not look into lists itself, and the `arguments` of tool calls become
-  /// objects where they are JSON text. Throws TemplateRefusal for what the template refuses, StepsSpent for what is
-  /// too much work, kInvalidArgument for what it cannot render (all the caller's to mend: HTTP 400).
+  /// objects where they are JSON text. Throws TemplateRefusal for what the template refuses, StepsSpent and
+  /// TextTooLong for what is too much work, kInvalidArgument for what it cannot render (all the caller's to mend: HTTP
+  /// 400).
   std::string render(const file::OrderedJson& messages, const RenderOptions& options) const;
 
   /// The text of the template that is used with or without tools.

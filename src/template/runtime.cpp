@@ -88,7 +88,8 @@ void Runtime::charge(std::uint64_t steps) {
 
 void Runtime::charge_text(std::size_t bytes) {
   if (bytes > limits_.output_bytes) {
-    render_error(fmt::format("the chat template made a text of more than {} bytes", limits_.output_bytes));
+    throw TextTooLong(ErrorCode::kInvalidArgument,
+                      fmt::format("the chat template made a text of more than {} bytes", limits_.output_bytes));
   }
   charge(1 + bytes / 8);
 }

@@ -32,6 +32,12 @@ class StepsSpent : public Error {
   using Error::Error;
 };
 
+/// RenderLimits::output_bytes are not enough. Others can ask for it with more.
+class TextTooLong : public Error {
+ public:
+  using Error::Error;
+};
+
 struct CallArgs {
   std::vector<Value> positional;
   std::vector<std::pair<std::string, Value>> named;

@@ -328,6 +328,9 @@ class Api(ServerCase):
             self.assertIn(text(chat, structured_outputs={"grammar": 'root ::= ("yes" | "no") "!"'}), ("yes!", "no!"))
             self.check_schema(text(chat, response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}))
             self.check_schema(text(chat, guided_json=SCHEMA))
+            self.check_schema(text(chat, json_schema=SCHEMA))
+            self.check_schema(text(chat, response_format={"type": "json_object", "schema": SCHEMA}))
+            self.assertEqual(text(chat, grammar='root ::= "yes" "!"'), "yes!")
         # A line feed is a byte of its own here, and what such a byte says is settled behind it: it stays the prompt's.
         for end in ("\n", "\n\n", "\u65e5\u672c\u8a9e\n", "\u65e5\u672c\u8a9e\u65e5\u672c\u8a9e"):
             answer = self.good(self.server.complete("Once" + end, max_tokens=20, structured_outputs={"regex": "[0-9]{3}"}))

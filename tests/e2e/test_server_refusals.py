@@ -14,7 +14,7 @@ ELSEWHERE = {"max-request-line-bytes", "max-header-bytes", "max-headers", "max-b
              "body-timeout-ms", "queue-timeout-ms", "request-timeout-ms", "drain-timeout-ms", "max-requests"}
 # Limits with a test of their own below.
 OWN = {"max-connections", "max-connections-per-address", "max-total-body-bytes", "max-queued-tokens", "max-template-steps",
-       "idle-timeout-ms", "write-timeout-ms", "max-stream-buffer-bytes"}
+       "max-template-bytes", "max-grammar-work", "idle-timeout-ms", "write-timeout-ms", "max-stream-buffer-bytes"}
 
 
 def nested(levels):
@@ -47,6 +47,7 @@ CASES = [
     ("max-prompts", 3, {"prompt": ["a"] * 3}, {"prompt": ["a"] * 4}, "prompt", COMPLETIONS),
     ("max-n", 4, {"n": 4}, {"n": 5}, "n", COMPLETIONS),
     ("max-n", 4, {"n": 4, "best_of": 4}, {"n": 4, "best_of": 5}, "best_of", COMPLETIONS),
+    ("max-choices-per-request", 8, {"prompt": ["a"] * 2, "n": 4}, {"prompt": ["a"] * 3, "n": 3}, "n", COMPLETIONS),
     ("max-logprobs", 3, {"logprobs": 3}, {"logprobs": 4}, "logprobs", COMPLETIONS),
     ("max-logprobs", 3, {"prompt_logprobs": 3}, {"prompt_logprobs": 4}, "prompt_logprobs", COMPLETIONS),
     ("max-logprobs", 3, {"logprobs": True, "top_logprobs": 3}, {"logprobs": True, "top_logprobs": 4}, "top_logprobs", CHAT),
@@ -62,6 +63,7 @@ CASES = [
     ("max-schema-bytes", 60, {"tools": [TOOL]}, {"tools": [{**TOOL, "function": {"name": "f", "parameters": schema(61)}}]}, "tools", CHAT),
     ("max-pattern-bytes", 8, {"guided_regex": "[a-z]{3}"}, {"guided_regex": "[a-z]{30}"}, "guided_regex", COMPLETIONS),
     ("max-grammar-bytes", 16, {"guided_grammar": 'root ::= "yesno"'}, {"guided_grammar": 'root ::= "yes no"'}, "guided_grammar", COMPLETIONS),
+    ("max-grammar-states", 4000, {"guided_regex": "a{3000}"}, {"guided_regex": "a{5000}"}, "guided_regex", COMPLETIONS),
     ("max-choices", 3, {"guided_choice": ["a", "b", "c"]}, {"guided_choice": ["a", "b", "c", "d"]}, "guided_choice", COMPLETIONS),
 ]
 
@@ -122,6 +124,46 @@ class Refusals(ServerCase):
         self.assertEqual(ask(passes).status, 200)
         self.assertEqual(server.chat().status, 200)
 
+    def test_template_bytes(self):
+        server = self.serve(*chat_template(self.folder), "--max-template-bytes", 1000)
+        size = lambda length: len("<s>user: " + "x" * length + "\nassistant:")
+        fits = 1000 - size(0)
+        ask = lambda length: server.post("/tokenize", {"messages": [{"role": "user", "content": "x" * length}]})
+        self.assertEqual(ask(fits).status, 200)
+        before = self.hits(server, "max-template-bytes")
+        self.assertIn(" 1000 bytes (--max-template-bytes)", self.check_refusal(ask(fits + 1), 400, "messages")["message"])
+        self.check_refusal(server.chat("x" * 3000), 400, "messages")
+        self.assertEqual(self.hits(server, "max-template-bytes"), before + 2)
+        self.assertEqual(server.chat().status, 200)
+
+    def test_grammar_work(self):
+        """An expensive grammar is its client's mistake, seen at once or in the middle of a stream."""
+        server = self.serve("--max-grammar-work", 20000)
+        cheap, expensive = {"guided_regex": "[a-z]{3,9}"}, "(([a-z]{1,50}){1,50}){1,50}"
+        self.assertEqual(server.complete(**cheap).status, 200)
+        before = self.hits(server, "max-grammar-work")
+        error = self.check_refusal(server.complete(guided_regex=expensive), 400, "guided_regex")
+        self.assertIn("--max-grammar-work", error["message"])
+        late = {"guided_regex": "qqqqqqqq" + expensive, "max_tokens": 30}
+        self.check_refusal(server.complete(**late), 400, "guided_regex")
+        events = server.complete(**late, stream=True).events()
+        self.assertTrue("".join(event["choices"][0]["text"] for event in events[:-1]).startswith("qqq"), events)
+        self.assertEqual((events[-1]["error"]["code"], events[-1]["error"]["param"]), (400, "guided_regex"))
+        self.assertIn("--max-grammar-work", events[-1]["error"]["message"])
+        self.assertEqual(self.hits(server, "max-grammar-work"), before + 3)
+        self.assertEqual(server.complete(**cheap).status, 200)
+        self.assertEqual(server.metrics()["awq:kv_blocks_used"], 0)
+
+    def test_the_context_that_fits(self):
+        """A cache that is smaller than the model's context makes the context smaller, unless one was asked for."""
+        little = self.serve("--kv-cache-memory-bytes", 100_000)
+        self.assertEqual(little.get("/v1/models").json()["data"][0]["max_model_len"], 32)
+        self.assertIn("maximum context length is 32", self.check_refusal(little.complete([5] * 20, max_tokens=13), 400, "max_tokens")["message"])
+        self.assertEqual(little.complete([5] * 20, max_tokens=12, ignore_eos=True).json()["usage"]["completion_tokens"], 12)
+        self.assertTrue(wait_until(lambda: any("context of 256 tokens does not fit" in line and "requests have 32" in line for line in little.log)))
+        self.check_message(awq("serve", BOOKS, "--port", 0, "--max-model-len", 256, "--kv-cache-memory-bytes", 100_000), RESOURCE,
+                           "--kv-cache-memory-bytes", "--max-model-len to at most 32")
+
     def test_queued_tokens(self):
         server = self.serve("--max-queued-tokens", 250)
         self.assertEqual(server.complete([5] * 10, max_tokens=240, ignore_eos=True).status, 200)
@@ -159,6 +201,7 @@ class Refusals(ServerCase):
                             "--kv-dtype", "f32")
         self.assertEqual(little.get("/v1/models").json()["data"][0]["max_model_len"], 64)
         self.assertLessEqual(little.metrics()["awq:kv_cache_bytes"], 900_000)
+        self.assertEqual(little.metrics()["awq:max_num_seqs"], 8)
         prompts = [[5 + i] * 20 for i in range(8)]
         texts = lambda server: [server.complete(prompt, max_tokens=40, ignore_eos=True).json()["choices"][0]["text"] for prompt in prompts]
         alone = texts(plain)
@@ -169,7 +212,6 @@ class Refusals(ServerCase):
         self.assertGreater(little.metrics()["vllm:num_preemptions_total"], 0)
         self.assertIn("maximum context length is 64", self.check_refusal(little.complete([5] * 40, max_tokens=25), 400, "max_tokens")["message"])
         self.assertEqual(little.metrics()["awq:kv_blocks_used"], 0)
-        self.check_message(awq("serve", BOOKS, "--port", 0, "--kv-cache-memory-bytes", 100_000), RESOURCE, "--kv-cache-memory-bytes", "--max-model-len to at most 32")
         self.check_message(awq("serve", BOOKS, "--port", 0, "--kv-cache-memory-bytes", 1000), RESOURCE, "--kv-cache-memory-bytes", "smallest")
         self.check_message(awq("serve", BOOKS, "--port", 0, "--max-model-len", 1000), USAGE, "--max-model-len 1000")
 

@@ -27,7 +27,7 @@ std::shared_ptr<const Vocabulary> vocabulary() {
 }
 
 void walk(const Grammar& grammar, bool is_json) {
-  const auto ready = std::make_shared<CompiledGrammar>(grammar, vocabulary(), 1 << 20);
+  const auto ready = std::make_shared<CompiledGrammar>(grammar, vocabulary(), MatchLimits{.cache_bytes = 1 << 20});
   Matcher matcher(ready);
   std::vector<std::uint32_t> mask(vocabulary()->mask_words());
   std::string text;

@@ -172,6 +172,7 @@ ChatFields read_chat(const OrderedJson& body, const ServeLimits& limits, const G
   const Fields fields(body);
   ChatFields out;
   out.common = read_common(fields, limits, defaults);
+  check_choices(limits, 1, out.common.n);
   read_conversation(fields, limits, out);
   read_tool_choice(fields, out);
   read_logprobs(fields, limits, out);

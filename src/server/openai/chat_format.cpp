@@ -30,6 +30,7 @@ ChatFormat::Prompt ChatFormat::encode(const ChatFields& fields, const ServeLimit
   options.documents = fields.documents;
   options.variables = fields.variables;
   options.limits.steps = static_cast<decltype(options.limits.steps)>(limits.max_template_steps);
+  options.limits.output_bytes = static_cast<std::size_t>(limits.max_template_bytes);
   try {
     chat::Prompt prompt = encoder_.encode(*template_, messages, options);
     Prompt out{.ids = std::move(prompt.ids), .opens_reasoning = chat::opens_reasoning(prompt.text)};
@@ -41,6 +42,9 @@ ChatFormat::Prompt ChatFormat::encode(const ChatFields& fields, const ServeLimit
   } catch (const templates::StepsSpent& error) {
     throw ApiError(400, fmt::format("{} (--max-template-steps)", error.message()), "messages")
         .set_limit(&ServeLimits::max_template_steps);
+  } catch (const templates::TextTooLong& error) {
+    throw ApiError(400, fmt::format("{} (--max-template-bytes)", error.message()), "messages")
+        .set_limit(&ServeLimits::max_template_bytes);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInternal) throw;
     throw ApiError(400, fmt::format("the chat template: {}", error.message()), "messages");

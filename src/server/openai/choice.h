@@ -24,6 +24,7 @@ struct TokenRecord {
   std::int32_t stop_token_id = -1;
   std::int64_t cached_tokens = 0;
   std::string error;
+  bool error_of_request = false;
   double time = 0;
 };
 

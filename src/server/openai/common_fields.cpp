@@ -167,6 +167,17 @@ void check_limit(const ServeLimits& limits, LimitField limit, std::int64_t found
   if (found > limits.*limit) throw beyond_limit(limit, found, limits.*limit, field);
 }
 
+void check_choices(const ServeLimits& limits, std::int64_t prompts, std::int64_t n) {
+  const std::int64_t most = limits.max_choices_per_request;
+  if (n <= most / prompts) return;
+  throw ApiError(400,
+                 fmt::format("n: {} choices for each of {} prompts are more than the {} of a request that this server "
+                             "allows (--max-choices-per-request)",
+                             n, prompts, most),
+                 "n")
+      .set_limit(&ServeLimits::max_choices_per_request);
+}
+
 void merge_defaults(GenerationDefaults& defaults, const OrderedJson& json, const std::string& name) {
   try {
     const Fields fields(json);

@@ -56,6 +56,9 @@ struct CommonFields {
 
 CommonFields read_common(const Fields& fields, const ServeLimits& limits, const GenerationDefaults& defaults);
 
+/// n choices of each of `prompts` against max_choices_per_request.
+void check_choices(const ServeLimits& limits, std::int64_t prompts, std::int64_t n);
+
 /// `field` against a limit of the server.
 void check_limit(const ServeLimits& limits, LimitField limit, std::int64_t found, const std::string& field);
 

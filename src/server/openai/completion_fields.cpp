@@ -50,6 +50,11 @@ CompletionFields read_completion(const OrderedJson& body, const ServeLimits& lim
   CompletionFields out;
   out.common = read_common(fields, limits, defaults);
   out.prompts = read_prompts(fields, limits);
+  const auto prompts = static_cast<std::int64_t>(out.prompts.size());
+  check_choices(limits, prompts, out.common.n);
+  // The only list of a request without a limit of its own; each prompt has it once.
+  check_limit(limits, &ServeLimits::max_json_values,
+              prompts * static_cast<std::int64_t>(out.common.sampling.allowed_token_ids.size()), "allowed_token_ids");
   if (const auto suffix = fields.text("suffix"); suffix && !suffix->empty())
     fields.refuse("suffix", "this server does not support it");
   out.echo = fields.boolean("echo").value_or(false);

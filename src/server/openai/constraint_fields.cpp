@@ -24,7 +24,13 @@ ConstraintSpec schema_spec(const Fields& fields, const char* name, const Ordered
   return spec;
 }
 
-/// `names`: json, regex, choice, grammar, json_object in this order, null where there is none.
+ConstraintSpec grammar_spec(const Fields& fields, const char* name, const std::string& grammar,
+                            const ServeLimits& limits) {
+  check_limit(limits, &ServeLimits::max_grammar_bytes, static_cast<std::int64_t>(grammar.size()), fields.name_of(name));
+  return {.kind = Kind::kGrammar, .pattern = grammar, .field = fields.name_of(name)};
+}
+
+/// `names`: json, regex, choice, grammar, json_object in this order.
 struct Names {
   const char *json, *regex, *choice, *grammar, *json_object;
 };
@@ -45,11 +51,10 @@ void read_kinds(const Fields& fields, const Names& names, const ServeLimits& lim
     out.push_back(std::move(spec));
   }
   if (const auto grammar = fields.text(names.grammar)) {
-    check_limit(limits, &ServeLimits::max_grammar_bytes, static_cast<std::int64_t>(grammar->size()),
-                fields.name_of(names.grammar));
-    out.push_back({.kind = Kind::kGrammar, .pattern = *grammar, .field = fields.name_of(names.grammar)});
+    out.push_back(grammar_spec(fields, names.grammar, *grammar, limits));
   }
-  if (fields.boolean(names.json_object).value_or(false)) out.push_back({.kind = Kind::kJsonObject});
+  if (fields.boolean(names.json_object).value_or(false))
+    out.push_back({.kind = Kind::kJsonObject, .field = fields.name_of(names.json_object)});
 }
 
 void read_response_format(const Fields& fields, const ServeLimits& limits, std::vector<ConstraintSpec>& out) {
@@ -58,8 +63,12 @@ void read_response_format(const Fields& fields, const ServeLimits& limits, std::
   const Fields inner(*format, "response_format");
   const std::string type = inner.text("type").value_or("");
   if (type == "text") return;
-  if (type == "json_object") {
-    out.push_back({.kind = Kind::kJsonObject});
+  // The schema beside the type is llama-server's way to write it.
+  const OrderedJson* beside = inner.find("schema");
+  if (beside != nullptr && (type == "json_object" || (type == "json_schema" && !inner.has("json_schema")))) {
+    out.push_back(schema_spec(inner, "schema", *beside, limits));
+  } else if (type == "json_object") {
+    out.push_back({.kind = Kind::kJsonObject, .field = "response_format"});
   } else if (type == "json_schema") {
     const OrderedJson* holder = inner.object("json_schema");
     if (holder == nullptr) inner.refuse("json_schema", "expected an object with the schema");
@@ -89,8 +98,15 @@ ConstraintSpec read_constraint(const Fields& fields, const ServeLimits& limits) 
   }
   read_kinds(fields, {"guided_json", "guided_regex", "guided_choice", "guided_grammar", "guided_json_object"}, limits,
              found);
-  if (found.size() > 1)
-    fields.refuse("structured_outputs", "only one of response_format, structured_outputs and guided_* can be given");
+  // llama-server's names; an empty grammar is none there.
+  if (const OrderedJson* schema = fields.find("json_schema"))
+    found.push_back(schema_spec(fields, "json_schema", *schema, limits));
+  if (const auto grammar = fields.text("grammar"); grammar && !grammar->empty())
+    found.push_back(grammar_spec(fields, "grammar", *grammar, limits));
+  if (found.size() > 1) {
+    fields.refuse("structured_outputs",
+                  "only one of response_format, structured_outputs, guided_*, json_schema and grammar can be given");
+  }
   return found.empty() ? ConstraintSpec{} : std::move(found.front());
 }
 

@@ -1,8 +1,11 @@
 #include "server/openai/constraints.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <list>
 #include <mutex>
+#include <vector>
 
 #include "base/check.h"
 #include "chat/grammar_constraint.h"
@@ -71,17 +74,36 @@ grammar::GrammarLimits grammar_limits(const ServeLimits& limits) {
   grammar::GrammarLimits caps;
   caps.source_bytes =
       static_cast<std::size_t>(std::max({limits.max_schema_bytes, limits.max_pattern_bytes, limits.max_grammar_bytes}));
+  caps.states = caps.nodes = static_cast<std::size_t>(limits.max_grammar_states);
   return caps;
 }
 
-ConstraintFactory compile_grammar(const std::string& key, const std::function<grammar::Grammar()>& make,
+ApiError too_expensive(const std::string& message, const std::string& field) {
+  return ApiError(400, fmt::format("{}: {} (--max-grammar-work)", field, message), field)
+      .set_limit(&ServeLimits::max_grammar_work);
+}
+
+ConstraintFactory compile_grammar(const ServeLimits& limits, const std::string& key,
+                                  const std::function<grammar::Grammar()>& make,
                                   const std::shared_ptr<const grammar::Vocabulary>& vocabulary,
                                   const std::string& field) {
   static CompiledCache cache;  // a process serves one model
   Compiled compiled = cache.find(key);
   if (!compiled) {
     try {
-      compiled = std::make_shared<grammar::CompiledGrammar>(make(), vocabulary, kGrammarCacheBytes);
+      compiled = std::make_shared<grammar::CompiledGrammar>(
+          make(), vocabulary,
+          grammar::MatchLimits{.cache_bytes = kGrammarCacheBytes,
+                               .work = static_cast<std::uint64_t>(limits.max_grammar_work)});
+      // What the first token may be is found here, not on the engine's thread, and an error of it comes before a
+      // stream.
+      std::vector<std::uint32_t> mask(vocabulary->mask_words());
+      grammar::Matcher(compiled).allowed(mask);
+    } catch (const grammar::TooExpensive& error) {
+      throw too_expensive(error.message(), field);
+    } catch (const grammar::TooLarge& error) {
+      throw ApiError(400, fmt::format("{}: {} (--max-grammar-states)", field, error.message()), field)
+          .set_limit(&ServeLimits::max_grammar_states);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kInvalidArgument) throw;
       throw ApiError(400, field + ": " + error.message(), field);
@@ -100,8 +122,8 @@ ConstraintFactory compile_constraint(const Service& service, const ConstraintSpe
     return made;
   };
   // The end of a thought is a special token in some vocabularies.
-  return compile_grammar(key, make, after_reasoning ? service.model().call_vocabulary : service.model().vocabulary,
-                         spec.field);
+  return compile_grammar(service.limits(), key, make,
+                         after_reasoning ? service.model().call_vocabulary : service.model().vocabulary, spec.field);
 }
 
 ConstraintFactory limit_thought(const Service& service, std::int64_t budget, bool inside, ConstraintFactory inner) {

@@ -47,6 +47,26 @@ TEST(CompletionFields, Defaults) {
   EXPECT_EQ(read_completion(parse_body(R"({"prompt": "x", "max_tokens": null})", limits), limits, {}).max_tokens, 16);
 }
 
+TEST(CompletionFields, ConstraintsAreTakenUnderTheNamesOfLlamaServer) {
+  using Kind = ConstraintSpec::Kind;
+  const auto read = [](const std::string& more) { return common(more).constraint; };
+  EXPECT_EQ(read(R"(, "grammar": "root ::= \"a\"")").kind, Kind::kGrammar);
+  EXPECT_EQ(read(R"(, "grammar": "root ::= \"a\"")").field, "grammar");
+  EXPECT_EQ(read(R"(, "grammar": "")").kind, Kind::kNone);
+  EXPECT_EQ(read(R"(, "json_schema": {"type": "integer"})").kind, Kind::kJsonSchema);
+  for (const char* type : {"json_object", "json_schema"}) {
+    const ConstraintSpec spec =
+        read(R"(, "response_format": {"type": ")" + std::string(type) + R"(", "schema": {"type": "integer"}})");
+    EXPECT_EQ(spec.kind, Kind::kJsonSchema);
+    EXPECT_EQ(spec.schema, (OrderedJson{{"type", "integer"}}));
+  }
+  EXPECT_EQ(read(R"(, "response_format": {"type": "json_object"})").kind, Kind::kJsonObject);
+  EXPECT_EQ(refused(R"(, "grammar": 5)"), "grammar");
+  EXPECT_EQ(refused(R"(, "json_schema": 5)"), "json_schema");
+  EXPECT_EQ(refused(R"(, "response_format": {"type": "json_object", "schema": 5})"), "response_format.schema");
+  EXPECT_EQ(refused(R"(, "grammar": "root ::= \"a\"", "json_schema": {})"), "structured_outputs");
+}
+
 TEST(CompletionFields, RequestThenModelThenBuiltIn) {
   GenerationDefaults defaults;
   merge_defaults(defaults, OrderedJson{{"temperature", 0.5}, {"top_k", 7}, {"other", "x"}}, "file");
@@ -251,6 +271,9 @@ TEST(RequestLimits, EachIsKept) {
   };
   const Case cases[] = {
       {&ServeLimits::max_n, 2, R"(, "n": 3)"},
+      {&ServeLimits::max_choices_per_request, 3, R"(, "prompt": ["a", "b"], "n": 2)"},
+      {&ServeLimits::max_choices_per_request, 3, R"(, "n": 4)", true},
+      {&ServeLimits::max_json_values, 16, R"(, "prompt": ["a", "b", "c"], "allowed_token_ids": [1, 2, 3, 4, 5, 6])"},
       {&ServeLimits::max_logprobs, 2, R"(, "logprobs": 3)"},
       {&ServeLimits::max_logprobs, 2, R"(, "logprobs": true, "top_logprobs": 3)", true},
       {&ServeLimits::max_stop_strings, 1, R"(, "stop": ["a", "b"])"},

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <iterator>
+#include <new>
 #include <utility>
 
 #include "base/check.h"
@@ -24,12 +26,32 @@ class Job::Sink final : public engine::RequestSink {
  public:
   Sink(std::shared_ptr<Job> job, std::size_t prompt) : job_(std::move(job)), prompt_(prompt) {}
 
-  void on_started() override { job_->mark_started(monotonic_seconds()); }
+  // The engine takes no exceptions: what cannot be kept ends this request alone.
+  void on_started() override {
+    try {
+      job_->mark_started(monotonic_seconds());
+    } catch (...) {
+      job_->lose();
+    }
+  }
   void on_prompt_logprob(const engine::PromptLogprob& p) override {
-    job_->add(
-        {.prompt = prompt_, .of_prompt = true, .id = p.logprob.id, .own = p.logprob, .top = copy(p.top_logprobs)});
+    try {
+      job_->add(
+          {.prompt = prompt_, .of_prompt = true, .id = p.logprob.id, .own = p.logprob, .top = copy(p.top_logprobs)});
+    } catch (...) {
+      job_->lose();
+    }
   }
   void on_token(const engine::TokenEvent& e) override {
+    try {
+      take(e);
+    } catch (...) {
+      job_->lose();
+    }
+  }
+
+ private:
+  void take(const engine::TokenEvent& e) {
     TokenRecord record{.prompt = prompt_,
                        .choice = e.choice,
                        .id = e.token_id,
@@ -38,18 +60,21 @@ class Job::Sink final : public engine::RequestSink {
                        .stop_token_id = e.stop_token_id,
                        .cached_tokens = e.cached_tokens,
                        .error = std::string(e.error),
+                       .error_of_request = e.error_of_request,
                        .time = monotonic_seconds()};
     if (e.token_id >= 0) record.own = e.logprob;
     job_->add(std::move(record));
   }
 
- private:
   std::shared_ptr<Job> job_;
   std::size_t prompt_;
 };
 
 Job::Job(Service& service, JobSpec spec, std::shared_ptr<Exchange> exchange, std::shared_ptr<RequestScope> scope)
-    : service_(service), spec_(std::move(spec)), exchange_(std::move(exchange)), scope_(std::move(scope)) {
+    : service_(service), spec_(std::move(spec)), exchange_(std::move(exchange)), scope_(std::move(scope)) {}
+
+void Job::make_slots() {
+  slots_.reserve(spec_.requests.size() * static_cast<std::size_t>(spec_.common.n));
   for (const engine::Request& request : spec_.requests) {
     for (std::int64_t i = 0; i < spec_.common.n; ++i)
       slots_.emplace_back(Choice(spec_, *service_.model().tokenizer, service_.model().eos_ids, request.prompt));
@@ -80,6 +105,7 @@ void Job::start() {
                    "max_tokens")
         .set_limit(&ServeLimits::max_queued_tokens);
   }
+  make_slots();  // not before it is known that they are worth it
   {
     // Events of the first prompts wait until all prompts are in, or it would not be known whether to answer 429.
     const std::lock_guard lock(mutex_);
@@ -106,6 +132,7 @@ void Job::start() {
       if (const auto job = weak.lock()) job->pause_or_resume();
     });
     service_.metrics().add_stream(1);
+    streaming_ = true;
     HttpReply head{.content_type = "text/event-stream; charset=utf-8"};
     head.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}, {"X-Request-Id", scope_->id()}};
     exchange_->start(std::move(head));
@@ -120,16 +147,45 @@ void Job::start() {
   exchange_->on_cancel([weak = weak_from_this()](CancelReason reason) {
     if (const auto job = weak.lock()) job->cancel(reason);
   });
-  service_.workers().post([self] { self->process(); });
+  post();
+}
+
+/// Has a worker call process(). What that throws (no memory, a check that fails) ends this request and no other.
+void Job::post() {
+  service_.workers().post([self = shared_from_this()] {
+    try {
+      self->process();
+    } catch (const std::bad_alloc&) {
+      self->break_off(ApiError(503, "out of memory for this request").set_retry_after(5));
+    } catch (const std::exception& error) {
+      log_error(printable(error.what(), 300));
+      self->break_off(ApiError(500, "internal error"));
+    }
+  });
 }
 
 void Job::add(TokenRecord record) {
   {
     const std::lock_guard lock(mutex_);
+    if (broken_) return;
     records_.push_back(std::move(record));
     if (std::exchange(scheduled_, true)) return;
   }
-  service_.workers().post([self = shared_from_this()] { self->process(); });
+  post();
+}
+
+/// Instead of add() where that failed: a worker ends the request.
+void Job::lose() noexcept {
+  try {
+    {
+      const std::lock_guard lock(mutex_);
+      lost_ = true;
+      if (std::exchange(scheduled_, true)) return;
+    }
+    post();
+  } catch (...) {  // without memory even for this the request ends by its deadline
+    return;
+  }
 }
 
 void Job::mark_started(double time) {
@@ -173,13 +229,15 @@ void Job::go_on() {
     const std::lock_guard lock(mutex_);
     self = std::exchange(resting_, nullptr);
   }
-  if (self) service_.workers().post([self] { self->process(); });
+  if (self) self->post();
 }
 
 void Job::process() {
   std::vector<TokenRecord> records;
   {
     const std::lock_guard lock(mutex_);
+    if (broken_) return;
+    if (lost_) throw std::bad_alloc();
     records.swap(records_);
     if (records.empty()) {
       scheduled_ = false;
@@ -202,8 +260,7 @@ void Job::process() {
       return;
     }
   }
-  // Again through the queue, so that others have their turn.
-  service_.workers().post([self = shared_from_this()] { self->process(); });
+  post();  // again through the queue, so that others have their turn
 }
 
 void Job::take_record(TokenRecord& record) {
@@ -212,7 +269,10 @@ void Job::take_record(TokenRecord& record) {
       record.prompt * static_cast<std::size_t>(spec_.common.n) + static_cast<std::size_t>(record.choice);
   Slot& slot = slots_[index];
   if (slot.ended) return;
-  if (!record.error.empty()) error_ = record.error;
+  if (!record.error.empty()) {
+    error_ = record.error;
+    error_of_request_ = record.error_of_request;
+  }
   if (record.choice == 0) cached_tokens_ = std::max(cached_tokens_, record.cached_tokens);
   observe(record, slot.choice);
   slot.choice.push(std::move(record));

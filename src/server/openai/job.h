@@ -21,15 +21,20 @@ class Job : public std::enable_shared_from_this<Job> {
  private:
   class Sink;
 
+  void make_slots();
+
   // Any thread.
   void add(TokenRecord record);
   void mark_started(double time);
   void cancel(CancelReason reason);
   void pause_or_resume();
   void go_on();
+  void post();
+  void lose() noexcept;
 
   // On a worker, one at a time.
   void process();
+  void break_off(const ApiError& error) noexcept;
   void take_record(TokenRecord& record);
   void take_prompt_logprob(TokenRecord& record);
   void observe(const TokenRecord& record, const Choice& choice);
@@ -63,12 +68,16 @@ class Job : public std::enable_shared_from_this<Job> {
   std::int64_t cached_tokens_ = 0;
   std::string stream_text_;  ///< of this round
   std::string error_;
+  bool error_of_request_ = false;
+  bool streaming_ = false;  ///< counted among the open streams
   double first_token_time_ = 0;
 
   mutable std::mutex mutex_;  ///< guards what follows
   std::vector<engine::RequestId> ids_;
   std::vector<TokenRecord> records_;
   bool scheduled_ = false;
+  bool lost_ = false;    ///< an event that there was no memory for
+  bool broken_ = false;  ///< answered with an error of ours; nothing more is done
   /// This object while process() has stopped because the client does not read: the engine, which held it, lets go after
   /// the last event.
   std::shared_ptr<Job> resting_;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/resources.h"
+#include "server/openai/constraints.h"
 #include "server/openai/job.h"
 
 namespace awq::server {
@@ -26,6 +27,7 @@ std::optional<ApiError> Job::failure() const {
       break;
   }
   if (error_.empty()) return std::nullopt;
+  if (error_of_request_) return too_expensive(error_, spec_.constraint_field);
   log_error(printable(error_, 300));
   return ApiError(500, printable(error_, 300));
 }
@@ -65,10 +67,37 @@ void Job::finish() {
   }
 }
 
+/// Ends the request with an error of ours, wherever it stands.
+void Job::break_off(const ApiError& error) noexcept {
+  try {
+    std::vector<engine::RequestId> ids;
+    {
+      const std::lock_guard lock(mutex_);
+      if (std::exchange(broken_, true)) return;
+      ids = ids_;
+      records_.clear();
+      resting_.reset();
+    }
+    for (const engine::RequestId id : ids) service_.model().engine->cancel(id);
+    scope_->log().finish = "error";
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      if (!slots_[i].ended) service_.metrics().on_choice_finished("error");
+    }
+    if (spec_.common.stream) {
+      finish_stream(&error);
+    } else {
+      finish_whole(&error);
+    }
+  } catch (...) {
+    exchange_->finish();  // the connection closes without an answer
+  }
+}
+
 void Job::finish_stream(const ApiError* error) {
-  service_.metrics().add_stream(-1);
+  if (std::exchange(streaming_, false)) service_.metrics().add_stream(-1);
   std::string text;
   if (error != nullptr) {
+    service_.metrics().on_limit(error->limit());
     text += format_event(error->body());
   } else if (spec_.common.include_usage) {
     OrderedJson out = envelope(spec_, service_.model().fingerprint);

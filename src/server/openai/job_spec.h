@@ -33,8 +33,9 @@ class OutputParser {
 /// One HTTP request, checked and turned into requests of the engine.
 struct JobSpec {
   bool chat = false;
-  std::string id;     ///< "chatcmpl-..." or "cmpl-..."
-  std::string model;  ///< as it was asked for
+  std::string id;      ///< "chatcmpl-..." or "cmpl-..."
+  std::string model;   ///< as it was asked for
+  std::string tenant;  ///< whose prompts may share cached prefixes with its own
   std::int64_t created = 0;
   CommonFields common;
   std::vector<engine::Request> requests;                       ///< one per prompt; n choices each
@@ -42,6 +43,7 @@ struct JobSpec {
   std::optional<std::int64_t> logprobs;                        ///< alternatives per token; -1: all
   bool echo_logprobs = false;                                  ///< those of the prompt go in front
   std::function<std::unique_ptr<OutputParser>()> make_parser;  ///< null: all text is content
+  std::string constraint_field;                                ///< of the request, that asked for a constraint
   bool named_tool = false;  ///< the tool was the client's choice: its call ends with "stop"
 };
 

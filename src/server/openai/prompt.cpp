@@ -32,8 +32,8 @@ void truncate_prompt(std::vector<std::int32_t>& ids, const CommonFields& common,
   }
 }
 
-std::int64_t output_tokens(const Service& service, std::int64_t prompt_tokens, std::optional<std::int64_t> asked,
-                           const std::string& field) {
+std::int64_t output_tokens(const Service& service, std::int64_t prompt_tokens, std::int64_t n,
+                           std::optional<std::int64_t> asked, const std::string& field) {
   const std::int64_t context = service.model().max_model_len;
   check_limit(service.limits(), &ServeLimits::max_prompt_tokens, prompt_tokens, "prompt");
   if (asked) check_limit(service.limits(), &ServeLimits::max_output_tokens, *asked, field);
@@ -48,7 +48,9 @@ std::int64_t output_tokens(const Service& service, std::int64_t prompt_tokens, s
         room < least ? "prompt" : field);
   }
   if (asked) return *asked;
-  return std::min({room, service.model().defaults.max_new_tokens.value_or(room), service.limits().max_output_tokens});
+  const std::int64_t queue = std::max<std::int64_t>(1, service.limits().max_queued_tokens / n - prompt_tokens);
+  return std::min(
+      {room, service.model().defaults.max_new_tokens.value_or(room), service.limits().max_output_tokens, queue});
 }
 
 void resolve_sampling(const Service& service, CommonFields& common) {
@@ -91,7 +93,8 @@ engine::Request engine_request(const Service&, const JobSpec& spec, std::vector<
     request.sampling.prompt_logprobs = wanted < 0 || other < 0 ? -1 : std::max(wanted, other);
   }
   request.n = spec.common.n;
-  request.cache_salt = spec.common.cache_salt;
+  // Every tenant's name is as long as any other's, or there is none: two pairs never make one text.
+  request.cache_salt = spec.tenant + spec.common.cache_salt;
   return request;
 }
 

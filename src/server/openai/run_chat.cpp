@@ -53,7 +53,7 @@ ConstraintFactory constraint_of(const Service& service, const ChatFormat& format
   const std::string key = std::string("call ") + (choice.parallel ? "many " : "one ") +
                           (after_reasoning ? "thinking " : "") + choice.name + " " + to_line(fields.tools);
   const auto make = [&] { return chat::tool_call_grammar(format.tools(), fields.tools, choice); };
-  return compile_grammar(key, make, service.model().call_vocabulary, "tools");
+  return compile_grammar(service.limits(), key, make, service.model().call_vocabulary, "tools");
 }
 
 ParserOptions parser_options(const ChatFormat& format, const ChatFields& fields, bool opens_reasoning) {
@@ -93,6 +93,7 @@ void run_chat(RouteCall& call) {
   call.scope->set_id(fields.common.request_id);
   spec.id = "chatcmpl-" + call.scope->id();
   spec.created = std::time(nullptr);
+  spec.tenant = call.scope->tenant();
   spec.model = service.check_model(fields.common.model);
   const ChatFormat* format = service.model().chat;
   if (format == nullptr) {
@@ -120,9 +121,11 @@ void run_chat(RouteCall& call) {
   check_ids(ids, service.model().vocab_size, "messages");
   truncate_prompt(ids, fields.common, service.model().max_model_len, fields.max_tokens.value_or(1));
   if (ids.empty()) throw ApiError(400, "messages: the conversation has no tokens", "messages");
-  const std::int64_t max_tokens =
-      output_tokens(service, static_cast<std::int64_t>(ids.size()), fields.max_tokens, fields.max_tokens_field);
+  const std::int64_t max_tokens = output_tokens(service, static_cast<std::int64_t>(ids.size()), fields.common.n,
+                                                fields.max_tokens, fields.max_tokens_field);
   spec.requests.push_back(engine_request(service, spec, std::move(ids), max_tokens));
+  if (!fields.max_tokens) spec.requests.back().reserved_output = kOpenOutputTokens;
+  spec.constraint_field = is_forced(fields) ? "tools" : fields.common.constraint.field;
   ConstraintFactory constraint = constraint_of(service, *format, fields, thinking && !plain);
   if (fields.thinking_token_budget && parsing.reasoning && !plain)
     constraint = limit_thought(service, *fields.thinking_token_budget, thinking, std::move(constraint));

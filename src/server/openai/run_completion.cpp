@@ -33,18 +33,21 @@ void run_completion(RouteCall& call) {
   call.scope->set_id(fields.common.request_id);
   spec.id = "cmpl-" + call.scope->id();
   spec.created = std::time(nullptr);
+  spec.tenant = call.scope->tenant();
   spec.model = service.check_model(fields.common.model);
   resolve_sampling(service, fields.common);
   spec.common = fields.common;
   spec.logprobs = fields.logprobs;
   spec.echo_logprobs = fields.echo && fields.logprobs.has_value();
+  spec.constraint_field = fields.common.constraint.field;
   const ConstraintFactory constraint = compile_constraint(service, fields.common.constraint);
   for (const PromptField& prompt : fields.prompts) {
     std::vector<std::int32_t> ids = encode(service, fields, prompt);
     std::optional<std::int64_t> asked = fields.max_tokens;
     const auto room = service.model().max_model_len - static_cast<std::int64_t>(ids.size());
     if (!fields.max_tokens_given && room >= 1) asked = std::min(*asked, room);
-    const std::int64_t max_tokens = output_tokens(service, static_cast<std::int64_t>(ids.size()), asked, "max_tokens");
+    const std::int64_t max_tokens =
+        output_tokens(service, static_cast<std::int64_t>(ids.size()), fields.common.n, asked, "max_tokens");
     if (fields.echo)
       spec.echo_texts.push_back(prompt.text ? *prompt.text : service.model().tokenizer->decode(ids, true));
     spec.requests.push_back(engine_request(service, spec, std::move(ids), max_tokens));
