@@ -1,5 +1,6 @@
-// The engine over real models: the same tokens alone, in a crowd, after preemption, with and without prefix cache and
-// speculation, on one thread and on two; and steps that allocate nothing.
+// The engine over real models, as stored and as awq run takes them by default (4-bit weights, 8-bit activations): the
+// same tokens alone, in a crowd, after preemption, with and without prefix cache and speculation, on one thread and on
+// two; and steps that allocate nothing.
 
 #include "engine/engine_core.h"
 
@@ -19,6 +20,7 @@
 #include "base/random.h"
 #include "engine/language_step_model.h"
 #include "ops/gemm.h"
+#include "quantize/simulated_model.h"
 #include "support/checkpoints.h"
 #include "support/logits.h"
 #include "support/paths.h"
@@ -56,15 +58,47 @@ struct Sink : RequestSink {
   void on_prompt_logprob(const PromptLogprob& p) override { prompt_logprobs.push_back(p.logprob.logprob); }
 };
 
-std::vector<std::filesystem::path> models() {
-  std::vector<std::filesystem::path> out = test::golden_models();
-  out.push_back(std::filesystem::path(AWQ_SOURCE_DIR) / "models/books-12m");
+/// A model folder and how its weights and activations are to be taken.
+struct Variant {
+  std::string name;
+  std::filesystem::path folder;
+  std::int64_t group_size = 0;  ///< of 4-bit weights, rounded in memory; 0: weights as stored, binary32 activations
+  ops::ActivationPrecision activations = ops::ActivationPrecision::kF32;
+  bool int8_head = false;
+};
+
+std::vector<Variant> variants() {
+  std::vector<Variant> out;
+  for (const auto& folder : test::golden_models()) out.push_back({folder.filename().string(), folder});
+  const std::filesystem::path golden = out.front().folder.parent_path();
+  const std::filesystem::path books = std::filesystem::path(AWQ_SOURCE_DIR) / "models/books-12m";
+  constexpr auto kInt8 = ops::ActivationPrecision::kInt8;
+  out.push_back({"books_12m", books});
+  out.push_back({"llama_w4_int8_head", golden / "llama", 32, kInt8, true});
+  out.push_back({"qwen2_w4_int8", golden / "qwen2", 32, kInt8});
+  out.push_back({"books_12m_w4_int8", books, 128, kInt8});
+  out.push_back({"books_12m_w4_int8_head", books, 128, kInt8, true});
+  out.push_back({"qwen3_w4_int15", golden / "qwen3", 32, ops::ActivationPrecision::kInt15});
+  out.push_back({"qwen3_w4_f32", golden / "qwen3", 32});
   return out;
 }
 
-class EngineOnModel : public testing::TestWithParam<std::filesystem::path> {
+model::LanguageModel load(const Variant& variant) {
+  const model::ModelFiles files = model::ModelFiles::open(variant.folder);
+  if (variant.group_size == 0) return model::LanguageModel(files, variant.int8_head);
+  QuantizeOptions options;
+  options.method = "rtn";
+  options.group_size = variant.group_size;
+  options.format = "compressed-tensors";
+  return model::LanguageModel(quantize::SimulatedModel(files, options), variant.int8_head);
+}
+
+class EngineOnModel : public testing::TestWithParam<Variant> {
  protected:
-  model::LanguageModel model_{model::ModelFiles::open(GetParam())};
+  model::LanguageModel model_ = load(GetParam());
+
+  void SetUp() override { ops::set_activation_precision(GetParam().activations); }
+  void TearDown() override { ops::set_activation_precision(ops::ActivationPrecision::kF32); }
 
   EngineOptions options() const {
     EngineOptions o;
@@ -108,6 +142,16 @@ class EngineOnModel : public testing::TestWithParam<std::filesystem::path> {
   }
   static constexpr std::int64_t kTokens = 24;
 };
+
+TEST_P(EngineOnModel, RunsTheVariantThatItIsNamedFor) {
+  const bool quantized = GetParam().group_size != 0;
+  for (const model::DecoderLayer& layer : model_.layers()) {
+    for (const ops::Linear& linear : layer.linears) EXPECT_EQ(linear.packed_bits(), quantized ? 4 : 0);
+  }
+  EXPECT_EQ(model_.head().packed_bits(), GetParam().int8_head ? 8 : 0);
+  EXPECT_EQ(model_.layers()[0][model::Role::kQ].row_invariant(),
+            GetParam().activations != ops::ActivationPrecision::kF32);
+}
 
 TEST_P(EngineOnModel, TheSameTokensWhateverRunsBeside) {
   constexpr std::uint64_t kCrowd = 64;
@@ -216,11 +260,8 @@ TEST_P(EngineOnModel, DecodingAllocatesNothing) {
 #endif
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, EngineOnModel, testing::ValuesIn(models()), [](const auto& model) {
-  std::string name = model.param.filename().string();
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Models, EngineOnModel, testing::ValuesIn(variants()),
+                         [](const auto& variant) { return variant.param.name; });
 
 }  // namespace
 }  // namespace awq::engine
