@@ -79,6 +79,11 @@ Isa& cap() {
   return value;
 }
 
+Isa detected_isa() {
+  static const Isa detected = detect();
+  return detected;
+}
+
 /// Whole processors that a cgroup v2 CPU quota allows.
 std::optional<int> container_quota() {
   std::ifstream file("/sys/fs/cgroup/cpu.max");
@@ -91,14 +96,19 @@ std::optional<int> container_quota() {
 
 }  // namespace
 
-Isa active_isa() {
-  static const Isa detected = detect();
-  return std::min(detected, cap());
-}
+Isa active_isa() { return std::min(detected_isa(), cap()); }
 
 void cap_isa(std::string_view name) { cap() = std::min(cap(), parse_isa(name)); }
 
 std::string_view isa_name(Isa isa) { return kNames.at(static_cast<std::size_t>(isa)); }
+
+bool lacks_vector_instructions() {
+#if defined(__x86_64__)
+  return detected_isa() == Isa::kScalar && cap() > Isa::kScalar;
+#else
+  return false;
+#endif
+}
 
 bool has_native_bf16() {
   static const bool detected = detect_bf16();
