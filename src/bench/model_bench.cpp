@@ -65,6 +65,7 @@ ModelBench::ModelBench(model::LanguageModel& model, const ReadMeter& meter, doub
   model_.set_row_invariant(true);
   model_.reserve(std::max(std::min(options.prompt, kPrefillChunk), batch), batch,
                  std::max(options.prompt, options.depth + options.gen), batch);
+  model_.reserve_products(std::max(std::min(options.prompt, kPrefillChunk), batch), batch);
 }
 
 model::KvPool ModelBench::make_pool(std::int64_t batch, std::int64_t tokens) {
