@@ -15,6 +15,7 @@ struct BenchOptions {
   std::int64_t group_size = 128;
   std::string activations = "int8";  ///< inputs of quantized linears: "int8" (one scale per 32), "int15" or "f32"
   std::string head = "stored";       ///< output matrix as "stored", or rounded to "int8" at load
+  std::string kv_dtype = "f16";      ///< cached keys and values on the processor: f32, f16, bf16, int8
   std::int64_t layers = 0;           ///< run only the first layers; 0: all
   std::int64_t prompt = 512;         ///< tokens of the prefill
   std::int64_t gen = 64;             ///< tokens of the decode
@@ -54,8 +55,8 @@ struct BenchKernel {
 struct BenchSummary {
   std::string architecture;
   std::int64_t layers = 0;
-  std::string weights;            ///< "4 bit, group 128, random" ..
-  std::string activations, head;  ///< as in the options
+  std::string weights;                      ///< "4 bit, group 128, random" ..
+  std::string activations, head, kv_dtype;  ///< as in the options
   std::string instruction_set;
   std::string device;  ///< what ran the model; empty: the processor
   int threads = 0;
@@ -72,6 +73,7 @@ struct BenchSummary {
 
   double prefill_tokens_per_s = 0;
   double prefill_peak_fraction = 0;  ///< 2 N K of all linears per token, over matmul_peak_flops
+  double prefill_page_faults_per_token = 0;
   double decode_tokens_per_s = 0;
   std::uint64_t decode_bytes_per_token = 0;
   double decode_bandwidth_fraction = 0;

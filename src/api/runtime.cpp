@@ -12,6 +12,11 @@ namespace awq {
 
 void set_instruction_set(const std::string& name) { cap_isa(name); }
 
+std::string processor_warning() {
+  if (!lacks_vector_instructions()) return {};
+  return "this processor has no AVX2 with FMA and F16C: everything runs in scalar code, many times slower";
+}
+
 void request_stop(int signal_number) noexcept { stop_flag().request(signal_number); }
 
 int requested_stop() noexcept { return stop_flag().signal_number(); }

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cstdlib>
 
 #include "base/check.h"
@@ -12,6 +13,8 @@ namespace {
 // Below this size the C library's heap is cheaper than a mapping of our own.
 constexpr std::size_t kMapThreshold = std::size_t{1} << 21;
 
+std::atomic<std::uint64_t> g_allocations{0};
+
 [[noreturn]] void out_of_memory(std::size_t bytes) {
   fail(ErrorCode::kOutOfMemory, "cannot allocate {} bytes of memory", bytes);
 }
@@ -19,6 +22,7 @@ constexpr std::size_t kMapThreshold = std::size_t{1} << 21;
 }  // namespace
 
 void* allocate_pages(std::size_t bytes) {
+  g_allocations.fetch_add(1, std::memory_order_relaxed);
   if (bytes >= kMapThreshold) {
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) out_of_memory(bytes);
@@ -31,6 +35,8 @@ void* allocate_pages(std::size_t bytes) {
   std::memset(memory, 0, rounded);
   return memory;
 }
+
+std::uint64_t page_allocations() noexcept { return g_allocations.load(std::memory_order_relaxed); }
 
 void release_pages(void* memory, std::size_t bytes) noexcept {
   if (bytes >= kMapThreshold) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -13,6 +14,8 @@ namespace awq {
 /// Throws Error{kOutOfMemory} that names the size.
 void* allocate_pages(std::size_t bytes);
 void release_pages(void* memory, std::size_t bytes) noexcept;
+/// Calls of allocate_pages() in this process so far: work that is to allocate nothing leaves it as it is.
+std::uint64_t page_allocations() noexcept;
 
 /// Owned, zeroed, 64-byte aligned array of a trivial type. Movable, never resized in place.
 template <typename T>

@@ -9,10 +9,8 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
-#include <optional>
-#include <string>
 
+#include "base/cgroup.h"
 #include "base/check.h"
 
 namespace awq {
@@ -79,26 +77,26 @@ Isa& cap() {
   return value;
 }
 
-/// Whole processors that a cgroup v2 CPU quota allows.
-std::optional<int> container_quota() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return std::nullopt;
-  const double processors = std::strtod(quota.c_str(), nullptr) / period;
-  return std::max(1, static_cast<int>(std::lround(processors)));
+Isa detected_isa() {
+  static const Isa detected = detect();
+  return detected;
 }
 
 }  // namespace
 
-Isa active_isa() {
-  static const Isa detected = detect();
-  return std::min(detected, cap());
-}
+Isa active_isa() { return std::min(detected_isa(), cap()); }
 
 void cap_isa(std::string_view name) { cap() = std::min(cap(), parse_isa(name)); }
 
 std::string_view isa_name(Isa isa) { return kNames.at(static_cast<std::size_t>(isa)); }
+
+bool lacks_vector_instructions() {
+#if defined(__x86_64__)
+  return detected_isa() == Isa::kScalar && cap() > Isa::kScalar;
+#else
+  return false;
+#endif
+}
 
 bool has_native_bf16() {
   static const bool detected = detect_bf16();
@@ -117,7 +115,8 @@ int usable_processors() {
   cpu_set_t mask;
   CPU_ZERO(&mask);
   int count = sched_getaffinity(0, sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask) : 1;
-  if (const auto quota = container_quota()) count = std::min(count, *quota);
+  if (const auto quota = cgroup_processors())
+    count = std::min(count, static_cast<int>(std::lround(std::min(*quota, 1e6))));
   return std::max(1, count);
 }
 

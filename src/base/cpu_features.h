@@ -13,6 +13,8 @@ Isa active_isa();
 /// Throws kInvalidArgument for another name.
 void cap_isa(std::string_view name);
 std::string_view isa_name(Isa isa);
+/// True when an x86-64 processor has no AVX2 (with FMA and F16C): kernels are scalar though the cap allows more.
+bool lacks_vector_instructions();
 /// True when bf16 dot products run in hardware and the cap allows them.
 bool has_native_bf16();
 /// Instructions outside the rising order: VNNI on 256 bits without AVX-512, the two of Arm's byte dot products.

@@ -5,33 +5,16 @@
 #include <fstream>
 #include <string>
 
+#include "base/cgroup.h"
+#include "base/read_words.h"
+
 namespace awq {
 namespace {
-
-/// The number behind a name that begins a line.
-std::optional<std::uint64_t> read_word(const char* path, const std::string& name) {
-  std::ifstream file(path);
-  std::string key;
-  std::uint64_t value = 0;
-  std::string line;
-  while (file >> key) {
-    if (key == name && file >> value) return value;
-    std::getline(file, line);
-  }
-  return std::nullopt;
-}
 
 /// The value of a "Name:   123 kB" line, in bytes.
 std::optional<std::uint64_t> read_kilobytes(const char* path, const std::string& name) {
   const auto value = read_word(path, name);
   return value ? std::optional(*value * 1024) : std::nullopt;
-}
-
-std::optional<std::uint64_t> read_number(const char* path) {
-  std::ifstream file(path);
-  std::uint64_t value = 0;
-  if (file >> value) return value;
-  return std::nullopt;
 }
 
 }  // namespace
@@ -47,15 +30,8 @@ bool reset_peak_rss() {
 
 std::optional<std::uint64_t> available_memory_bytes() {
   std::optional<std::uint64_t> available = read_kilobytes("/proc/meminfo", "MemAvailable:");
-  const auto limit = read_number("/sys/fs/cgroup/memory.max");
-  const auto used = read_number("/sys/fs/cgroup/memory.current");
-  if (limit && used && available) {
-    // What the group has read of files counts as used, but goes when memory is asked for.
-    const std::uint64_t cached = read_word("/sys/fs/cgroup/memory.stat", "active_file").value_or(0) +
-                                 read_word("/sys/fs/cgroup/memory.stat", "inactive_file").value_or(0);
-    const std::uint64_t held = *used - std::min(*used, cached);
-    available = std::min(*available, *limit - std::min(*limit, held));
-  }
+  const auto left = cgroup_free_bytes();
+  if (left && available) available = std::min(*available, *left);
   return available;
 }
 

@@ -14,7 +14,7 @@
 #include "bench/random_weights.h"
 #include "device/device.h"
 #include "ops/activation_names.h"
-#include "quant/group_quant.h"
+#include "ops/kv_dtype.h"
 
 namespace awq::bench {
 namespace {
@@ -43,6 +43,7 @@ void check_options(const BenchOptions& o) {
     fail(ErrorCode::kInvalidArgument, "--read-bytes {}: expected {} to {}, or 0", o.read_bytes, kLeastReadBytes,
          kMostReadBytes);
   }
+  ops::parse_kv_dtype(o.kv_dtype);
   check_range("--repetitions", o.repetitions, 1, 1000);
   for (const std::int64_t batch : o.batches) check_range("--batch", batch, 1, kMostSequences);
 }
@@ -54,11 +55,10 @@ bool wants_int8_head(const std::string& name) {
   return name == "int8";
 }
 
-/// A model as the options want it: its first layers, its head as stored or rounded to 8 bits.
-class BenchedModel : public model::WeightSource {
+/// The first layers of a model.
+class FirstLayers : public model::WeightSource {
  public:
-  BenchedModel(const model::WeightSource& source, std::int64_t layers, bool int8_head)
-      : source_(source), config_(source.config()), int8_head_(int8_head) {
+  FirstLayers(const model::WeightSource& source, std::int64_t layers) : source_(source), config_(source.config()) {
     if (layers == 0) return;
     check_range("--layers", layers, 1, config_.num_hidden_layers);
     config_.num_hidden_layers = layers;
@@ -69,29 +69,12 @@ class BenchedModel : public model::WeightSource {
   model::LayerWeights load_layer(std::int64_t layer) const override { return source_.load_layer(layer); }
   void embed(std::span<const std::int32_t> ids, float* out) const override { source_.embed(ids, out); }
   AlignedBuffer<float> load_final_norm() const override { return source_.load_final_norm(); }
-  model::LinearWeights load_head() const override {
-    model::LinearWeights stored = source_.load_head();
-    if (!int8_head_) return stored;
-    model::LinearWeights out;
-    out.out_features = stored.out_features;
-    out.in_features = stored.in_features;
-    const bool divides = out.in_features % kHeadGroup == 0;
-    const quant::Scheme scheme{.bits = 8, .group_size = divides ? kHeadGroup : -1, .symmetric = true};
-    out.quantized =
-        quant::round_to_nearest(stored.to_floats().data(), out.out_features, out.in_features, scheme, DType::kF16);
-    return out;
-  }
-  model::LinearWeights load_embedding() const override {
-    model::LinearWeights own = source_.load_embedding();
-    // A rounded head serves as the embedding no longer.
-    return own.out_features == 0 && int8_head_ ? source_.load_head() : std::move(own);
-  }
+  model::LinearWeights load_head() const override { return source_.load_head(); }
+  model::LinearWeights load_embedding() const override { return source_.load_embedding(); }
 
  private:
-  static constexpr std::int64_t kHeadGroup = 128;
   const model::WeightSource& source_;
   model::ModelConfig config_;
-  bool int8_head_;
 };
 
 std::string describe(const quant::Scheme& scheme) {
@@ -143,26 +126,28 @@ BenchSummary run(const BenchOptions& options) {
   out.threads = omp_get_max_threads();
   out.activations = options.activations;
   out.head = options.head;
+  out.kv_dtype = options.kv_dtype;
+  const bool int8_head = wants_int8_head(options.head);
   const int device = device::parse_name(options.device);
   if (device >= 0) {
     device::open(device);  // what is not there should show before anything is loaded
-    if (wants_int8_head(options.head)) {
+    if (int8_head) {
       fail(ErrorCode::kInvalidArgument, "--head int8: not on a device, which keeps the output matrix in 16 bits");
     }
   }
   stage("loading");
   const double begin = monotonic_seconds();
   const std::unique_ptr<model::WeightSource> whole = open_source(options, out.weights);
-  const BenchedModel source(*whole, options.layers, wants_int8_head(options.head));
+  const FirstLayers source(*whole, options.layers);
   if (device >= 0) {
     out.architecture = source.config().architecture;
     out.layers = source.config().num_hidden_layers;
-    out.activations = "device";
+    out.activations = out.kv_dtype = "device";
     run_on_device(device, source, !options.config.empty(), options, out);
     return out;
   }
   ops::set_activation_precision(ops::parse_activation_precision(options.activations));
-  model::LanguageModel model(source);
+  model::LanguageModel model(source, int8_head);
   out.load_seconds = monotonic_seconds() - begin;
   out.architecture = source.config().architecture;
   out.layers = source.config().num_hidden_layers;

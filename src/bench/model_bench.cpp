@@ -3,8 +3,9 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <memory>
+#include <numeric>
 
+#include "base/checked_math.h"
 #include "base/random.h"
 #include "base/resources.h"
 #include "base/stop.h"
@@ -18,6 +19,8 @@ constexpr std::uint64_t kIdSeed = 77;
 constexpr std::int64_t kSweepSteps = 8;
 /// Passes of the read loop before and after a timing.
 constexpr int kReadPasses = 2;
+/// Tokens of a prompt that go through the model at a time, as in `awq run` and by default in the server.
+constexpr std::int64_t kPrefillChunk = 512;
 
 double seconds_of(const auto& work) {
   const double start = monotonic_seconds();
@@ -39,6 +42,11 @@ void for_each_linear(const model::LanguageModel& model, Visit visit) {
   visit(model.head());
 }
 
+std::int64_t blocks_for(std::int64_t tokens) {
+  return static_cast<std::int64_t>(
+      ceil_div(static_cast<std::uint64_t>(tokens), static_cast<std::uint64_t>(kernels::kKvBlockTokens)));
+}
+
 double weights_of(const ops::Linear& linear) {
   return static_cast<double>(linear.out_features()) * static_cast<double>(linear.in_features());
 }
@@ -47,7 +55,29 @@ double weights_of(const ops::Linear& linear) {
 
 ModelBench::ModelBench(model::LanguageModel& model, const ReadMeter& meter, double matmul_peak,
                        const BenchOptions& options)
-    : model_(model), meter_(meter), matmul_peak_(matmul_peak), options_(options) {}
+    : model_(model),
+      meter_(meter),
+      matmul_peak_(matmul_peak),
+      options_(options),
+      kv_dtype_(ops::parse_kv_dtype(options.kv_dtype)) {
+  std::int64_t batch = 1;
+  for (const std::int64_t b : options.batches) batch = std::max(batch, b);
+  model_.set_row_invariant(true);
+  model_.reserve(std::max(std::min(options.prompt, kPrefillChunk), batch), batch,
+                 std::max(options.prompt, options.depth + options.gen), batch);
+  model_.reserve_products(std::max(std::min(options.prompt, kPrefillChunk), batch), batch);
+}
+
+model::KvPool ModelBench::make_pool(std::int64_t batch, std::int64_t tokens) {
+  blocks_.resize(static_cast<std::size_t>(batch * blocks_for(tokens)));
+  std::iota(blocks_.begin(), blocks_.end(), 0);
+  return {model_.config(), kv_dtype_, batch * blocks_for(tokens)};
+}
+
+std::span<const std::int32_t> ModelBench::blocks_of(std::int64_t sequence, std::int64_t tokens) const {
+  const auto count = static_cast<std::size_t>(blocks_for(tokens));
+  return std::span(blocks_).subspan(static_cast<std::size_t>(sequence) * count, count);
+}
 
 std::int32_t ModelBench::random_id(std::uint64_t i) const {
   return static_cast<std::int32_t>(random_bits(kIdSeed, i) % static_cast<std::uint64_t>(model_.config().vocab_size));
@@ -62,12 +92,11 @@ double ModelBench::linear_operations(std::int64_t rows, std::int64_t head_rows) 
 }
 
 std::uint64_t ModelBench::bytes_per_step(std::int64_t batch, std::int64_t steps) const {
-  const model::ModelConfig& c = model_.config();
-  // Keys and values of the middle step, binary32 each.
-  const std::int64_t length = options_.depth + steps / 2;
-  const std::int64_t cache =
-      batch * length * c.kv_width() * 2 * c.num_hidden_layers * static_cast<std::int64_t>(sizeof(float));
-  return model_.bytes_per_token() + static_cast<std::uint64_t>(cache);
+  // Keys and values of the middle step.
+  const std::int64_t tokens = batch * (options_.depth + steps / 2);
+  const std::uint64_t block = model::KvPool::block_bytes(model_.config(), kv_dtype_);
+  return model_.bytes_per_token() +
+         static_cast<std::uint64_t>(tokens) * block / static_cast<std::uint64_t>(kernels::kKvBlockTokens);
 }
 
 BenchPoint ModelBench::point(std::int64_t rows, double seconds, double bytes, double fraction,
@@ -83,36 +112,48 @@ BenchPoint ModelBench::point(std::int64_t rows, double seconds, double bytes, do
 void ModelBench::prefill(BenchSummary& out) {
   std::vector<std::int32_t> ids;
   for (std::int64_t i = 0; i < options_.prompt; ++i) ids.push_back(random_id(static_cast<std::uint64_t>(i)));
-  model::KvCache cache(model_.config(), options_.prompt);
-  std::vector<double> seconds;
+  const model::KvPool pool = make_pool(1, options_.prompt);
+  const auto run = [&] {
+    std::int64_t last = 0;
+    for (std::int64_t past = 0; past < options_.prompt; past += kPrefillChunk) {
+      const std::int64_t count = std::min(kPrefillChunk, options_.prompt - past);
+      const model::SequenceSlice slice{.token_count = count, .past = past, .blocks = blocks_of(0, options_.prompt)};
+      model_.run(std::span(ids).subspan(static_cast<std::size_t>(past), static_cast<std::size_t>(count)), {&slice, 1},
+                 &pool);
+      last = count - 1;
+    }
+    model_.logits({&last, 1});
+  };
+  std::vector<double> seconds, faults;
   for (int repetition = -1; repetition < options_.repetitions; ++repetition) {  // the first one warms up
     stop_flag().throw_if_requested();
-    cache.set_length(0);
-    const model::SequenceSlice slice{.token_count = options_.prompt, .cache = &cache};
-    const double took = seconds_of([&] { model_.forward(ids, {&slice, 1}); });
-    if (repetition >= 0) seconds.push_back(took);
+    const double before = page_faults();
+    const double took = seconds_of(run);
+    if (repetition < 0) continue;
+    seconds.push_back(took);
+    faults.push_back(page_faults() - before);
   }
+  const auto tokens = static_cast<double>(options_.prompt);
   const double operations = linear_operations(options_.prompt, 1);
-  out.prefill_tokens_per_s = static_cast<double>(options_.prompt) / median(seconds);
+  out.prefill_tokens_per_s = tokens / median(seconds);
   out.prefill_peak_fraction = matmul_peak_ > 0 ? operations / median(seconds) / matmul_peak_ : 0;
+  out.prefill_page_faults_per_token = median(faults) / tokens;
 }
 
 ModelBench::Steps ModelBench::time_decode(std::int64_t batch, std::int64_t steps) {
-  std::vector<std::unique_ptr<model::KvCache>> caches;
+  const std::int64_t room = options_.depth + steps;
+  const model::KvPool pool = make_pool(batch, room);
   std::vector<model::SequenceSlice> slices;
-  for (std::int64_t i = 0; i < batch; ++i) {
-    caches.push_back(std::make_unique<model::KvCache>(model_.config(), options_.depth + steps));
-    slices.push_back({.token_count = 1, .cache = caches.back().get()});
-  }
+  for (std::int64_t i = 0; i < batch; ++i) slices.push_back({.token_count = 1, .blocks = blocks_of(i, room)});
   std::vector<std::int32_t> ids(static_cast<std::size_t>(batch));
   const auto run = [&](std::int64_t count) {
-    for (const auto& cache : caches) cache->set_length(options_.depth);
     for (std::int64_t step = 0; step < count; ++step) {
       stop_flag().throw_if_requested();
       for (std::int64_t i = 0; i < batch; ++i) {
         ids[static_cast<std::size_t>(i)] = random_id(static_cast<std::uint64_t>(step * batch + i));
+        slices[static_cast<std::size_t>(i)].past = options_.depth + step;
       }
-      model_.forward(ids, slices);
+      model_.forward(ids, slices, false, &pool);
     }
   };
   run(std::min<std::int64_t>(steps, 2));
@@ -149,7 +190,11 @@ BenchPoint ModelBench::decode_batch(std::int64_t batch) {
 }
 
 void ModelBench::run_linears(std::int64_t rows) {
-  for_each_linear(model_, [&](const ops::Linear& linear) { linear.forward(x_.data(), rows, y_.data()); });
+  float* y = y_.data();
+  for_each_linear(model_, [&](const ops::Linear& linear) {
+    const ops::Linear* one = &linear;
+    ops::forward_rows_alike({&one, 1}, x_.data(), rows, {&y, 1});
+  });
 }
 
 BenchPoint ModelBench::linears(std::int64_t rows) {

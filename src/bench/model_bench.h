@@ -2,11 +2,13 @@
 
 #include "awq/bench.h"
 #include "bench/machine.h"
+#include "model/kv_pool.h"
 #include "model/language_model.h"
 
 namespace awq::bench {
 
-/// Times a model that is loaded: whole steps and the linears alone, each beside a pass of the plain read loop.
+/// Times a model that is loaded: whole steps, as `awq run` and the server run them (paged keys and values, rows that do
+/// not depend on each other), and the linears alone, each beside a pass of the plain read loop.
 class ModelBench {
  public:
   /// `meter` and `peaks` outlive this object.
@@ -37,11 +39,16 @@ class ModelBench {
   BenchPoint point(std::int64_t rows, double seconds, double bytes, double fraction, double operations) const;
   std::int32_t random_id(std::uint64_t i) const;
   void run_linears(std::int64_t rows);
+  /// Keys and values of `batch` sequences of `tokens` tokens, and the block table of all of them, one after the other.
+  model::KvPool make_pool(std::int64_t batch, std::int64_t tokens);
+  std::span<const std::int32_t> blocks_of(std::int64_t sequence, std::int64_t tokens) const;
 
   model::LanguageModel& model_;
   const ReadMeter& meter_;
   double matmul_peak_;
   const BenchOptions& options_;
+  ops::KvDtype kv_dtype_;
+  std::vector<std::int32_t> blocks_;
   AlignedBuffer<float> x_, y_;  ///< of the linears alone
 };
 

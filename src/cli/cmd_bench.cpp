@@ -34,6 +34,7 @@ file::OrderedJson to_json(const BenchSummary& s) {
   out["weights"] = s.weights;
   out["activations"] = s.activations;
   out["head"] = s.head;
+  out["kv_dtype"] = s.kv_dtype;
   out["instruction_set"] = s.instruction_set;
   out["threads"] = s.threads;
   if (!s.device.empty()) out["device"] = s.device;
@@ -46,6 +47,7 @@ file::OrderedJson to_json(const BenchSummary& s) {
   out["matmul_peak_flops"] = s.matmul_peak_flops;
   out["matmul_peak_arithmetic"] = s.matmul_peak_arithmetic;
   out["prefill_peak_fraction"] = s.prefill_peak_fraction;
+  out["prefill_page_faults_per_token"] = s.prefill_page_faults_per_token;
   out["best_read_bandwidth_bytes_per_s"] = s.best_read_bandwidth_bytes_per_s;
   out["best_read_streams"] = s.best_read_streams;
   out["best_read_prefetch_bytes"] = s.best_read_prefetch_bytes;
@@ -89,16 +91,17 @@ void print_device_table(const BenchSummary& s, const BenchOptions& options) {
 }
 
 void print_table(const BenchSummary& s, const BenchOptions& options) {
-  fmt::print("{}, {} layers, {}; activations {}, head {}; {} threads, {}\n", s.architecture, s.layers, s.weights,
-             s.activations, s.head, s.threads, s.instruction_set);
+  fmt::print("{}, {} layers, {}; activations {}, head {}, cache {}; {} threads, {}\n", s.architecture, s.layers,
+             s.weights, s.activations, s.head, s.kv_dtype, s.threads, s.instruction_set);
   fmt::print("loaded in {:.2f} s, {} resident at the peak\n", s.load_seconds, size_text(s.peak_rss_bytes));
   fmt::print("read             {:>10.2f} GB/s plain, {:.2f} GB/s with {} streams and prefetch of {} bytes\n",
              s.read_bandwidth_bytes_per_s / 1e9, s.best_read_bandwidth_bytes_per_s / 1e9, s.best_read_streams,
              s.best_read_prefetch_bytes);
   for (const BenchPeak& p : s.peaks)
     fmt::print("peak {:<12}{:>10.1f} G/s ({})\n", p.arithmetic, p.operations_per_s / 1e9, p.kernel);
-  fmt::print("prefill {:<9}{:>10.1f} tokens/s, {:.1f}% of the {} peak\n", options.prompt, s.prefill_tokens_per_s,
-             100 * s.prefill_peak_fraction, s.matmul_peak_arithmetic);
+  fmt::print("prefill {:<9}{:>10.1f} tokens/s, {:.1f}% of the {} peak, {:.2f} page faults per token\n", options.prompt,
+             s.prefill_tokens_per_s, 100 * s.prefill_peak_fraction, s.matmul_peak_arithmetic,
+             s.prefill_page_faults_per_token);
   fmt::print("decode {:<10}{:>10.2f} tokens/s, {} per token, {:.1f}% of the plain read loop, {:.1f} page faults\n",
              options.gen, s.decode_tokens_per_s, size_text(s.decode_bytes_per_token), 100 * s.decode_bandwidth_fraction,
              s.decode_page_faults_per_token);
@@ -166,6 +169,8 @@ std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
   app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
+  app.add_option("--kv-dtype", o.kv_dtype, "Type of cached keys and values on the processor: f32, f16, bf16, int8")
+      ->capture_default_str();
   app.add_option("--layers", o.layers, "Run the first layers only (0: all)")->capture_default_str();
   app.add_option("--prompt", o.prompt, "Tokens of the prefill")->capture_default_str();
   app.add_option("--gen", o.gen, "Tokens of the decode")->capture_default_str();

@@ -16,6 +16,7 @@
 #include "awq/awq.h"
 #include "cli/command.h"
 #include "cli/exit_status.h"
+#include "cli/terminal.h"
 
 namespace awq::cli {
 namespace {
@@ -76,6 +77,7 @@ void require_cpu(const std::string& device) {
 int run_guarded(const std::function<int()>& work, const CommonFlags& common) {
   try {
     if (!common.isa.empty()) set_instruction_set(common.isa);
+    if (const std::string warning = processor_warning(); !warning.empty()) print_warning(warning);
     return work();
   } catch (const Error& error) {
     fmt::print(stderr, "awq: {}\n", error.what());

@@ -222,6 +222,10 @@ class Engine::Impl {
 
   void work() {
     ops::adopt_threads();
+    try {
+      model_->prepare();
+    } catch (const Error&) {  // the step that needs the memory asks for it again, and its requests hear of it
+    }
     std::vector<NewRequest> requests;
     std::vector<Command> commands;
     while (true) {

@@ -55,7 +55,9 @@ std::int64_t plan_kv_blocks(const model::ModelConfig& config, const EngineOption
 }
 
 LanguageStepModel::LanguageStepModel(model::LanguageModel& model, const EngineOptions& options)
-    : model_(model), pool_(model.config(), options.kv_dtype, plan_kv_blocks(model.config(), options)) {
+    : model_(model),
+      pool_(model.config(), options.kv_dtype, plan_kv_blocks(model.config(), options)),
+      step_tokens_(options.max_num_batched_tokens) {
   const std::int64_t longest = std::min(max_model_len(), block_count() * block_size());
   model.set_row_invariant(true);
   model.reserve(options.max_num_batched_tokens, options.max_num_seqs,

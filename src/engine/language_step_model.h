@@ -34,6 +34,7 @@ class LanguageStepModel : public StepModel {
   std::int64_t block_count() const override { return pool_.block_count(); }
   std::int64_t block_size() const override { return kernels::kKvBlockTokens; }
   std::uint64_t kv_bytes() const override { return pool_.bytes(); }
+  void prepare() override { model_.reserve_products(step_tokens_, kLogitRows); }
   void run(std::span<const std::int32_t> ids, std::span<const model::SequenceSlice> slices) override {
     model_.run(ids, slices, &pool_);
   }
@@ -43,6 +44,7 @@ class LanguageStepModel : public StepModel {
   std::unique_ptr<model::LanguageModel> owned_;
   model::LanguageModel& model_;
   model::KvPool pool_;
+  std::int64_t step_tokens_;
 };
 
 }  // namespace awq::engine

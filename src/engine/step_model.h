@@ -21,6 +21,8 @@ class StepModel {
   virtual std::int64_t block_count() const = 0;
   virtual std::int64_t block_size() const = 0;  ///< tokens
   virtual std::uint64_t kv_bytes() const = 0;
+  /// On the thread that will run the steps, before the first of them: allocates what that thread needs of its own.
+  virtual void prepare() {}
   /// `ids` are the new tokens of all slices, one after the other.
   virtual void run(std::span<const std::int32_t> ids, std::span<const model::SequenceSlice> slices) = 0;
   /// Logits [tokens.size(), vocab_size] after the given tokens of the last run() (indices into its ids, rising,

@@ -78,6 +78,7 @@ struct KeptContext::State {
   void make(model::LanguageModel& model, const GenerationOptions& options, bool kept) {
     const engine::EngineOptions o = engine_options(length, options, kPrefillChunk, kept);
     pool = std::make_unique<engine::LanguageStepModel>(model, o);
+    pool->prepare();
     core = std::make_unique<engine::EngineCore>(*pool, o, engine::HashKey{});
   }
 };

@@ -57,6 +57,15 @@ void Decoder::reserve(std::int64_t tokens, std::int64_t sequences, std::int64_t 
   positions_.reserve(static_cast<std::size_t>(tokens));
   sequences_.reserve(static_cast<std::size_t>(sequences));
   ensure_work(tokens);
+  work_.attention.reserve(tokens, sequences, length, attention_shape(0));
+}
+
+ops::AttentionShape Decoder::attention_shape(std::int64_t layer_index) const {
+  return {.num_heads = config_.num_attention_heads,
+          .num_kv_heads = config_.num_key_value_heads,
+          .head_dim = config_.head_dim,
+          .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config_.head_dim))),
+          .window = config_.layer_window[static_cast<std::size_t>(layer_index)]};
 }
 
 void Decoder::ensure_work(std::int64_t tokens) {
@@ -152,12 +161,7 @@ void Decoder::attend(const DecoderLayer& layer, std::int64_t layer_index) {
                   work_.k.data() + begin * config_.kv_width(), work_.v.data() + begin * config_.kv_width());
     begin += sequence.query_count;
   }
-  const ops::AttentionShape shape{.num_heads = config_.num_attention_heads,
-                                  .num_kv_heads = config_.num_key_value_heads,
-                                  .head_dim = d,
-                                  .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d))),
-                                  .window = config_.layer_window[static_cast<std::size_t>(layer_index)]};
-  ops::attention(sequences_, shape, work_.attention);
+  ops::attention(sequences_, attention_shape(layer_index), work_.attention);
 }
 
 void Decoder::apply(std::span<const ops::Linear* const> linears, const float* x, std::int64_t m,

@@ -85,6 +85,7 @@ class Decoder {
   void ensure_work(std::int64_t tokens);
   void attend(const DecoderLayer& layer, std::int64_t layer_index);
   void rotate();
+  ops::AttentionShape attention_shape(std::int64_t layer_index) const;
   /// The table for sequences of `length` tokens; a new one is made for `room` positions more.
   const ops::RopeTable& rope_table(std::int64_t length, std::int64_t room);
 

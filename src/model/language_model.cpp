@@ -117,6 +117,14 @@ void LanguageModel::reserve(std::int64_t tokens, std::int64_t sequences, std::in
   hidden_.ensure(static_cast<std::size_t>(tokens * config_.hidden_size));
   last_.ensure(static_cast<std::size_t>(rows * config_.hidden_size));
   logits_.ensure(static_cast<std::size_t>(rows * config_.vocab_size));
+  rows_.reserve(static_cast<std::size_t>(rows));
+}
+
+void LanguageModel::reserve_products(std::int64_t tokens, std::int64_t rows) const {
+  for (const DecoderLayer& layer : layers_) {
+    for (const ops::Linear& linear : layer.linears) linear.reserve(tokens);
+  }
+  head_.reserve(rows);
 }
 
 std::uint64_t LanguageModel::bytes_per_token() const {

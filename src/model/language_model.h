@@ -30,6 +30,8 @@ class LanguageModel {
   /// Allocates what batches of up to `tokens` tokens of `sequences` sequences of up to `length`, and logits of `rows`
   /// of them, need.
   void reserve(std::int64_t tokens, std::int64_t sequences, std::int64_t length, std::int64_t rows);
+  /// The part of it that belongs to the calling thread: what products need (ops::Linear::reserve).
+  void reserve_products(std::int64_t tokens, std::int64_t rows) const;
   /// Decoder::set_row_invariant(), the head included.
   void set_row_invariant(bool on) { decoder_.set_row_invariant(on); }
   /// Bytes of weights that one token reads.

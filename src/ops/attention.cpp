@@ -48,6 +48,8 @@ struct Worker {
   static std::int64_t floats(std::int64_t padded_dim) {
     return kMaxAttentionRows * (padded_dim + kAttentionStep) + 2 * Rows::floats(padded_dim);
   }
+  /// From one thread's memory to the next: whole cache lines.
+  static std::int64_t stride(std::int64_t padded_dim) { return (floats(padded_dim) + 15) / 16 * 16; }
   Worker(float* memory, std::int64_t padded_dim)
       : q(memory),
         scores(q + kMaxAttentionRows * padded_dim),
@@ -159,7 +161,33 @@ std::int64_t make_tasks(std::span<const AttentionSequence> sequences, const Atte
   return count;
 }
 
+/// Query heads of one kv head that a task takes, and the queries of each.
+struct Tile {
+  std::int64_t heads, queries;
+};
+Tile tile_of(const AttentionShape& shape) {
+  const std::int64_t heads = std::min(shape.num_heads / shape.num_kv_heads, kMaxAttentionRows);
+  return {heads, std::max<std::int64_t>(1, kMaxAttentionRows / heads)};
+}
+
 }  // namespace
+
+void AttentionScratch::reserve(std::int64_t tokens, std::int64_t sequences, std::int64_t length,
+                               const AttentionShape& shape) {
+  const std::int64_t padded_dim = kernels::KvLayout{.head_dim = shape.head_dim}.padded_dim();
+  const std::int64_t threads = omp_get_max_threads();
+  const Tile tile = tile_of(shape);
+  const std::int64_t group = shape.num_heads / shape.num_kv_heads;
+  const std::int64_t pieces = (group + tile.heads - 1) / tile.heads * shape.num_kv_heads;
+  const std::int64_t tasks = pieces * (tokens / tile.queries + std::min(tokens, sequences));
+  tasks_.ensure(static_cast<std::size_t>(tasks));
+  per_thread_.ensure(static_cast<std::size_t>(threads * Worker::stride(padded_dim)));
+  if (threads == 1) return;
+  // Parts run apart only in batches of few tasks.
+  const std::int64_t parts = std::min(tasks, kTasksPerThread * threads) * ((length + kPartKeys - 1) / kPartKeys);
+  partial_.ensure(static_cast<std::size_t>(parts * Rows::floats(padded_dim)));
+  part_tasks_.ensure(static_cast<std::size_t>(parts));
+}
 
 void store_kv(const KvView& cache, const std::int32_t* blocks, std::int64_t past, std::int64_t count, const float* keys,
               const float* values) {
@@ -183,7 +211,7 @@ void attention(std::span<const AttentionSequence> sequences, const AttentionShap
   scratch.tasks_.ensure(static_cast<std::size_t>(count));
   make_tasks(sequences, shape, scratch.tasks_.data());
   Task* tasks = scratch.tasks_.data();
-  const std::int64_t worker_floats = (Worker::floats(context.padded_dim) + 15) / 16 * 16;
+  const std::int64_t worker_floats = Worker::stride(context.padded_dim);
   scratch.per_thread_.ensure(static_cast<std::size_t>(threads * worker_floats));
   float* memory = scratch.per_thread_.data();
 

@@ -53,6 +53,8 @@ class AttentionScratch {
     std::int64_t first_part, parts;     ///< of kPartKeys keys each
     std::int64_t slot;                  ///< of the first part's result, when parts run apart
   };
+  /// Allocates what batches of up to `tokens` queries of `sequences` sequences of up to `length` keys need.
+  void reserve(std::int64_t tokens, std::int64_t sequences, std::int64_t length, const AttentionShape& shape);
 
  private:
   friend void attention(std::span<const AttentionSequence>, const AttentionShape&, AttentionScratch&);

@@ -66,6 +66,9 @@ class Linear {
   /// integer kernel or, with binary32 activations, are expanded a tile at a time for a dense product. kBf16 takes
   /// effect for BF16 weights on processors that have bf16 products.
   void forward(const float* x, std::int64_t m, float* y, Precision precision = Precision::kF32) const;
+  /// Allocates what products of the calling thread with up to `m` rows need beside x and y, for the activation
+  /// precision of the moment. Without it the first product does.
+  void reserve(std::int64_t m) const;
   /// True when forward() gives a row of y the same bits whatever the other rows are: with integer activations.
   bool row_invariant() const { return quantized() && activation_precision() != ActivationPrecision::kF32; }
   /// Weights of rows [begin, end) as floats, in [end - begin, K].

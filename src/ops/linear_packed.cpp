@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "ops/linear.h"
+#include "ops/linear_scratch.h"
 #include "ops/parallel.h"
 
 namespace awq::ops {
@@ -21,16 +22,6 @@ using kernels::PackedKernel;
 ActivationPrecision& process_precision() {
   static ActivationPrecision precision = ActivationPrecision::kF32;
   return precision;
-}
-
-/// Buffers of the thread that calls forward(), grown to the largest call and kept: a step allocates nothing.
-struct Scratch {
-  AlignedBuffer<std::int8_t> codes;
-  AlignedBuffer<float> scales, minus_sums, group_sums, ordered;
-};
-Scratch& scratch() {
-  thread_local Scratch buffers;
-  return buffers;
 }
 
 const ActivationQuantizer& select_quantizer() {
@@ -50,6 +41,8 @@ constexpr std::int64_t kPieceBlocks = 4;
 constexpr std::int64_t kPiecePanels = 16;
 
 constexpr std::size_t kMostTogether = 8;
+
+int process_planes() { return process_precision() == ActivationPrecision::kInt15 ? 2 : 1; }
 
 /// One linear of a call with the kernel that computes it.
 struct Job {
@@ -103,6 +96,12 @@ bool same_rounding(const Job& a, const Job& b) {
          a.kernel->panel_rows == b.kernel->panel_rows && a.kernel->row_major == b.kernel->row_major;
 }
 
+void reserve_activations(LinearScratch& s, const Activations& x) {
+  s.codes.ensure(static_cast<std::size_t>(x.m * x.planes * x.padded_k()));
+  s.scales.ensure(static_cast<std::size_t>(x.m * x.scale_blocks()));
+  s.minus_sums.ensure(static_cast<std::size_t>(x.m * x.groups()));
+}
+
 void prepare_activations(std::span<Job> jobs, std::int64_t m, int planes) {
   const Job& first = jobs.front();
   Activations x{.m = m,
@@ -111,10 +110,8 @@ void prepare_activations(std::span<Job> jobs, std::int64_t m, int planes) {
                 .group_size = first.args.layout.group_size,
                 .planes = planes,
                 .row_major = first.kernel->row_major};
-  Scratch& s = scratch();
-  s.codes.ensure(static_cast<std::size_t>(m * planes * x.padded_k()));
-  s.scales.ensure(static_cast<std::size_t>(m * x.scale_blocks()));
-  s.minus_sums.ensure(static_cast<std::size_t>(m * x.groups()));
+  LinearScratch& s = linear_scratch();
+  reserve_activations(s, x);
   x.codes = s.codes.data();
   x.scales = s.scales.data();
   x.minus_sums = s.minus_sums.data();
@@ -122,6 +119,11 @@ void prepare_activations(std::span<Job> jobs, std::int64_t m, int planes) {
 }
 
 }  // namespace
+
+LinearScratch& linear_scratch() {
+  thread_local LinearScratch buffers;
+  return buffers;
+}
 
 void set_activation_precision(ActivationPrecision precision) { process_precision() = precision; }
 ActivationPrecision activation_precision() { return process_precision(); }
@@ -175,8 +177,8 @@ PackedArgs Linear::packed_args(float* y) const {
 
 const float* Linear::in_order(const float* x, std::int64_t m) const {
   if (input_order_.empty()) return x;
-  scratch().ordered.ensure(static_cast<std::size_t>(m) * k_);
-  float* out = scratch().ordered.data();
+  linear_scratch().ordered.ensure(static_cast<std::size_t>(m) * k_);
+  float* out = linear_scratch().ordered.data();
   const auto width = static_cast<std::int64_t>(k_);
   const std::int32_t* order = input_order_.data();
 #pragma omp parallel for schedule(static) if (m * width > kSerialInputs)
@@ -186,12 +188,23 @@ const float* Linear::in_order(const float* x, std::int64_t m) const {
   return out;
 }
 
+void Linear::reserve(std::int64_t m) const {
+  if (!quantized()) return;
+  LinearScratch& s = linear_scratch();
+  if (!input_order_.empty()) s.ordered.ensure(static_cast<std::size_t>(m) * k_);
+  if (activation_precision() == ActivationPrecision::kF32) {
+    s.group_sums.ensure(static_cast<std::size_t>(m * packed_.groups()));
+  } else {
+    reserve_activations(s, {.m = m, .k = packed_.k, .group_size = packed_.group_size, .planes = process_planes()});
+  }
+}
+
 /// False when the linears cannot share one rounding of x.
 bool Linear::run_together(std::span<const Linear* const> linears, const float* x, std::int64_t m,
                           std::span<float* const> ys) {
   if (activation_precision() == ActivationPrecision::kF32 || linears.size() > kMostTogether) return false;
   std::array<Job, kMostTogether> jobs;
-  const int planes = activation_precision() == ActivationPrecision::kInt15 ? 2 : 1;
+  const int planes = process_planes();
   for (std::size_t i = 0; i < linears.size(); ++i) {
     if (!linears[i]->quantized()) return false;
     jobs[i].args = linears[i]->packed_args(ys[i]);
@@ -220,8 +233,8 @@ void forward_together(std::span<const Linear* const> linears, const float* x, st
 
 void Linear::forward_packed_few(const float* x, std::int64_t m, float* y) const {
   const std::int64_t groups = packed_.groups();
-  scratch().group_sums.ensure(static_cast<std::size_t>(m * groups));
-  float* sums = scratch().group_sums.data();
+  linear_scratch().group_sums.ensure(static_cast<std::size_t>(m * groups));
+  float* sums = linear_scratch().group_sums.data();
   for (std::int64_t i = 0; i < m * groups; ++i) {
     const float* begin = x + i / groups * packed_.k + i % groups * packed_.group_size;
     float sum = 0;

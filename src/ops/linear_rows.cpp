@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "ops/linear.h"
+#include "ops/linear_scratch.h"
 
 namespace awq::ops {
 namespace {
@@ -45,7 +46,7 @@ void Linear::forward_dense_rows(const float* x, std::int64_t m, float* y) const 
 }
 
 void Linear::forward_packed_rows(const float* x, std::int64_t m, float* y) const {
-  static thread_local AlignedBuffer<float> sums;
+  AlignedBuffer<float>& sums = linear_scratch().group_sums;
   const std::int64_t groups = packed_.groups();
   sums.ensure(static_cast<std::size_t>(m * groups));
   float* group_sums = sums.data();

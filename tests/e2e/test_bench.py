@@ -20,6 +20,8 @@ class Bench(Case):
         report = json.loads(result.out)
         for key in NUMBERS:
             self.assertGreater(report[key], 0, key)
+        self.assertEqual(report["kv_dtype"], "f16")
+        self.assertGreaterEqual(report["prefill_page_faults_per_token"], 0)
         self.assertEqual([point["rows"] for point in report["batch"]], [1, 2])
         self.assertEqual([point["rows"] for point in report["linears"]], [1, 2, 16])
         self.assertTrue(all(row["kernel"] for row in report["kernels"]))
@@ -36,7 +38,7 @@ class Bench(Case):
     def test_table_of_a_model(self):
         model = make_model(self.folder / "model", dtype="BF16")
         result = self.check_ok(awq("bench", model, "--batch", "2", *QUICK))
-        for word in ("LlamaForCausalLM", "BF16", "prefill 16", "decode 4", "linears, rows", "kernel for"):
+        for word in ("LlamaForCausalLM", "BF16", "prefill 16", "decode 4", "cache f16", "page faults per token", "linears, rows", "kernel for"):
             self.assertIn(word, result.out)
 
     def test_inspect_says_which_kernels_run(self):
@@ -70,6 +72,7 @@ class Bench(Case):
         self.check_message(awq("bench", self.folder, "--bits", 4), USAGE, "--config")
         self.check_message(awq("bench", self.folder, "--group-size", 32), USAGE, "--config")
         self.check_message(awq("bench", "--config", self.config, "--batch", "0", *QUICK), USAGE, "--batch 0")
+        self.check_message(awq("bench", "--config", self.config, "--kv-dtype", "f64", *QUICK), USAGE, "f64")
         self.check_message(awq("bench", "--config", self.config, "--read-bytes", "-1"), USAGE, "--read-bytes")
         self.check_message(awq("bench", "--config", self.folder / "none.json", *QUICK), BAD_INPUT, "none.json", alone=False)
         huge = make_config(hidden_size=4096, intermediate_size=16384, num_hidden_layers=4096)

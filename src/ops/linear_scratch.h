@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/aligned_buffer.h"
+
+namespace awq::ops {
+
+/// Buffers of the thread that calls forward(), grown to the largest call and kept: a step allocates nothing. Of the
+/// files of Linear alone.
+struct LinearScratch {
+  AlignedBuffer<std::int8_t> codes;
+  AlignedBuffer<float> scales, minus_sums, group_sums, ordered;
+};
+LinearScratch& linear_scratch();
+
+}  // namespace awq::ops
