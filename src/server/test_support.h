@@ -87,7 +87,7 @@ class Server {
         engine_(std::make_unique<engine::test::FakeModel>(engine::test::FakeModel::Shape{
                     .vocab = kVocab, .max_model_len = max_model_len, .blocks = max_model_len, .block_size = 16}),
                 engine_options()),
-        metrics_("test", options_.limits),
+        metrics_("test", options_.limits, max_model_len),
         workers_(std::make_unique<WorkerPool>(2)) {
     ServedModel model{.names = {"test"},
                       .max_model_len = max_model_len,

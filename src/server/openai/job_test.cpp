@@ -93,7 +93,9 @@ TEST(Job, AnExceptionOnAWorkerEndsItsRequestAlone) {
       const int code = no_memory ? 503 : 500;
       EXPECT_EQ(call.status(), stream ? 200 : code);
       EXPECT_NE(call.text().find("\"code\":" + std::to_string(code)), std::string::npos) << call.text();
-      if (stream) EXPECT_TRUE(call.text().ends_with("data: [DONE]\n\n")) << call.text();
+      if (stream) {
+        EXPECT_TRUE(call.text().ends_with("data: [DONE]\n\n")) << call.text();
+      }
       EXPECT_EQ(call.text().find("a test asked for"), std::string::npos);
       EXPECT_TRUE(server.engine().wait_idle(std::chrono::seconds(60)));
     }
