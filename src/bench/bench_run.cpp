@@ -124,6 +124,7 @@ BenchSummary run(const BenchOptions& options) {
   BenchSummary out;
   out.instruction_set = isa_name(active_isa());
   out.threads = omp_get_max_threads();
+  out.threads_decode = options.threads_decode > 0 ? options.threads_decode : out.threads;
   out.activations = options.activations;
   out.head = options.head;
   out.kv_dtype = options.kv_dtype;

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/resources.h"
 #include "base/stop.h"
+#include "ops/gemm.h"
 #include "ops/kernel_choice.h"
 
 namespace awq::bench {
@@ -66,6 +67,11 @@ ModelBench::ModelBench(model::LanguageModel& model, const ReadMeter& meter, doub
   model_.reserve(std::max(std::min(options.prompt, kPrefillChunk), batch), batch,
                  std::max(options.prompt, options.depth + options.gen), batch);
   model_.reserve_products(std::max(std::min(options.prompt, kPrefillChunk), batch), batch);
+}
+
+double ModelBench::read_speed() const {
+  ops::enter_phase(ops::Phase::kPrefill);  // what the machine can do, whatever threads decode
+  return meter_.plain(kReadPasses);
 }
 
 model::KvPool ModelBench::make_pool(std::int64_t batch, std::int64_t tokens) {
@@ -160,11 +166,11 @@ ModelBench::Steps ModelBench::time_decode(std::int64_t batch, std::int64_t steps
   const auto bytes = static_cast<double>(bytes_per_step(batch, steps));
   std::vector<double> seconds, reads, fractions, faults;
   for (int repetition = 0; repetition < options_.repetitions; ++repetition) {
-    const double before = meter_.plain(kReadPasses);
+    const double before = read_speed();
     const double faults_before = page_faults();
     seconds.push_back(seconds_of([&] { run(steps); }) / static_cast<double>(steps));
     faults.push_back((page_faults() - faults_before) / static_cast<double>(steps));
-    reads.push_back((before + meter_.plain(kReadPasses)) / 2);
+    reads.push_back((before + read_speed()) / 2);
     fractions.push_back(bytes / seconds.back() / reads.back());
   }
   return {.seconds_per_step = median(seconds),
@@ -213,12 +219,12 @@ BenchPoint ModelBench::linears(std::int64_t rows) {
   std::vector<double> seconds, fractions;
   for (int repetition = 0; repetition < options_.repetitions; ++repetition) {
     stop_flag().throw_if_requested();
-    const double before = meter_.plain(kReadPasses);
+    const double before = read_speed();
     seconds.push_back(seconds_of([&] {
                         for (int i = 0; i < passes; ++i) run_linears(rows);
                       }) /
                       passes);
-    fractions.push_back(bytes / seconds.back() / ((before + meter_.plain(kReadPasses)) / 2));
+    fractions.push_back(bytes / seconds.back() / ((before + read_speed()) / 2));
   }
   return point(rows, median(seconds), bytes, median(fractions), linear_operations(rows, rows));
 }

@@ -39,6 +39,8 @@ class ModelBench {
   BenchPoint point(std::int64_t rows, double seconds, double bytes, double fraction, double operations) const;
   std::int32_t random_id(std::uint64_t i) const;
   void run_linears(std::int64_t rows);
+  /// Bytes per second of the plain loop.
+  double read_speed() const;
   /// Keys and values of `batch` sequences of `tokens` tokens, and the block table of all of them, one after the other.
   model::KvPool make_pool(std::int64_t batch, std::int64_t tokens);
   std::span<const std::int32_t> blocks_of(std::int64_t sequence, std::int64_t tokens) const;
