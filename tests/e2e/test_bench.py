@@ -60,6 +60,7 @@ class Bench(Case):
                 self.assertNotIn(row["kernel"], row["objections"])
         self.assertIn("runs", self.check_ok(awq("inspect", model, "--kernels")).out)
         self.check_message(awq("inspect", model, "--kernels", "--activations", "int3"), USAGE, "int3")
+        self.check_message(awq("inspect", model, "--kernels", "--activations", "bf16"), USAGE, "int15", "numerics.md")
         self.check_message(awq("inspect", model, "--kernels", "--device", "cuda:99"), 5, "--device", "cuda")
         self.check_message(awq("inspect", model, "--device", "cuda"), USAGE, "--device", "--kernels")
 
