@@ -81,6 +81,9 @@ struct BenchSummary {
   double decode_page_faults_per_token = 0;
   std::vector<BenchPoint> batch;    ///< decode steps
   std::vector<BenchPoint> linears;  ///< the linears and the head alone
+  /// Of BF16 weights the same by oneDNN with inputs rounded to bf16, on processors that have such products: faster for
+  /// many rows, but not what runs a model, whose rows must not depend on each other (docs/numerics.md).
+  std::vector<BenchPoint> linears_bf16;
   std::vector<BenchKernel> kernels;
   double foreign_cpu_share = 0;  ///< processor time that other programs took meanwhile, 0 to 1
 };

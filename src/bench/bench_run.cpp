@@ -173,6 +173,7 @@ BenchSummary run(const BenchOptions& options) {
   for (const std::int64_t m : rows) {
     stage(fmt::format("linears alone, {} rows", m));
     out.linears.push_back(bench.linears(m));
+    if (bench.has_bf16_products(m)) out.linears_bf16.push_back(bench.linears(m, true));
     append(out.kernels, bench.kernels(m));
   }
   out.foreign_cpu_share = watch.share();

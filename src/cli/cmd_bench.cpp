@@ -58,6 +58,7 @@ file::OrderedJson to_json(const BenchSummary& s) {
   }
   out["batch"] = points_json(s.batch);
   out["linears"] = points_json(s.linears);
+  if (!s.linears_bf16.empty()) out["linears_bf16"] = points_json(s.linears_bf16);
   for (const BenchKernel& k : s.kernels) {
     out["kernels"].push_back(
         {{"rows", k.rows}, {"out_features", k.out_features}, {"in_features", k.in_features}, {"kernel", k.kernel}});
@@ -109,6 +110,7 @@ void print_table(const BenchSummary& s, const BenchOptions& options) {
              s.decode_page_faults_per_token);
   print_points("decode, batch", "of read loop", s.batch);
   print_points("linears, rows", "of read loop", s.linears);
+  print_points("linears, bf16", "of read loop", s.linears_bf16);
   for (const BenchKernel& k : s.kernels)
     fmt::print("kernel for {:>5} x {:>6} x {:>6}: {}\n", k.rows, k.out_features, k.in_features, k.kernel);
 }
