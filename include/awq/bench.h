@@ -24,6 +24,7 @@ struct BenchOptions {
   int repetitions = 3;                                           ///< medians are reported
   std::uint64_t read_bytes = 0;  ///< buffer of the bandwidth loop; 0: 1 GiB or four times the last cache
   int threads = 0;
+  int threads_decode = 0;                            ///< of steps of one token per sequence; 0: as many
   std::string device = "cpu";                        ///< "cpu", "cuda", "cuda:N" or "auto"
   std::function<void(const std::string&)> on_stage;  ///< what is measured next
 };
@@ -59,7 +60,7 @@ struct BenchSummary {
   std::string activations, head, kv_dtype;  ///< as in the options
   std::string instruction_set;
   std::string device;  ///< what ran the model; empty: the processor
-  int threads = 0;
+  int threads = 0, threads_decode = 0;
   double load_seconds = 0;
   std::uint64_t peak_rss_bytes = 0;  ///< without the buffer of the bandwidth measurement
 
@@ -80,6 +81,9 @@ struct BenchSummary {
   double decode_page_faults_per_token = 0;
   std::vector<BenchPoint> batch;    ///< decode steps
   std::vector<BenchPoint> linears;  ///< the linears and the head alone
+  /// Of BF16 weights the same by oneDNN with inputs rounded to bf16, on processors that have such products: faster for
+  /// many rows, but not what runs a model, whose rows must not depend on each other (docs/numerics.md).
+  std::vector<BenchPoint> linears_bf16;
   std::vector<BenchKernel> kernels;
   double foreign_cpu_share = 0;  ///< processor time that other programs took meanwhile, 0 to 1
 };

@@ -28,6 +28,7 @@ struct GenerateOptions {
   std::string kv_dtype = "f16";
   std::int64_t spec_ngram = 0;  ///< tokens guessed per step from earlier text, at most 15; changes the speed alone
   int threads = 0;
+  int threads_decode = 0;  ///< of steps of one token; 0: as many
   /// Inputs of quantized linears: "int8" (one scale per 32), "int15" or "f32".
   std::string activations = "int8";
   std::string head = "stored";                      ///< output matrix as "stored", or rounded to "int8" at load

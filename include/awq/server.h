@@ -98,6 +98,7 @@ struct ServeOptions {
   bool page = true;                   ///< the chat page at /
   int worker_threads = 2;             ///< that parse, tokenize and format
   int threads = 0;                    ///< of the kernels
+  int threads_decode = 0;             ///< of steps of one token per sequence; 0: as many
   std::string log_level = "info";     ///< debug, info, warning, error, off
   ServeLimits limits;
   std::function<void(const std::string& url, int port)> on_ready;  ///< once it accepts connections

@@ -7,7 +7,7 @@
 namespace awq {
 
 BenchSummary bench_model(const BenchOptions& options) {
-  api::set_up_threads(options.threads);
+  api::set_up_threads(options.threads, options.threads_decode);
   return bench::run(options);
 }
 

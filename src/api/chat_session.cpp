@@ -71,7 +71,7 @@ struct ChatSession::State {
 };
 
 ChatSession::ChatSession(const GenerateOptions& options, std::string system) {
-  api::set_up_threads(options.threads);
+  api::set_up_threads(options.threads, options.threads_decode);
   api::set_up_activations(options.activations);
   state_ = std::make_unique<State>(options, std::move(system));
 }

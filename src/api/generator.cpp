@@ -27,7 +27,7 @@ std::vector<std::int32_t> prompt_ids(const GenerateOptions& options, const text:
 }  // namespace
 
 GenerateSummary generate_text(const GenerateOptions& options) {
-  api::set_up_threads(options.threads);
+  api::set_up_threads(options.threads, options.threads_decode);
   api::set_up_activations(options.activations);
   api::wants_int8_head(options.head);  // refuses other names before anything is loaded
   const int device = api::open_device(options.device, options.head);

@@ -25,11 +25,16 @@ void clear_stop() noexcept { stop_flag().clear(); }
 
 namespace api {
 
-int set_up_threads(int threads) {
-  if (threads < 0 || threads > 4096)
-    fail(ErrorCode::kInvalidArgument, "--threads {}: expected 1 to 4096, or 0 for all", threads);
+int set_up_threads(int threads, int decode_threads) {
+  constexpr int kMost = 4096;
+  if (threads < 0 || threads > kMost)
+    fail(ErrorCode::kInvalidArgument, "--threads {}: expected 1 to {}, or 0 for all", threads, kMost);
+  if (decode_threads < 0 || decode_threads > kMost) {
+    fail(ErrorCode::kInvalidArgument, "--threads-decode {}: expected 1 to {}, or 0 for those of --threads",
+         decode_threads, kMost);
+  }
   const int count = threads == 0 ? usable_processors() : threads;
-  ops::configure_threads(count);
+  ops::configure_threads(count, decode_threads);
   return count;
 }
 

@@ -4,8 +4,9 @@
 
 namespace awq::api {
 
-/// Sets the number of threads (0: all that the process may use) for the work that follows; returns it.
-int set_up_threads(int threads);
+/// Sets the number of threads (0: all that the process may use) for the work that follows; returns it. Steps that
+/// decode run with `decode_threads` (0: as many).
+int set_up_threads(int threads, int decode_threads = 0);
 
 /// Sets how quantized linears take their inputs: "f32", "int8" or "int15". Throws Error{kInvalidArgument} for another
 /// name.

@@ -124,6 +124,7 @@ BenchSummary run(const BenchOptions& options) {
   BenchSummary out;
   out.instruction_set = isa_name(active_isa());
   out.threads = omp_get_max_threads();
+  out.threads_decode = options.threads_decode > 0 ? options.threads_decode : out.threads;
   out.activations = options.activations;
   out.head = options.head;
   out.kv_dtype = options.kv_dtype;
@@ -172,6 +173,7 @@ BenchSummary run(const BenchOptions& options) {
   for (const std::int64_t m : rows) {
     stage(fmt::format("linears alone, {} rows", m));
     out.linears.push_back(bench.linears(m));
+    if (bench.has_bf16_products(m)) out.linears_bf16.push_back(bench.linears(m, true));
     append(out.kernels, bench.kernels(m));
   }
   out.foreign_cpu_share = watch.share();

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "awq/error.h"
+#include "base/cpu_features.h"
 #include "bench/random_weights.h"
 #include "model/language_model.h"
 #include "support/temp_folder.h"
@@ -77,6 +78,17 @@ TEST_F(BenchRun, BytesPerTokenAreWeightsAndCache) {
   EXPECT_EQ(s.decode_bytes_per_token, weights + 2 * (10 + 3) * 32 * 2 * 2);
   o.kv_dtype = "f32";
   EXPECT_EQ(run(o).decode_bytes_per_token, weights + 2 * (10 + 3) * 32 * 2 * 4);
+}
+
+TEST_F(BenchRun, Bf16WeightsAreAlsoTimedWithBf16Products) {
+  BenchOptions o = options();
+  EXPECT_TRUE(run(o).linears_bf16.empty());  // 4 bits
+  o.bits = 16;
+  const BenchSummary s = run(o);
+  if (!has_native_bf16()) GTEST_SKIP() << "no bf16 products here";
+  ASSERT_EQ(s.linears_bf16.size(), 1U);  // more than eight rows: the prompt
+  EXPECT_EQ(s.linears_bf16[0].rows, 24);
+  EXPECT_GT(s.linears_bf16[0].flops, 0);
 }
 
 TEST_F(BenchRun, TheInt8HeadIsTheOneOfRun) {

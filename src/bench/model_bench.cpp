@@ -6,9 +6,11 @@
 #include <numeric>
 
 #include "base/checked_math.h"
+#include "base/cpu_features.h"
 #include "base/random.h"
 #include "base/resources.h"
 #include "base/stop.h"
+#include "ops/gemm.h"
 #include "ops/kernel_choice.h"
 
 namespace awq::bench {
@@ -66,6 +68,11 @@ ModelBench::ModelBench(model::LanguageModel& model, const ReadMeter& meter, doub
   model_.reserve(std::max(std::min(options.prompt, kPrefillChunk), batch), batch,
                  std::max(options.prompt, options.depth + options.gen), batch);
   model_.reserve_products(std::max(std::min(options.prompt, kPrefillChunk), batch), batch);
+}
+
+double ModelBench::read_speed() const {
+  ops::enter_phase(ops::Phase::kPrefill);  // what the machine can do, whatever threads decode
+  return meter_.plain(kReadPasses);
 }
 
 model::KvPool ModelBench::make_pool(std::int64_t batch, std::int64_t tokens) {
@@ -160,11 +167,11 @@ ModelBench::Steps ModelBench::time_decode(std::int64_t batch, std::int64_t steps
   const auto bytes = static_cast<double>(bytes_per_step(batch, steps));
   std::vector<double> seconds, reads, fractions, faults;
   for (int repetition = 0; repetition < options_.repetitions; ++repetition) {
-    const double before = meter_.plain(kReadPasses);
+    const double before = read_speed();
     const double faults_before = page_faults();
     seconds.push_back(seconds_of([&] { run(steps); }) / static_cast<double>(steps));
     faults.push_back((page_faults() - faults_before) / static_cast<double>(steps));
-    reads.push_back((before + meter_.plain(kReadPasses)) / 2);
+    reads.push_back((before + read_speed()) / 2);
     fractions.push_back(bytes / seconds.back() / reads.back());
   }
   return {.seconds_per_step = median(seconds),
@@ -189,15 +196,21 @@ BenchPoint ModelBench::decode_batch(std::int64_t batch) {
                steps.bandwidth_fraction, linear_operations(batch, batch));
 }
 
-void ModelBench::run_linears(std::int64_t rows) {
+void ModelBench::run_linears(std::int64_t rows, bool in_bf16) {
   float* y = y_.data();
   for_each_linear(model_, [&](const ops::Linear& linear) {
     const ops::Linear* one = &linear;
+    if (in_bf16) return linear.forward(x_.data(), rows, y, ops::Precision::kBf16);
     ops::forward_rows_alike({&one, 1}, x_.data(), rows, {&y, 1});
   });
 }
 
-BenchPoint ModelBench::linears(std::int64_t rows) {
+bool ModelBench::has_bf16_products(std::int64_t rows) const {
+  const ops::Linear& first = model_.layers().front().linears.front();
+  return has_native_bf16() && rows > kernels::kMaxRows && !first.quantized() && first.dtype() == DType::kBf16;
+}
+
+BenchPoint ModelBench::linears(std::int64_t rows, bool in_bf16) {
   std::uint64_t widest_in = 0, widest_out = 0;
   for_each_linear(model_, [&](const ops::Linear& linear) {
     widest_in = std::max(widest_in, linear.in_features());
@@ -206,19 +219,19 @@ BenchPoint ModelBench::linears(std::int64_t rows) {
   x_.ensure(static_cast<std::size_t>(rows) * widest_in);
   y_.ensure(static_cast<std::size_t>(rows) * widest_out);
   for (std::size_t i = 0; i < x_.size(); ++i) x_[i] = static_cast<float>(uniform(kIdSeed, i) - 0.5);
-  run_linears(rows);
+  run_linears(rows, in_bf16);
   const auto bytes = static_cast<double>(model_.bytes_per_token());
   // One pass is short for few rows: several together make a timing.
   const int passes = rows <= 8 ? 8 : 1;
   std::vector<double> seconds, fractions;
   for (int repetition = 0; repetition < options_.repetitions; ++repetition) {
     stop_flag().throw_if_requested();
-    const double before = meter_.plain(kReadPasses);
+    const double before = read_speed();
     seconds.push_back(seconds_of([&] {
-                        for (int i = 0; i < passes; ++i) run_linears(rows);
+                        for (int i = 0; i < passes; ++i) run_linears(rows, in_bf16);
                       }) /
                       passes);
-    fractions.push_back(bytes / seconds.back() / ((before + meter_.plain(kReadPasses)) / 2));
+    fractions.push_back(bytes / seconds.back() / ((before + read_speed()) / 2));
   }
   return point(rows, median(seconds), bytes, median(fractions), linear_operations(rows, rows));
 }

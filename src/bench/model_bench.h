@@ -20,8 +20,10 @@ class ModelBench {
   void decode(BenchSummary& out);
   /// Steps of `batch` sequences together.
   BenchPoint decode_batch(std::int64_t batch);
-  /// All linears and the head once, on `rows` rows.
-  BenchPoint linears(std::int64_t rows);
+  /// All linears and the head once, on `rows` rows: as a model runs them, or in bf16 (BenchSummary::linears_bf16).
+  BenchPoint linears(std::int64_t rows, bool in_bf16 = false);
+  /// True when products in bf16 with so many rows are something else.
+  bool has_bf16_products(std::int64_t rows) const;
   /// Which kernels the shapes of this model run with so many rows; each shape once.
   std::vector<BenchKernel> kernels(std::int64_t rows) const;
 
@@ -38,7 +40,9 @@ class ModelBench {
   double linear_operations(std::int64_t rows, std::int64_t head_rows) const;
   BenchPoint point(std::int64_t rows, double seconds, double bytes, double fraction, double operations) const;
   std::int32_t random_id(std::uint64_t i) const;
-  void run_linears(std::int64_t rows);
+  void run_linears(std::int64_t rows, bool in_bf16);
+  /// Bytes per second of the plain loop.
+  double read_speed() const;
   /// Keys and values of `batch` sequences of `tokens` tokens, and the block table of all of them, one after the other.
   model::KvPool make_pool(std::int64_t batch, std::int64_t tokens);
   std::span<const std::int32_t> blocks_of(std::int64_t sequence, std::int64_t tokens) const;

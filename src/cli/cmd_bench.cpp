@@ -37,6 +37,7 @@ file::OrderedJson to_json(const BenchSummary& s) {
   out["kv_dtype"] = s.kv_dtype;
   out["instruction_set"] = s.instruction_set;
   out["threads"] = s.threads;
+  out["threads_decode"] = s.threads_decode;
   if (!s.device.empty()) out["device"] = s.device;
   out["prefill_tokens_per_s"] = s.prefill_tokens_per_s;
   out["decode_tokens_per_s"] = s.decode_tokens_per_s;
@@ -57,6 +58,7 @@ file::OrderedJson to_json(const BenchSummary& s) {
   }
   out["batch"] = points_json(s.batch);
   out["linears"] = points_json(s.linears);
+  if (!s.linears_bf16.empty()) out["linears_bf16"] = points_json(s.linears_bf16);
   for (const BenchKernel& k : s.kernels) {
     out["kernels"].push_back(
         {{"rows", k.rows}, {"out_features", k.out_features}, {"in_features", k.in_features}, {"kernel", k.kernel}});
@@ -93,6 +95,7 @@ void print_device_table(const BenchSummary& s, const BenchOptions& options) {
 void print_table(const BenchSummary& s, const BenchOptions& options) {
   fmt::print("{}, {} layers, {}; activations {}, head {}, cache {}; {} threads, {}\n", s.architecture, s.layers,
              s.weights, s.activations, s.head, s.kv_dtype, s.threads, s.instruction_set);
+  if (s.threads_decode != s.threads) fmt::print("decode with {} threads\n", s.threads_decode);
   fmt::print("loaded in {:.2f} s, {} resident at the peak\n", s.load_seconds, size_text(s.peak_rss_bytes));
   fmt::print("read             {:>10.2f} GB/s plain, {:.2f} GB/s with {} streams and prefetch of {} bytes\n",
              s.read_bandwidth_bytes_per_s / 1e9, s.best_read_bandwidth_bytes_per_s / 1e9, s.best_read_streams,
@@ -107,6 +110,7 @@ void print_table(const BenchSummary& s, const BenchOptions& options) {
              s.decode_page_faults_per_token);
   print_points("decode, batch", "of read loop", s.batch);
   print_points("linears, rows", "of read loop", s.linears);
+  print_points("linears, bf16", "of read loop", s.linears_bf16);
   for (const BenchKernel& k : s.kernels)
     fmt::print("kernel for {:>5} x {:>6} x {:>6}: {}\n", k.rows, k.out_features, k.in_features, k.kernel);
 }
@@ -166,6 +170,7 @@ std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
   app.add_option("--bits", o.bits, "Of random weights: 2 to 8, or 16")->needs(config)->capture_default_str();
   flags->group_size =
       app.add_option("--group-size", o.group_size, "Of random weights, -1 for whole rows")->capture_default_str();
+  add_threads_decode_flag(app, o.threads_decode);
   app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();

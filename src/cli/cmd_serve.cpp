@@ -41,6 +41,7 @@ void add_engine_flags(CLI::App& app, ServeOptions& o) {
       ->capture_default_str();
   add_device_memory_flags(app, o.gpu_memory_utilization, o.kv_cache_memory_bytes);
   app.add_option("--kv-dtype", o.kv_dtype, "auto, f32, bf16, f16 or int8")->capture_default_str();
+  add_threads_decode_flag(app, o.threads_decode);
   app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();

@@ -47,6 +47,12 @@ inline std::string refuse_other_than_share(const std::string& value) {
   return within ? std::string() : value + ": expected more than 0, at most 1";
 }
 
+/// Decoding waits for memory, which fewer threads may saturate than a prompt can use.
+inline void add_threads_decode_flag(CLI::App& app, int& threads) {
+  app.add_option("--threads-decode", threads, "Threads of steps of one token per sequence (0: those of --threads)")
+      ->capture_default_str();
+}
+
 /// How much memory of a device, and of that or of the processor, keys and values may take.
 inline void add_device_memory_flags(CLI::App& app, double& utilization, std::uint64_t& kv_cache_bytes) {
   app.add_option("--gpu-memory-utilization", utilization, "Share of a device's memory that may be in use")

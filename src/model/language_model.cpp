@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/resources.h"
 #include "ops/elementwise.h"
+#include "ops/gemm.h"
 
 namespace awq::model {
 
@@ -70,6 +71,9 @@ void LanguageModel::run(std::span<const std::int32_t> ids, std::span<const Seque
     if (slice.cache != nullptr) slice.cache->reserve(slice.cache->length() + slice.token_count);
   }
   AWQ_CHECK(expected == tokens);
+  const bool decodes =
+      std::all_of(slices.begin(), slices.end(), [](const SequenceSlice& slice) { return slice.token_count == 1; });
+  ops::enter_phase(decodes ? ops::Phase::kDecode : ops::Phase::kPrefill);
   decoder_.begin(slices, pool);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     decoder_.forward_layer(layers_[i], static_cast<std::int64_t>(i), hidden_.data());

@@ -19,7 +19,8 @@ class LanguageModel {
   std::span<const DecoderLayer> layers() const { return layers_; }
   const ops::Linear& head() const { return head_; }
   /// Runs a flat batch: `ids` are the new tokens of all slices. Advances the caches. Throws kInvalidArgument for an id
-  /// outside of the vocabulary.
+  /// outside of the vocabulary. One token of every sequence is decoding, for which there may be other threads
+  /// (ops::configure_threads); logits() then has them too.
   void run(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices, const KvPool* pool = nullptr);
   /// Logits [tokens.size(), vocab_size] after the given tokens (indices into ids) of the last run(). Valid until the
   /// next call; the caller may overwrite them.

@@ -16,6 +16,7 @@ namespace {
 using dnnl::memory;
 
 std::atomic<int> g_threads{0};  // 0: never configured
+std::atomic<int> g_decode_threads{0};
 
 const dnnl::engine& cpu_engine() {
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -111,8 +112,15 @@ void adopt_threads() {
   }
 }
 
-void configure_threads(int threads) {
+void enter_phase(Phase phase) {
+  const int threads = g_threads.load(), decode_threads = g_decode_threads.load();
+  if (threads == decode_threads) return;
+  omp_set_num_threads(phase == Phase::kDecode ? decode_threads : threads);
+}
+
+void configure_threads(int threads, int decode_threads) {
   g_threads = threads;
+  g_decode_threads = decode_threads > 0 ? decode_threads : threads;
   adopt_threads();
   switch (active_isa()) {  // the cap has to reach oneDNN too, or its sums would differ from a smaller machine's
     case Isa::kScalar:

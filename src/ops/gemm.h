@@ -42,9 +42,13 @@ struct GemmBf16 {
 void gemm(const GemmBf16& g);
 
 /// Threads for all parallel work of this process from now on (OpenMP and oneDNN); also passes the instruction set cap
-/// on to oneDNN. Call once, before the first product.
-void configure_threads(int threads);
+/// on to oneDNN. Call once, before the first product. `decode_threads`: for steps of one token per sequence, which wait
+/// for memory more than they compute; 0: as many.
+void configure_threads(int threads, int decode_threads = 0);
 /// OpenMP keeps the count with the thread that set it: any other thread that leads teams calls this first.
 void adopt_threads();
+/// What the calling thread leads from now on: a model's steps say so, all else is kPrefill.
+enum class Phase { kPrefill, kDecode };
+void enter_phase(Phase phase);
 
 }  // namespace awq::ops

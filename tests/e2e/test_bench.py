@@ -35,6 +35,12 @@ class Bench(Case):
         self.assertEqual(report["instruction_set"], "scalar")
         self.assertEqual([peak["kernel"] for peak in report["peaks"]], ["peak_f32_ref"])
 
+    def test_threads_of_the_decode(self):
+        result = self.check_ok(awq("bench", "--config", self.config, "--batch", "2", "--json", *QUICK, "--threads-decode", 2))
+        report = json.loads(result.out)
+        self.assertEqual((report["threads"], report["threads_decode"]), (1, 2))
+        self.check_message(awq("bench", "--config", self.config, "--threads-decode", -1), USAGE, "--threads-decode -1")
+
     def test_table_of_a_model(self):
         model = make_model(self.folder / "model", dtype="BF16")
         result = self.check_ok(awq("bench", model, "--batch", "2", *QUICK))
@@ -54,6 +60,7 @@ class Bench(Case):
                 self.assertNotIn(row["kernel"], row["objections"])
         self.assertIn("runs", self.check_ok(awq("inspect", model, "--kernels")).out)
         self.check_message(awq("inspect", model, "--kernels", "--activations", "int3"), USAGE, "int3")
+        self.check_message(awq("inspect", model, "--kernels", "--activations", "bf16"), USAGE, "int15", "numerics.md")
         self.check_message(awq("inspect", model, "--kernels", "--device", "cuda:99"), 5, "--device", "cuda")
         self.check_message(awq("inspect", model, "--device", "cuda"), USAGE, "--device", "--kernels")
 

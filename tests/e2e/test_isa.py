@@ -50,6 +50,7 @@ class InstructionSets(Case):
                 done = awq(*self.arguments(48, "--isa", name))
                 self.assertEqual(self.ids(done), expected)
                 self.assertNotIn(WARNING, done.err)  # what was asked for is nothing to warn of
+        self.assertEqual(self.ids(awq(*self.arguments(48, "--threads-decode", 1))), expected)
 
     def test_a_processor_without_avx2(self):
         """It is told so, nothing is an illegal instruction, and the text is right."""

@@ -5,6 +5,7 @@
 #include "engine/engine_core.h"
 
 #include <gtest/gtest.h>
+#include <omp.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -183,6 +184,11 @@ TEST_P(EngineOnModel, TheSameTokensWhateverRunsBeside) {
 
   ops::configure_threads(1);
   expect_same(run(options(), 0, 16), "on one thread");
+  ops::configure_threads(1, 2);
+  expect_same(run(options(), 0, 16), "prompts on one thread, decoded on two");
+  ops::configure_threads(2, 1);
+  expect_same(run(options(), 0, 16), "prompts on two threads, decoded on one");
+  EXPECT_EQ(omp_get_max_threads(), 1);  // what the last step was
   ops::configure_threads(2);
   expect_same(run(options(), 0, 16), "on two threads");
 }
