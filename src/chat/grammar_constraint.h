@@ -18,6 +18,7 @@ class GrammarConstraint : public engine::TokenConstraint {
   void allowed(std::span<std::uint32_t> mask_bits) override;
   void accept(std::int32_t id) override;
   bool finished() const override;
+  std::uint64_t work() const override { return matcher_.work(); }
   std::string_view problem() const override { return problem_; }
 
  private:

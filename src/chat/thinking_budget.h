@@ -28,6 +28,7 @@ class ThinkingBudget final : public engine::TokenConstraint {
   void accept(std::int32_t id) override;
   bool finished() const override;
   std::string_view problem() const override { return inner_ ? inner_->problem() : std::string_view(); }
+  std::uint64_t work() const override { return inner_ ? inner_->work() : 0; }
 
  private:
   enum class Place { kBefore, kInside, kAfter };

@@ -30,6 +30,9 @@ struct EngineOptions {
   std::int64_t max_waiting_requests = 1024;   ///< more are rejected
   std::int64_t max_waiting_tokens = 1 << 22;  ///< prompts and reserved outputs of requests that have not finished
   bool prefix_caching = true;
+  /// TokenConstraint::work() that expensive constraints take in one step, all together; the others of a step wait for
+  /// the next, the one that has waited longest first. Constraints that were cheap of late may take four times as much.
+  std::int64_t constraint_work_per_step = 2'000'000;
   std::int64_t spec_tokens = 0;     ///< tokens guessed per step from earlier text (prompt lookup); 0: off
   std::int64_t spec_ngram_max = 4;  ///< longest and shortest run of tokens that is looked up
   std::int64_t spec_ngram_min = 2;

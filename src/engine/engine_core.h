@@ -52,6 +52,9 @@ class EngineCore {
  private:
   void make_drafts();
   void build_batch(std::span<const ScheduledSlice> slices, StepReport& report);
+  void order_results(std::span<const ScheduledSlice> slices);
+  bool has_to_wait(const Sequence& sequence) const;
+  void count_constraint(Sequence& sequence);
   void take_results(std::span<const ScheduledSlice> slices, StepReport& report);
   void report_prompt(const ScheduledSlice& slice, std::int64_t begin);
   void pick_on_device(std::span<const ScheduledSlice> slices);
@@ -82,6 +85,8 @@ class EngineCore {
   std::vector<ops::DrawRule> rules_;    ///< of rows_, for a model that draws itself
   std::vector<std::int32_t> picks_;     ///< tokens that the model drew itself, of slices in their order
   std::vector<std::int64_t> picks_of_;  ///< of each slice: where its picks begin, -1 when its logits are needed
+  std::vector<std::size_t> order_;      ///< of slices, in which they take their results
+  std::uint64_t constraint_work_ = 0;   ///< of all constraints
 };
 
 }  // namespace awq::engine

@@ -75,6 +75,53 @@ TEST(EngineCore, RepetitionEndsAChoice) {
   }
 }
 
+TEST(EngineCore, ExpensiveConstraintsTakeTurnsAndTheOthersGoOn) {
+  constexpr std::uint64_t kMost = 1000;
+  struct Costly : TokenConstraint {
+    explicit Costly(std::uint64_t cost, std::uint64_t& all) : cost_(cost), all_(all) {}
+    void allowed(std::span<std::uint32_t> mask) override {
+      std::fill(mask.begin(), mask.end(), ~0U);
+      mask.back() &= (1U << (20 % 32)) - 1;
+      work_ += cost_;
+      all_ += cost_;
+    }
+    void accept(std::int32_t) override {}
+    bool finished() const override { return false; }
+    std::uint64_t work() const override { return work_; }
+    std::uint64_t cost_, work_ = 0;
+    std::uint64_t& all_;
+  };
+  FakeModel model(kShape);
+  EngineOptions options{.max_num_seqs = 16, .spec_tokens = 2};
+  options.constraint_work_per_step = kMost;
+  EngineCore core(model, options, {1, 2});
+  std::uint64_t work = 0;
+  std::vector<std::shared_ptr<Recorder>> sinks;
+  constexpr std::int64_t kTokens = 20;
+  for (RequestId id = 0; id < 14; ++id) {
+    Request request = request_of(id, kTokens);
+    // The first two are cheap and without a constraint.
+    if (id > 0) request.make_constraint = [&, id] { return std::make_unique<Costly>(id == 1 ? 10 : 400, work); };
+    sinks.push_back(std::make_shared<Recorder>());
+    core.add(make_request(id + 1, std::move(request), sinks.back()));
+  }
+  StepReport report;
+  std::uint64_t most = 0;
+  for (std::int64_t step = 1; core.step(report); ++step) {
+    // Whoever is not expensive has a token of every step, or more by guesses.
+    for (const std::size_t cheap : {0U, 1U})
+      EXPECT_GE(static_cast<std::int64_t>(sinks[cheap]->choices[0].ids.size()), std::min(step, kTokens)) << cheap;
+    if (step > 1) most = std::max(most, work);
+    // In the first step nobody was expensive yet.
+    EXPECT_LE(work, step == 1 ? 4 * kMost + 400 * 3 : kMost + 400 * 3);
+    work = 0;
+  }
+  EXPECT_GE(most, kMost);
+  core.check();
+  for (RequestId id = 0; id < sinks.size(); ++id)
+    EXPECT_EQ(sinks[id]->choices[0].ids, test::run_alone(model, request_of(id, kTokens), 0)) << id;
+}
+
 TEST(EngineCore, APrefixIsFoundAgainUnlessTheSaltDiffers) {
   FakeModel model(kShape);
   EngineOptions options;

@@ -27,6 +27,7 @@ EngineOptions completed(EngineOptions o, const StepModel& model) {
   check_sizes(o);
   require(o.max_waiting_requests >= 1, "max_waiting_requests", o.max_waiting_requests, "1 or more");
   require(o.max_waiting_tokens >= 1, "max_waiting_tokens", o.max_waiting_tokens, "1 or more");
+  require(o.constraint_work_per_step >= 1, "constraint_work_per_step", o.constraint_work_per_step, "1 or more");
   require(o.spec_tokens >= 0 && o.spec_tokens <= kMaxSpecTokens, "--spec-tokens", o.spec_tokens, "0 to 15");
   require(o.spec_ngram_min >= 1 && o.spec_ngram_min <= o.spec_ngram_max, "spec_ngram_min", o.spec_ngram_min,
           "1 to spec_ngram_max");

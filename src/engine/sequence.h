@@ -47,8 +47,11 @@ struct Sequence {
   std::int64_t cached_tokens = 0;    ///< of the prompt, found when it first ran
   std::int64_t prompt_reported = 1;  ///< positions whose prompt logprob is delivered (0 has none)
   std::unique_ptr<TokenConstraint> constraint;
-  std::int64_t draft_limit = 0;  ///< guesses per step that pay at present
-  bool running = false;          ///< in the scheduler's list of those; with neither it waits
+  std::uint64_t constraint_work = 0;  ///< its work() when it was last asked
+  std::uint64_t constraint_turn = 0;  ///< the step of that
+  bool constraint_expensive = false;  ///< it was then
+  std::int64_t draft_limit = 0;       ///< guesses per step that pay at present
+  bool running = false;               ///< in the scheduler's list of those; with neither it waits
   bool paused = false;
   bool ended = false;
 

@@ -20,6 +20,8 @@ class TokenConstraint {
   virtual void accept(std::int32_t id) = 0;
   /// True when nothing can follow: the choice ends with FinishReason::kStop at once, without an end-of-sequence token.
   virtual bool finished() const = 0;
+  /// What all calls so far have taken, in steps of about ten nanoseconds: the engine keeps the sum of a step bounded.
+  virtual std::uint64_t work() const { return 0; }
   /// Why nothing is allowed, where the request asked for more than the constraint's own limits: its client's mistake.
   virtual std::string_view problem() const { return {}; }
 };

@@ -10,6 +10,7 @@ namespace {
 constexpr std::uint32_t kMaxStack = 256;                    // calls within each other: a text cannot nest deeper
 constexpr std::size_t kMaxConfigs = MetNumbers::kCapacity;  // places at once: an ambiguous grammar can multiply them
 constexpr std::uint64_t kTokensToRecover = 16;              // from a token that took all the steps there are
+constexpr std::size_t kNodesPerStep = 8;  // a node of the vocabulary whose transition is known is a short look
 constexpr std::size_t kSetOverhead = 256;
 
 std::uint64_t pair_key(std::uint32_t a, std::uint32_t b) { return static_cast<std::uint64_t>(a) << 32 | b; }
@@ -61,13 +62,16 @@ CompiledGrammar::SetId CompiledGrammar::start() {
 
 /// One step looks at the tokens of a whole vocabulary; a hostile grammar could make each of them expensive.
 void CompiledGrammar::work(std::size_t amount) {
+  work_done_ += amount;
   if (amount <= work_left_ && used_bytes_ <= 4 * limits_.cache_bytes) {
     work_left_ -= amount;
     return;
   }
-  throw TooExpensive(ErrorCode::kInvalidArgument,
-                     fmt::format("the grammar is too expensive: one token takes more than {} steps or {} MiB",
-                                 limits_.work, 4 * limits_.cache_bytes >> 20));
+  throw TooExpensive(
+      ErrorCode::kInvalidArgument,
+      fmt::format("the grammar is too expensive: a token takes more than {} steps, or each of many a sixteenth of "
+                  "them, or {} MiB",
+                  limits_.work, 4 * limits_.cache_bytes >> 20));
 }
 
 CompiledGrammar::FrameId CompiledGrammar::push(StateId return_to, FrameId parent) {
@@ -168,7 +172,8 @@ const std::vector<std::uint32_t>& CompiledGrammar::mask(SetId id) {
   const auto& ids = vocabulary_->token_ids();
   std::vector<SetId> path(vocabulary_->max_depth() + 1, kDead);
   path[0] = id;
-  for (std::size_t at = 0; at < trie.size();) {
+  std::size_t visited = 0;
+  for (std::size_t at = 0; at < trie.size(); ++visited) {
     const Vocabulary::TrieNode& node = trie[at];
     const SetId to = next(path[node.depth - 1], node.byte);
     if (to == kDead) {
@@ -179,6 +184,7 @@ const std::vector<std::uint32_t>& CompiledGrammar::mask(SetId id) {
     for (std::uint32_t i = node.first_token; i < node.end_token; ++i) set_bit(bits, ids[i]);
     ++at;
   }
+  work(visited / kNodesPerStep);
   if (sets_[id].accepting) {
     for (const std::int32_t eos : vocabulary_->eos_ids()) set_bit(bits, eos);
   }
@@ -186,6 +192,19 @@ const std::vector<std::uint32_t>& CompiledGrammar::mask(SetId id) {
   sets_[id].mask = std::move(bits);
   return sets_[id].mask;
 }
+
+/// Counts the work of the grammar as that of this text, also when it ends with an exception. Needs the lock.
+class Matcher::Meter {
+ public:
+  explicit Meter(Matcher& matcher) : matcher_(matcher), before_(matcher.grammar_->work_done_) {}
+  ~Meter() { matcher_.work_ += matcher_.grammar_->work_done_ - before_; }
+  Meter(const Meter&) = delete;
+  Meter& operator=(const Meter&) = delete;
+
+ private:
+  Matcher& matcher_;
+  std::uint64_t before_;
+};
 
 /// The set the text stands at. Needs the lock.
 CompiledGrammar::SetId Matcher::current() {
@@ -199,6 +218,7 @@ CompiledGrammar::SetId Matcher::current() {
 
 void Matcher::allowed(std::span<std::uint32_t> mask_bits) {
   const std::scoped_lock lock(grammar_->lock_);
+  const Meter meter(*this);
   grammar_->flush_if_full();
   std::fill(mask_bits.begin(), mask_bits.end(), 0);
   if (ended_) {
@@ -225,6 +245,7 @@ bool Matcher::accept(std::int32_t id) {
 
 bool Matcher::accept_bytes(std::string_view bytes) {
   const std::scoped_lock lock(grammar_->lock_);
+  const Meter meter(*this);
   CompiledGrammar::SetId to = current();
   grammar_->work_left_ = grammar_->limits_.work;
   for (const char byte : bytes) to = grammar_->next(to, static_cast<unsigned char>(byte));

@@ -106,6 +106,7 @@ class CompiledGrammar {
   std::uint64_t epoch_ = 1;  ///< grows when the cache is emptied: all ids change
   std::size_t used_bytes_ = 0;
   std::uint64_t work_left_ = 0;  ///< of the current step
+  std::uint64_t work_done_ = 0;  ///< of all
   std::vector<Config> open_;     ///< of intern(): where the text stands, to be followed
   MetNumbers met_;               ///< the same
   std::vector<Set> sets_;
@@ -127,18 +128,22 @@ class Matcher {
   bool accept(std::int32_t id);
   /// Takes bytes; false, and nothing changes, when they do not fit.
   bool accept_bytes(std::string_view bytes);
+  /// Steps that all calls so far have taken (MatchLimits::work).
+  std::uint64_t work() const { return work_; }
   /// True when the text so far is complete.
   bool can_end();
   /// True when nothing can follow: an end-of-sequence token was taken, or the text is complete and cannot grow.
   bool finished();
 
  private:
+  class Meter;
   CompiledGrammar::SetId current();
 
   std::shared_ptr<CompiledGrammar> grammar_;
   std::string text_;  ///< so that the place is found again when the cache was emptied
   std::uint64_t epoch_ = 0;
   std::uint64_t allowance_;  ///< steps that the next token may take
+  std::uint64_t work_ = 0;
   CompiledGrammar::SetId set_ = CompiledGrammar::kUnknown;
   bool ended_ = false;
 };

@@ -74,6 +74,7 @@ engine::EngineOptions engine_options(const ServeOptions& o, bool on_device) {
   out.max_waiting_requests = o.limits.max_requests + o.limits.max_prompts;  // a request may have that many prompts
   out.max_waiting_tokens = o.limits.max_queued_tokens;
   out.prefix_caching = o.prefix_caching;
+  out.constraint_work_per_step = o.limits.max_grammar_work;
   out.spec_tokens = o.spec_tokens;
   out.limits.max_n = o.limits.max_n;
   out.limits.max_logprobs = o.limits.max_logprobs;
