@@ -60,8 +60,9 @@ const char* refuses(const quant::Scheme& scheme, std::uint64_t out_features, std
 void unpack_codes(const AlignedBuffer<std::uint32_t>& words, quant::QuantizedTensor& tensor) {
   const std::uint64_t inputs = tensor.in_features;
   const std::uint64_t row_words = tensor.out_features / kChannelsPerWord;
-  Tile tile;
+#pragma omp parallel for schedule(static)
   for (std::uint64_t word = 0; word < row_words; word += kTileWords) {
+    Tile tile;
     const std::uint64_t word_count = std::min(kTileWords, row_words - word);
     const std::uint64_t outputs = word_count * kChannelsPerWord;
     for (std::uint64_t k = 0; k < inputs; k += kTileInputs) {

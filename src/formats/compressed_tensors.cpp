@@ -163,6 +163,7 @@ quant::QuantizedTensor decode(const Checkpoint& checkpoint, const std::string& m
   const std::uint64_t row_words = quant::packed_words(bits, in_features);
   const AlignedBuffer<std::uint32_t> words = stored.read_words("weight_packed", {out_features, row_words});
   quant::QuantizedTensor tensor = stored.make_tensor();
+#pragma omp parallel for schedule(static)
   for (std::uint64_t n = 0; n < out_features; ++n) {
     quant::unpack_bits(bits, {words.data() + n * row_words, row_words},
                        {tensor.codes.data() + n * in_features, in_features});

@@ -61,9 +61,12 @@ QuantizationInfo read_config(const file::Json& config, const std::string& file_n
 void unpack_codes(const AlignedBuffer<std::uint32_t>& words, quant::QuantizedTensor& tensor) {
   const int bits = tensor.scheme.bits;
   const std::uint64_t outputs = tensor.out_features;
-  std::array<std::uint32_t, 8> block{};
-  const std::span<const std::uint32_t> block_words(block.data(), static_cast<std::size_t>(bits));
+  const auto block_size = static_cast<std::size_t>(bits);
+  // A thread takes whole blocks of inputs: 32 codes of a row, which are half a cache line of it.
+#pragma omp parallel for schedule(static)
   for (std::uint64_t k = 0; k < tensor.in_features; k += kBlockInputs) {
+    std::array<std::uint32_t, 8> block{};
+    const std::span<const std::uint32_t> block_words(block.data(), block_size);
     const std::uint32_t* rows = words.data() + k / kBlockInputs * block_words.size() * outputs;
     for (std::uint64_t n = 0; n < outputs; ++n) {
       for (std::size_t i = 0; i < block_words.size(); ++i) block[i] = rows[i * outputs + n];
