@@ -12,12 +12,12 @@
 
 namespace awq::model {
 
-DecoderLayer::DecoderLayer(LayerWeights&& weights)
+DecoderLayer::DecoderLayer(LayerWeights&& weights, PageArena* arena)
     : input_norm(std::move(weights.input_norm)),
       mlp_norm(std::move(weights.mlp_norm)),
       q_norm(std::move(weights.q_norm)),
       k_norm(std::move(weights.k_norm)) {
-  for (std::size_t i = 0; i < kRoles; ++i) linears[i] = std::move(weights.linears[i]).into_linear();
+  for (std::size_t i = 0; i < kRoles; ++i) linears[i] = std::move(weights.linears[i]).into_linear(arena);
 }
 
 LayerWeights DecoderLayer::into_weights() && {

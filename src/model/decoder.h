@@ -31,7 +31,8 @@ struct DecoderLayer {
   std::array<ops::Linear, kRoles> linears;
   AlignedBuffer<float> input_norm, mlp_norm, q_norm, k_norm;
 
-  explicit DecoderLayer(LayerWeights&& weights);
+  /// Packed codes lie in memory of `arena` where there is one.
+  explicit DecoderLayer(LayerWeights&& weights, PageArena* arena = nullptr);
   /// The weights again, for layers made of dense linears.
   LayerWeights into_weights() &&;
   const ops::Linear& operator[](Role role) const { return linears[static_cast<std::size_t>(role)]; }

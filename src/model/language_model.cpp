@@ -34,20 +34,17 @@ LanguageModel::LanguageModel(const WeightSource& source, bool int8_head)
     : config_(source.config()), decoder_(source.config()) {
   PageArena arena;
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
-    layers_.emplace_back(source.load_layer(i));
+    layers_.emplace_back(source.load_layer(i), &arena);
     std::uint64_t bytes = 0;
-    for (ops::Linear& linear : layers_.back().linears) {
-      linear.move_to(arena);
-      bytes += linear.resident_bytes();
-    }
+    for (const ops::Linear& linear : layers_.back().linears) bytes += linear.resident_bytes();
     if (i == 0) check_room(config_, bytes);
   }
   final_norm_ = source.load_final_norm();
-  head_ = source.load_head().into_linear();
+  head_ = source.load_head().into_linear(&arena);
   LinearWeights embedding = source.load_embedding();
-  if (embedding.out_features != 0) embedding_ = std::move(embedding).into_linear();
+  if (embedding.out_features != 0) embedding_ = std::move(embedding).into_linear(&arena);
   if (int8_head && !head_.quantized()) {
-    ops::Linear rounded = head_.rounded_to_int8();
+    ops::Linear rounded = head_.rounded_to_int8(&arena);
     if (embedding_.empty()) embedding_ = std::move(head_);
     head_ = std::move(rounded);
   }

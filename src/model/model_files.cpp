@@ -112,8 +112,8 @@ AlignedBuffer<float> LinearWeights::to_floats() const {
   return out;
 }
 
-ops::Linear LinearWeights::into_linear() && {
-  if (quantized) return ops::Linear(*quantized, std::move(bias));
+ops::Linear LinearWeights::into_linear(PageArena* arena) && {
+  if (quantized) return ops::Linear(*quantized, std::move(bias), arena);
   return ops::Linear(out_features, in_features, dtype, std::move(dense), std::move(bias));
 }
 

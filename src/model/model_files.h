@@ -27,7 +27,8 @@ struct LinearWeights {
   /// All weights as floats, [out, in].
   AlignedBuffer<float> to_floats() const;
   /// The layer that computes with these weights; consumes them.
-  ops::Linear into_linear() &&;
+  /// Packed codes lie in memory of `arena` where there is one.
+  ops::Linear into_linear(PageArena* arena = nullptr) &&;
 };
 
 /// One decoder layer's weights.

@@ -53,6 +53,11 @@ std::optional<std::vector<std::int32_t>> order_by_group(const quant::QuantizedTe
   return order;
 }
 
+AlignedBuffer<std::byte> packed_memory(const kernels::PackedLayout& layout, PageArena* arena) {
+  const auto bytes = static_cast<std::size_t>(layout.bytes());
+  return arena != nullptr ? arena->take<std::byte>(bytes) : AlignedBuffer<std::byte>(bytes);
+}
+
 /// Codes [N, K] with their columns in `order`; nothing where that is empty.
 AlignedBuffer<std::uint8_t> ordered_codes(const quant::QuantizedTensor& tensor, std::span<const std::int32_t> order) {
   if (order.empty()) return {};
@@ -109,7 +114,7 @@ Linear::Linear(std::uint64_t out_features, std::uint64_t in_features, DType dtyp
   AWQ_CHECK(bias_.empty() || bias_.size() == n_);
 }
 
-Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias)
+Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias, PageArena* arena)
     : n_(tensor.out_features), k_(tensor.in_features), bias_(std::move(bias)) {
   AWQ_CHECK(bias_.empty() || bias_.size() == n_);
   // The packed kernels know integers in groups of one size.
@@ -132,7 +137,7 @@ Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias)
       .group_size = static_cast<std::int64_t>(quant::resolved_group_size(tensor.scheme, k_)),
       .bits = static_cast<std::uint8_t>(tensor.scheme.bits <= 4 ? 4 : 8),
       .half_scales = kernels::scales_fit_half(tensor.scales.data(), static_cast<std::int64_t>(tensor.scales.size()))};
-  weight_ = AlignedBuffer<std::byte>(static_cast<std::size_t>(packed_.bytes()));
+  weight_ = packed_memory(packed_, arena);
   input_order_ = *order;
   const AlignedBuffer<std::uint8_t> ordered = ordered_codes(tensor, input_order_);
   const kernels::PackSource source{ordered.empty() ? tensor.codes.data() : ordered.data(), tensor.scales.data(),
@@ -147,7 +152,7 @@ Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias)
   }
 }
 
-Linear Linear::rounded_to_int8() const {
+Linear Linear::rounded_to_int8(PageArena* arena) const {
   AWQ_CHECK(!quantized());
   Linear out;
   out.n_ = n_;
@@ -160,7 +165,16 @@ Linear Linear::rounded_to_int8() const {
                  .bits = 8,
                  .half_scales = false};
   const quant::Scheme scheme{.bits = 8, .group_size = out.packed_.group_size, .symmetric = true};
-  out.weight_ = AlignedBuffer<std::byte>(static_cast<std::size_t>(out.packed_.bytes()));
+  out.weight_ = packed_memory(out.packed_, arena);
+#pragma omp parallel
+  {  // the slices below are cut in other ways: pages come to lie near their readers here
+    constexpr std::int64_t kPage = 4096;
+    const BlockRange range = thread_blocks(out.packed_.blocks(), omp_get_thread_num(), omp_get_num_threads());
+    const std::int64_t end = range.end * out.packed_.block_bytes();
+    for (std::int64_t at = range.begin * out.packed_.block_bytes(); at < end; at += kPage) {
+      out.weight_[static_cast<std::size_t>(at)] = std::byte{0};
+    }
+  }
   if (!bias_.empty()) {
     out.bias_ = AlignedBuffer<float>(bias_.size());
     std::copy(bias_.begin(), bias_.end(), out.bias_.begin());
@@ -182,19 +196,6 @@ Linear Linear::rounded_to_int8() const {
     }
   }
   return out;
-}
-
-void Linear::move_to(PageArena& arena) {
-  if (!quantized()) return;
-  AlignedBuffer<std::byte> moved = arena.take<std::byte>(weight_.size());
-#pragma omp parallel
-  {  // each thread first touches what it will read
-    const BlockRange range = thread_blocks(packed_.blocks(), omp_get_thread_num(), omp_get_num_threads());
-    const std::int64_t bytes = packed_.block_bytes();
-    std::copy(weight_.begin() + range.begin * bytes, weight_.begin() + range.end * bytes,
-              moved.begin() + range.begin * bytes);
-  }
-  weight_ = std::move(moved);
 }
 
 DType Linear::dtype() const { return dtype_of(kind_); }

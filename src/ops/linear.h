@@ -37,15 +37,13 @@ class Linear {
          AlignedBuffer<float> bias);
   /// Packs a canonical tensor, in parallel. Groups that do not follow the inputs (GPTQ's act-order) are packed one
   /// after the other and the inputs put in that order for each product; groups of unequal sizes are expanded to F32.
-  /// 8-bit floats are expanded to BF16.
-  Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias);
+  /// 8-bit floats are expanded to BF16. Packed codes lie in memory of `arena` where there is one: in huge pages,
+  /// streams of reads are faster.
+  Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias, PageArena* arena = nullptr);
 
   /// The same linear with symmetric codes of 8 bits per group of 128 inputs (64, 32 or all where that does not divide):
   /// half the bytes of 16-bit weights. For dense weights.
-  Linear rounded_to_int8() const;
-
-  /// Moves packed codes into memory of the arena, where streams of reads are faster; dense weights stay where they are.
-  void move_to(PageArena& arena);
+  Linear rounded_to_int8(PageArena* arena = nullptr) const;
 
   std::uint64_t out_features() const { return n_; }
   std::uint64_t in_features() const { return k_; }
