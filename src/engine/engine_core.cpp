@@ -1,8 +1,6 @@
 #include "engine/engine_core.h"
 
 #include <algorithm>
-#include <numeric>
-#include <tuple>
 
 #include "base/check.h"
 
@@ -23,7 +21,8 @@ EngineCore::EngineCore(StepModel& model, EngineOptions options, HashKey key)
                   .max_num_batched_tokens = options_.max_num_batched_tokens,
                   .prefix_caching = options_.prefix_caching},
                  blocks_),
-      sampler_(model.vocab_size(), model.eos_token_ids()) {
+      sampler_(model.vocab_size(), model.eos_token_ids()),
+      turns_(options_.constraint_work_per_step) {
   const auto sequences = static_cast<std::size_t>(options_.max_num_seqs);
   ids_.reserve(static_cast<std::size_t>(options_.max_num_batched_tokens));
   slices_.reserve(sequences);
@@ -32,7 +31,7 @@ EngineCore::EngineCore(StepModel& model, EngineOptions options, HashKey key)
   rules_.reserve(static_cast<std::size_t>(options_.max_num_batched_tokens));
   picks_.reserve(static_cast<std::size_t>(options_.max_num_batched_tokens));
   picks_of_.reserve(sequences);
-  order_.reserve(sequences);
+  turns_.reserve(sequences);
   ended_.reserve(sequences);
   totals_.kv_blocks_total = model.block_count();
   totals_.kv_block_tokens = model.block_size();
@@ -178,48 +177,17 @@ void EngineCore::pick_on_device(std::span<const ScheduledSlice> slices) {
   picks_of_.assign(slices.size(), -1);
 }
 
-/// Those whose constraint was expensive of late come last, and of these the one that has waited longest first.
-void EngineCore::order_results(std::span<const ScheduledSlice> slices) {
-  constraint_work_ = 0;
-  order_.resize(slices.size());
-  std::iota(order_.begin(), order_.end(), std::size_t{0});
-  const auto key = [&](std::size_t i) {
-    const Sequence& sequence = *slices[i].sequence;
-    return std::tuple(sequence.constraint_expensive, sequence.constraint_expensive ? sequence.constraint_turn : 0, i);
-  };
-  std::sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) { return key(a) < key(b); });
-}
-
-/// True when the constraints of this step have taken so much that this one is left for a later step, which computes the
-/// same logits again: its tokens do not change.
-bool EngineCore::has_to_wait(const Sequence& sequence) const {
-  if (sequence.constraint == nullptr) return false;
-  const auto most = static_cast<std::uint64_t>(options_.constraint_work_per_step);
-  return constraint_work_ >= (sequence.constraint_expensive ? most : 4 * most);
-}
-
-void EngineCore::count_constraint(Sequence& sequence) {
-  if (sequence.constraint == nullptr) return;
-  constexpr std::uint64_t kExpensiveShare = 64;
-  const std::uint64_t taken = sequence.constraint->work() - sequence.constraint_work;
-  sequence.constraint_work += taken;
-  sequence.constraint_turn = totals_.steps;
-  sequence.constraint_expensive =
-      taken > static_cast<std::uint64_t>(options_.constraint_work_per_step) / kExpensiveShare;
-  constraint_work_ += taken;
-}
-
 void EngineCore::take_results(std::span<const ScheduledSlice> slices, StepReport& report) {
   const auto vocab = static_cast<std::size_t>(model_.vocab_size());
   pick_on_device(slices);
-  order_results(slices);
+  const std::span<const std::size_t> order = turns_.begin(slices);
   // Slices whose text is complete give tokens; logits of as many of them as fit exist at a time.
   std::size_t begin = 0;
-  while (begin < order_.size()) {
+  while (begin < order.size()) {
     rows_.clear();
     std::size_t end = begin;
-    for (; end < order_.size(); ++end) {
-      const std::size_t i = order_[end];
+    for (; end < order.size(); ++end) {
+      const std::size_t i = order[end];
       const ScheduledSlice& slice = slices[i];
       if (static_cast<std::int64_t>(rows_.size()) + slice.drafts + 1 > kLogitRows) break;
       if (slice.sequence->wants_prompt_logprobs()) report_prompt(slice, first_token_[i]);
@@ -228,7 +196,7 @@ void EngineCore::take_results(std::span<const ScheduledSlice> slices, StepReport
     }
     std::span<float> logits = rows_.empty() ? std::span<float>() : model_.logits(rows_);
     for (; begin < end; ++begin) {
-      const std::size_t i = order_[begin];
+      const std::size_t i = order[begin];
       const ScheduledSlice& slice = slices[i];
       if (!gives_tokens(slice)) {
         scheduler_.advance(*slice.sequence, slice.count);
@@ -240,9 +208,9 @@ void EngineCore::take_results(std::span<const ScheduledSlice> slices, StepReport
         take_tokens(slice, {}, std::span<const std::int32_t>(picks_).subspan(first, rows), report);
         continue;
       }
-      if (!has_to_wait(*slice.sequence)) {
+      if (!turns_.has_to_wait(*slice.sequence)) {
         take_tokens(slice, logits.first(rows * vocab), {}, report);
-        count_constraint(*slice.sequence);
+        turns_.count(*slice.sequence, totals_.steps);
       }
       logits = logits.subspan(rows * vocab);
     }

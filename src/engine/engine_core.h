@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/block_manager.h"
+#include "engine/constraint_turns.h"
 #include "engine/engine.h"
 #include "engine/prompt_lookup.h"
 #include "engine/sampler.h"
@@ -52,9 +53,6 @@ class EngineCore {
  private:
   void make_drafts();
   void build_batch(std::span<const ScheduledSlice> slices, StepReport& report);
-  void order_results(std::span<const ScheduledSlice> slices);
-  bool has_to_wait(const Sequence& sequence) const;
-  void count_constraint(Sequence& sequence);
   void take_results(std::span<const ScheduledSlice> slices, StepReport& report);
   void report_prompt(const ScheduledSlice& slice, std::int64_t begin);
   void pick_on_device(std::span<const ScheduledSlice> slices);
@@ -71,6 +69,7 @@ class EngineCore {
   BlockManager blocks_;
   Scheduler scheduler_;
   Sampler sampler_;
+  ConstraintTurns turns_;
   std::unordered_map<RequestId, NewRequest> requests_;
   std::vector<RequestId> ended_;  ///< requests whose choices all ended in this step
   std::size_t paused_requests_ = 0;
@@ -85,8 +84,6 @@ class EngineCore {
   std::vector<ops::DrawRule> rules_;    ///< of rows_, for a model that draws itself
   std::vector<std::int32_t> picks_;     ///< tokens that the model drew itself, of slices in their order
   std::vector<std::int64_t> picks_of_;  ///< of each slice: where its picks begin, -1 when its logits are needed
-  std::vector<std::size_t> order_;      ///< of slices, in which they take their results
-  std::uint64_t constraint_work_ = 0;   ///< of all constraints
 };
 
 }  // namespace awq::engine

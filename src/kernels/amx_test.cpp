@@ -100,8 +100,7 @@ TEST(AmxKernels, EmulatedTilesAgreeWithTheReferenceBitForBit) {
         if (m > 64 && shape.k > 256) continue;
         const test::PackedProblem p(shape, m % 2 == 0, static_cast<std::uint64_t>(m));
         const std::vector<float> x = test::random_inputs(m, shape.k, 6);
-        const test::ActivationMemory a(shape, m, 16, kernels[i].planes, true, x,
-                                       ref::kQuantizeActivations);
+        const test::ActivationMemory a(shape, m, 16, kernels[i].planes, true, x, ref::kQuantizeActivations);
         const std::vector<float> expected = p.run(*judges[i], a, m % 2 == 0);
         ASSERT_EQ(p.run(kernels[i], a, m % 2 == 0), expected) << kernels[i].name << " m " << m << " k " << shape.k;
         ASSERT_EQ(p.run(kernels[i], a, m % 2 == 0, 3), expected) << kernels[i].name << " in parts";

@@ -125,8 +125,7 @@ TEST(PackedKernels, AgreeWithTheReferenceBitForBit) {
       for (const std::int64_t m : {1, 2, 3, 4, 5, 6, 7, 9, 13, 16, 17, 33}) {
         const PackedProblem p(shape, m % 3 != 0, static_cast<std::uint64_t>(m));
         const std::vector<float> x = test::random_inputs(m, shape.k, static_cast<std::uint64_t>(m + 1));
-        const ActivationMemory a(shape, m, row->panel_rows, row->planes, row->row_major, x,
-                                 ref::kQuantizeActivations);
+        const ActivationMemory a(shape, m, row->panel_rows, row->planes, row->row_major, x, ref::kQuantizeActivations);
         const std::vector<float> expected = p.run(reference(row->bits, row->planes), a, m % 2 == 0);
         ASSERT_EQ(p.run(*row, a, m % 2 == 0), expected)
             << row->name << " m " << m << " n " << shape.n << " k " << shape.k << " group " << shape.group_size;
@@ -144,8 +143,7 @@ TEST(PackedKernels, RowsDoNotDependOnTheBatch) {
   const std::vector<float> x = test::random_inputs(13, shape.k, 4);
   for (const PackedKernel* row = packed_kernels_cpu(); row->name != nullptr; ++row) {
     if (!runnable(*row) || row->bits != 4) continue;
-    const ActivationMemory all(shape, 13, row->panel_rows, row->planes, row->row_major, x,
-                               ref::kQuantizeActivations);
+    const ActivationMemory all(shape, 13, row->panel_rows, row->planes, row->row_major, x, ref::kQuantizeActivations);
     const std::vector<float> together = p.run(*row, all, true);
     for (std::int64_t m = 0; m < 13; ++m) {
       const std::vector<float> one(x.begin() + m * shape.k, x.begin() + (m + 1) * shape.k);

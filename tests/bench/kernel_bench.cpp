@@ -119,8 +119,7 @@ void time_kernel(benchmark::State& state, const PackedKernel& kernel, const test
   const std::vector<float> x = test::random_inputs(m, shape.k, 3);
   const ActivationQuantizer* quantizer = activation_quantizers_cpu();
   while (quantizer->min_isa > static_cast<std::uint8_t>(active_isa())) ++quantizer;
-  const test::ActivationMemory a(shape, m, kernel.panel_rows, kernel.planes, kernel.row_major, x,
-                                 *quantizer);
+  const test::ActivationMemory a(shape, m, kernel.panel_rows, kernel.planes, kernel.row_major, x, *quantizer);
   check(kernel, w, a, x, shape);
   std::vector<float> y(static_cast<std::size_t>(m * layout.n));
   const std::int64_t copies = std::max<std::int64_t>(1, m <= 8 ? w.copies : w.copies * 8 / m);
