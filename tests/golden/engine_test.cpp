@@ -239,7 +239,7 @@ std::int64_t page_faults() {
   return usage.ru_minflt;
 }
 
-std::int64_t median(std::vector<std::int64_t> values) {
+[[maybe_unused]] std::int64_t median(std::vector<std::int64_t> values) {
   std::sort(values.begin(), values.end());
   return values.at(values.size() / 2);
 }
