@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <mutex>
+
 #include "engine/engine.h"
 #include "engine/engine_core.h"
 #include "engine/test_support.h"
@@ -48,9 +50,13 @@ TEST(Engine, PausedRequestsCanBeCancelledAndStopped) {
   shape.max_model_len = 256;
   auto engine = make_engine({}, shape);
   const auto cancelled = std::make_shared<Waiter>(), stopped = std::make_shared<Waiter>();
-  const RequestId id = engine->submit(request_of(1, 200), cancelled).id;
-  engine->set_paused(id, true);
-  engine->set_paused(engine->submit(request_of(2, 200), stopped).id, true);
+  RequestId id = 0;
+  {
+    const std::scoped_lock lock(cancelled->mutex, stopped->mutex);  // no token gets through before both rest
+    id = engine->submit(request_of(1, 200), cancelled).id;
+    engine->set_paused(id, true);
+    engine->set_paused(engine->submit(request_of(2, 200), stopped).id, true);
+  }
   EXPECT_FALSE(engine->wait_idle(100ms));
   engine->cancel(id);
   cancelled->wait();
