@@ -1,4 +1,4 @@
-#include "quant/float8.h"
+#include "base/float8.h"
 
 #include <gtest/gtest.h>
 

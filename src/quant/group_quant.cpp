@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/float16.h"
-#include "quant/float8.h"
+#include "base/float8.h"
 
 namespace awq::quant {
 namespace {

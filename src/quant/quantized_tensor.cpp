@@ -3,7 +3,7 @@
 #include <array>
 
 #include "base/check.h"
-#include "quant/float8.h"
+#include "base/float8.h"
 
 namespace awq::quant {
 namespace {

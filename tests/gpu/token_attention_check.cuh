@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstring>
 #include <numeric>
 
 #include "kernels/cuda/kv_layout.cuh"
+#include "kernels/kv_scale.h"
 #include "token_check_support.cuh"
 
 namespace check {
@@ -16,10 +18,13 @@ struct Shape {
   int num_kv_heads;
   int head_dim;
   int window;
+  cuda::CacheType cache = cuda::CacheType::kHalf;
+
+  bool has_codes() const { return cache == cuda::CacheType::kE4M3; }
 };
 
 inline std::string label(const Shape& s) {
-  return std::string(name(s.type)) + " heads " + std::to_string(s.num_heads) + "/" + std::to_string(s.num_kv_heads) +
+  return std::string(name(s.type)) + (s.has_codes() ? " fp8" : "") + " heads " + std::to_string(s.num_heads) + "/" + std::to_string(s.num_kv_heads) +
          " x " + std::to_string(s.head_dim) + " window " + std::to_string(s.window);
 }
 
@@ -30,7 +35,7 @@ class Cache {
       : shape_(shape),
         stride_(*std::max_element(lengths.begin(), lengths.end()) / 16 + 3),
         table_(lengths.size() * stride_, -1),
-        data_(count_blocks(lengths) * shape.num_kv_heads * 2 * 16 * shape.head_dim) {
+        data_(count_blocks(lengths) * shape.num_kv_heads * cuda::kv_head_bytes(shape.cache, shape.head_dim)) {
     std::vector<std::int32_t> free(count_blocks(lengths));
     std::iota(free.begin(), free.end(), 0);
     for (std::size_t i = free.size(); i > 1; --i) std::swap(free[i - 1], free[random.below(static_cast<int>(i))]);
@@ -44,16 +49,16 @@ class Cache {
     for (const int length : lengths) blocks += (length + 15) / 16;
     return blocks;
   }
-  cuda::KvBlocks blocks() const { return {data_.data(), shape_.num_kv_heads, shape_.head_dim}; }
+  cuda::KvBlocks blocks() const { return {data_.data(), shape_.num_kv_heads, shape_.head_dim, shape_.cache}; }
   int stride() const { return static_cast<int>(stride_); }
   const std::vector<std::int32_t>& table() const { return table_; }
-  const DeviceArray<std::uint16_t>& data() const { return data_; }
+  const DeviceArray<std::uint8_t>& data() const { return data_; }
 
  private:
   Shape shape_;
   std::size_t stride_;
   std::vector<std::int32_t> table_;
-  DeviceArray<std::uint16_t> data_;
+  DeviceArray<std::uint8_t> data_;
 };
 
 /// One sequence's part of a step.
@@ -78,6 +83,28 @@ struct Texts {
     for (const int length : l) qkv.push_back(random_halves(s.type, length * row(), random));
   }
 };
+
+/// The same with keys and values as a cache of codes gives them back, which halves hold exactly.
+inline Texts rounded(Texts texts) {
+  const Shape& shape = texts.shape;
+  const auto dim = static_cast<std::size_t>(shape.head_dim);
+  const std::size_t heads = static_cast<std::size_t>(shape.num_heads) + 2 * shape.num_kv_heads;
+  for (auto& qkv : texts.qkv) {
+    for (std::size_t head = 0; head < qkv.size() / dim; ++head) {
+      if (head % heads < static_cast<std::size_t>(shape.num_heads)) continue;
+      std::uint16_t* row = qkv.data() + head * dim;
+      float most = 0;
+      for (std::size_t i = 0; i < dim; ++i) most = std::max(most, std::fabs(from_half(shape.type, row[i])));
+      const float scale = awq::kernels::e4m3_row_scale(most);
+      for (std::size_t i = 0; i < dim; ++i) {
+        const awq::E4M3 code = awq::kernels::e4m3_code(from_half(shape.type, row[i]), scale);
+        row[i] = to_half(shape.type, awq::to_float(code) * scale);
+      }
+    }
+  }
+  texts.shape.cache = cuda::CacheType::kHalf;
+  return texts;
+}
 
 using Results = std::vector<std::vector<std::uint16_t>>;
 
@@ -259,7 +286,14 @@ inline void check_shape(const Shape& shape, const std::vector<int>& lengths, boo
   const DeviceArray<float> sines(std::vector<float>(angles, 0.0F));
   const Rope rope = {cosines.data(), sines.data()};
   const Results whole = run_texts(texts, cut_whole, false, rope, 1);
-  check_rows(texts, whole, random);
+  if (shape.has_codes()) {
+    const Texts halves = rounded(texts);
+    check_rows(halves, whole, random);
+    expect_same("attention " + label(shape) + " like halves of the same numbers", texts, whole,
+                run_texts(halves, cut_whole, false, rope, 1));
+  } else {
+    check_rows(texts, whole, random);
+  }
   expect_same("attention " + label(shape) + " in a batch", texts, run_texts(texts, cut_whole, true, rope, 2), whole);
   if (chunks) {
     expect_same("attention " + label(shape) + " in chunks", texts, run_texts(texts, cut_chunks, true, rope, 3), whole);
@@ -273,23 +307,55 @@ inline void check_attention() {
   const std::vector<int> some = {700, 63, 1, 257, 1030};
   const std::vector<int> few = {130, 17, 300};
   for (const Half type : {Half::kBf16, Half::kF16}) {
-    check_shape({type, 32, 8, 128, 0}, some, true);
-    check_shape({type, 8, 8, 64, 0}, some, true);
-    check_shape({type, 28, 4, 128, 0}, few, true);
-    check_shape({type, 8, 2, 128, 200}, some, true);
-    check_shape({type, 4, 1, 64, 1}, few, true);
-    check_shape({type, 12, 4, 64, 77}, some, true);
-    check_shape({type, 32, 1, 128, 0}, few, true);
-    check_shape({type, 4, 2, 16, 0}, few, true);
-    check_shape({type, 6, 3, 96, 50}, few, true);
+    for (const cuda::CacheType cache : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3}) {
+      check_shape({type, 32, 8, 128, 0, cache}, some, true);
+      check_shape({type, 8, 8, 64, 0, cache}, some, true);
+      check_shape({type, 28, 4, 128, 0, cache}, few, true);
+      check_shape({type, 8, 2, 128, 200, cache}, some, true);
+      check_shape({type, 4, 1, 64, 1, cache}, few, true);
+      check_shape({type, 12, 4, 64, 77, cache}, some, true);
+      check_shape({type, 32, 1, 128, 0, cache}, few, true);
+      check_shape({type, 4, 2, 16, 0, cache}, few, true);
+      check_shape({type, 6, 3, 96, 50, cache}, few, true);
+    }
   }
   check_shape({Half::kBf16, 3, 3, 80, 0}, few, false);
   check_shape({Half::kBf16, 2, 1, 8, 0}, few, false);
   check_shape({Half::kF16, 5, 1, 48, 33}, few, false);
   check_shape({Half::kF16, 2, 2, 32, 0}, few, false);
   check_shape({Half::kBf16, 2, 1, 256, 0}, few, false);
+  check_shape({Half::kBf16, 2, 1, 256, 0, cuda::CacheType::kE4M3}, few, false);
   check_shape({Half::kBf16, 4, 2, 128, 0}, {8200, 40}, true);
+  check_shape({Half::kBf16, 4, 2, 128, 0, cuda::CacheType::kE4M3}, {8200, 40}, true);
 }
+
+/// The keys or values of a token in a copy of the cache; `page` are its block and head.
+class StoredRow {
+ public:
+  StoredRow(const Shape& shape, const unsigned char* page, bool is_value, int slot)
+      : shape_(shape), side_(page), slot_(slot) {
+    if (page == nullptr) return;
+    side_ += is_value ? cuda::kv_side_bytes(shape.cache, shape.head_dim) : 0;
+    if (!shape.has_codes()) return;
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, page + cuda::kv_scale_offset(shape.head_dim, is_value, slot), sizeof(bits));
+    scale_ = from_half(shape.type, bits);
+  }
+  float scale() const { return scale_; }
+  float at(int i) const {
+    if (shape_.has_codes()) return awq::to_float(awq::E4M3{side_[cuda::kv_code(shape_.head_dim, slot_, i)]}) * scale_;
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, side_ + 2 * cuda::kv_element(shape_.head_dim, slot_, i), sizeof(bits));
+    return from_half(shape_.type, bits);
+  }
+  float rounded(float x) const { return awq::to_float(awq::kernels::e4m3_code(x, scale_)) * scale_; }
+
+ private:
+  const Shape& shape_;
+  const unsigned char* side_;
+  int slot_;
+  float scale_ = 1;
+};
 
 /// Rotation, norms of heads, and where keys and values end up.
 inline void check_rope_shape(const Shape& shape, bool norms) {
@@ -348,6 +414,7 @@ inline void check_rope_shape(const Shape& shape, bool norms) {
   const auto stored = cache.data().download();
   Errors errors;
   bool same_values = true;
+  bool good_scales = true;
   for (int t = 0; t < 25; ++t) {
     const int s = owner[t];
     const int position = past[s] + t - begin[s];
@@ -362,14 +429,21 @@ inline void check_rope_shape(const Shape& shape, bool norms) {
       for (int i = 0; norms && !is_value && i < dim; ++i) {
         v[i] *= (is_query ? q_norm : k_norm)[i] / std::sqrt(squares / dim + eps);
       }
-      const std::int64_t page =
-          is_query ? 0
-                   : cuda::kv_page(cache.table()[s * cache.stride() + position / 16], shape.num_kv_heads, kv, dim) +
-                         (is_value ? 16 * dim : 0);
+      const unsigned char* page =
+          is_query ? nullptr
+                   : stored.data() + cuda::kv_page(shape.cache, cache.table()[s * cache.stride() + position / 16],
+                                                   shape.num_kv_heads, kv, dim);
+      const StoredRow row(shape, page, is_value, position % 16);
+      if (!is_query && shape.has_codes()) {
+        float most = 0;
+        for (int i = 0; i < dim; ++i) most = std::max(most, std::fabs(row.at(i)));
+        // The largest number is in the upper half of what its scale can hold, or rounded down to the middle of it.
+        good_scales &= row.scale() == 0x1p-14F || (most >= 224 * row.scale() && most <= 448 * row.scale());
+      }
       for (int i = 0; i < dim; ++i) {
-        const auto bits = is_query ? got[at + i] : stored[page + cuda::kv_element(dim, position % 16, i)];
         if (is_value) {
-          same_values &= bits == rows[at + i];
+          const float x = from_half(shape.type, rows[at + i]);
+          same_values &= row.at(i) == (shape.has_codes() ? row.rounded(x) : x);
           continue;
         }
         const int j = i % half;
@@ -377,22 +451,26 @@ inline void check_rope_shape(const Shape& shape, bool norms) {
         const double sine = sines[position * half + j];
         const double turned = i < half ? -v[j + half] * sine : v[j] * sine;
         const double expected = v[i] * cosine + turned;
-        // The two products may cancel: their roundings in binary32 stay.
-        errors.add(from_half(shape.type, bits), expected,
-                   rounding(shape.type) * std::fabs(expected) +
-                       0x1p-20 * (std::fabs(v[i] * cosine) + std::fabs(turned)) + smallest(shape.type));
+        // The two products may cancel: their roundings in binary32 stay. A code is off by half a step more.
+        double allowed = rounding(shape.type) * std::fabs(expected) +
+                         0x1p-20 * (std::fabs(v[i] * cosine) + std::fabs(turned)) + smallest(shape.type);
+        if (!is_query && shape.has_codes()) allowed += 0x1p-4 * std::fabs(expected) + 0x1p-10 * row.scale();
+        errors.add(is_query ? from_half(shape.type, got[at + i]) : row.at(i), expected, allowed);
       }
     }
   }
   const std::string what = "rope_and_store " + label(shape) + (norms ? " with norms" : "");
   errors.report(what);
   report(what + " values", same_values);
+  if (shape.has_codes()) report(what + " scales", good_scales);
 }
 
 inline void check_rope(Half type) {
-  for (const int dim : {6, 8, 16, 48, 64, 80, 96, 128, 256}) {
-    check_rope_shape({type, 6, 3, dim, 0}, false);
-    check_rope_shape({type, 5, 1, dim, 0}, true);
+  for (const cuda::CacheType cache : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3}) {
+    for (const int dim : {6, 8, 16, 48, 64, 80, 96, 128, 256}) {
+      check_rope_shape({type, 6, 3, dim, 0, cache}, false);
+      check_rope_shape({type, 5, 1, dim, 0, cache}, true);
+    }
   }
 }
 

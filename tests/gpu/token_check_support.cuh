@@ -1,29 +1,22 @@
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
-
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "base/float16.h"
+#include "device_support.cuh"
 #include "kernels/api/cuda_token.h"
 
-/// Helpers of the device checks.
+/// Random numbers, halves and verdicts of the checks of kernels/api/cuda_token.h.
 namespace check {
 
+using awq::gpu_test::DeviceArray;
 using awq::kernels::cuda::Half;
 
-inline void require(int error, const char* what) {
-  if (error == 0) return;
-  std::printf("FATAL %s: %s\n", what, cudaGetErrorString(static_cast<cudaError_t>(error)));
-  std::exit(2);
-}
+inline void require(int error, const char* what) { awq::gpu_test::check(error, what); }
 
 class Random {
  public:
@@ -49,11 +42,10 @@ class Random {
 };
 
 inline std::uint16_t to_half(Half type, float value) {
-  if (type == Half::kF16) return __half_as_ushort(__float2half_rn(value));
-  return __bfloat16_as_ushort(__float2bfloat16_rn(value));
+  return type == Half::kF16 ? awq::to_f16(value).bits : awq::to_bf16(value).bits;
 }
 inline float from_half(Half type, std::uint16_t bits) {
-  return type == Half::kF16 ? __half2float(__ushort_as_half(bits)) : __bfloat162float(__ushort_as_bfloat16(bits));
+  return type == Half::kF16 ? awq::to_float(awq::F16{bits}) : awq::to_float(awq::Bf16{bits});
 }
 /// Largest relative error of rounding to the type, and half its smallest step.
 inline double rounding(Half type) { return type == Half::kF16 ? 0x1p-11 : 0x1p-8; }
@@ -70,36 +62,6 @@ inline std::vector<float> random_floats(std::size_t count, Random& random, float
   for (auto& f : floats) f = mean + random.normal() * size;
   return floats;
 }
-
-/// Device memory, every bit set at first: a NaN of every type.
-template <class T>
-class DeviceArray {
- public:
-  explicit DeviceArray(std::size_t count) : count_(count) {
-    require(cudaMalloc(reinterpret_cast<void**>(&data_), std::max<std::size_t>(count, 1) * sizeof(T)), "cudaMalloc");
-    poison();
-  }
-  explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) { upload(values); }
-  DeviceArray(const DeviceArray&) = delete;
-  DeviceArray& operator=(const DeviceArray&) = delete;
-  ~DeviceArray() { (void)cudaFree(data_); }
-
-  void poison() { require(cudaMemset(data_, 0xff, count_ * sizeof(T)), "cudaMemset"); }
-  void upload(const std::vector<T>& values) {
-    require(cudaMemcpy(data_, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice), "upload");
-  }
-  std::vector<T> download() const {
-    std::vector<T> values(count_);
-    require(cudaMemcpy(values.data(), data_, count_ * sizeof(T), cudaMemcpyDeviceToHost), "download");
-    return values;
-  }
-  T* data() const { return data_; }
-  std::size_t size() const { return count_; }
-
- private:
-  T* data_ = nullptr;
-  std::size_t count_;
-};
 
 inline int failures = 0;
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cuda_bf16.h>
+
 #include <functional>
 
 #include "token_check_support.cuh"
@@ -64,14 +66,16 @@ inline void fill(const DeviceArray<std::uint16_t>& array) {
 }
 
 /// `sequences` of `length` tokens each, the last `queries` of them new.
-inline void time_attention(int sequences, int length, int queries, int num_heads, int num_kv_heads, int dim) {
+inline void time_attention(int sequences, int length, int queries, int num_heads, int num_kv_heads, int dim,
+                           awq::kernels::cuda::CacheType type) {
   namespace cuda = awq::kernels::cuda;
   const int per_sequence = (length + 15) / 16;
-  const std::size_t layer = static_cast<std::size_t>(sequences) * per_sequence * 16 * num_kv_heads * 2 * dim;
+  const std::size_t layer =
+      static_cast<std::size_t>(sequences) * per_sequence * num_kv_heads * cuda::kv_head_bytes(type, dim);
   // Many layers, so that the level-2 cache does not hold their keys.
-  const int layers = static_cast<int>(std::max<std::size_t>(1, (256ULL << 20) / (layer * 2)));
-  const DeviceArray<std::uint16_t> cache(layer * layers);
-  fill(cache);
+  const int layers = static_cast<int>(std::max<std::size_t>(1, (256ULL << 20) / layer));
+  const DeviceArray<std::uint16_t> cache(layer / 2 * layers);
+  fill(cache);  // as codes and scales these are some numbers, too
   Random random(7);
   std::vector<std::int32_t> tables(static_cast<std::size_t>(sequences) * per_sequence);
   for (std::size_t i = 0; i < tables.size(); ++i) tables[i] = static_cast<std::int32_t>(i);
@@ -107,13 +111,14 @@ inline void time_attention(int sequences, int length, int queries, int num_heads
   problem.q_stride = width;
   problem.out = out.data();
   const double time = time_graph(std::max(layers, 4), [&](int i, cudaStream_t stream) {
-    const cuda::KvBlocks kv = {cache.data() + i % layers * layer, num_kv_heads, dim};
+    const cuda::KvBlocks kv = {cache.data() + i % layers * (layer / 2), num_kv_heads, dim, type};
     require(cuda::attention(problem, batch, kv, workspace.data(), stream), "attention");
   });
   const double keys = static_cast<double>(length) - (queries - 1) / 2.0;  // that a query sees on average
   const double operations = 4.0 * sequences * queries * keys * num_heads * dim;
-  const double bytes = 2.0 * sequences * length * num_kv_heads * 2 * dim;
-  print_time("attention " + std::to_string(sequences) + " x " + std::to_string(length) + " tokens, " +
+  const double bytes = static_cast<double>(sequences) * length / 16 * num_kv_heads *
+                       static_cast<double>(cuda::kv_head_bytes(type, dim));
+  print_time(std::string(type == cuda::CacheType::kE4M3 ? "fp8 " : "") + "attention " + std::to_string(sequences) + " x " + std::to_string(length) + " tokens, " +
                  std::to_string(queries) + " new, " + std::to_string(num_heads) + "/" + std::to_string(num_kv_heads) +
                  " x " + std::to_string(dim),
              time, queries <= 16 ? bytes : 0, operations);
@@ -160,7 +165,6 @@ inline void time_rows(int tokens) {
   batch.blocks = device_blocks.data();
   batch.block_stride = static_cast<std::int32_t>(blocks.size());
   batch.token_sequence = owner.data();
-  const cuda::KvBlocks kv = {cache.data(), kv_heads, dim};
   const std::string label = " of " + std::to_string(tokens) + " rows";
   const double cells = static_cast<double>(tokens) * static_cast<double>(width);
   const double inners = static_cast<double>(tokens) * static_cast<double>(inner);
@@ -197,15 +201,18 @@ inline void time_rows(int tokens) {
                                   "");
                         }),
              inners * 6, 0);
-  print_time("rope_and_store" + label,
-             time_graph(copies,
-                        [&](int i, cudaStream_t stream) {
-                          require(cuda::rope_and_store(kType, qkv.data() + i * rows * (heads + 2 * kv_heads) * dim,
-                                                       heads, batch, angles.data(), angles.data(), nullptr, nullptr,
-                                                       1e-5F, kv, stream),
-                                  "");
-                        }),
-             static_cast<double>(tokens) * 4 * (heads + 2 * kv_heads) * dim, 0);
+  for (const auto type : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3}) {
+    const cuda::KvBlocks kv = {cache.data(), kv_heads, dim, type};
+    print_time((type == cuda::CacheType::kE4M3 ? "fp8 rope_and_store" : "rope_and_store") + label,
+               time_graph(copies,
+                          [&](int i, cudaStream_t stream) {
+                            require(cuda::rope_and_store(kType, qkv.data() + i * rows * (heads + 2 * kv_heads) * dim,
+                                                         heads, batch, angles.data(), angles.data(), nullptr, nullptr,
+                                                         1e-5F, kv, stream),
+                                    "");
+                          }),
+               static_cast<double>(tokens) * 4 * (heads + 2 * kv_heads) * dim, 0);
+  }
   if (tokens > 64) return;
   const std::int64_t vocab = 128256;
   const DeviceArray<float> logits(random_floats(vocab, random));
@@ -239,20 +246,22 @@ inline void time_rows(int tokens) {
 
 inline void time_all() {
   for (const int tokens : {1, 64, 2048}) time_rows(tokens);
-  time_attention(1, 512, 1, 32, 8, 128);
-  time_attention(1, 2048, 1, 32, 8, 128);
-  time_attention(1, 8192, 1, 32, 8, 128);
-  time_attention(1, 32768, 1, 32, 8, 128);
-  time_attention(8, 2048, 1, 32, 8, 128);
-  time_attention(64, 2048, 1, 32, 8, 128);
-  time_attention(64, 2048, 1, 64, 8, 128);
-  time_attention(64, 2048, 4, 32, 8, 128);
-  time_attention(64, 2048, 1, 32, 8, 64);
-  time_attention(1, 2048, 2048, 32, 8, 128);
-  time_attention(4, 2048, 2048, 32, 8, 128);
-  time_attention(1, 8192, 8192, 32, 8, 128);
-  time_attention(1, 8192, 512, 32, 8, 128);
-  time_attention(4, 2048, 2048, 32, 8, 64);
+  for (const auto type : {awq::kernels::cuda::CacheType::kHalf, awq::kernels::cuda::CacheType::kE4M3}) {
+    time_attention(1, 512, 1, 32, 8, 128, type);
+    time_attention(1, 2048, 1, 32, 8, 128, type);
+    time_attention(1, 8192, 1, 32, 8, 128, type);
+    time_attention(1, 32768, 1, 32, 8, 128, type);
+    time_attention(8, 2048, 1, 32, 8, 128, type);
+    time_attention(64, 2048, 1, 32, 8, 128, type);
+    time_attention(64, 2048, 1, 64, 8, 128, type);
+    time_attention(64, 2048, 4, 32, 8, 128, type);
+    time_attention(64, 2048, 1, 32, 8, 64, type);
+    time_attention(1, 2048, 2048, 32, 8, 128, type);
+    time_attention(4, 2048, 2048, 32, 8, 128, type);
+    time_attention(1, 8192, 8192, 32, 8, 128, type);
+    time_attention(1, 8192, 512, 32, 8, 128, type);
+    time_attention(4, 2048, 2048, 32, 8, 64, type);
+  }
 }
 
 }  // namespace check

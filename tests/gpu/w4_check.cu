@@ -16,7 +16,7 @@ namespace {
 
 using namespace awq::kernels;
 using namespace awq::kernels::cuda;
-using awq::gpu_test::Buffer;
+using awq::gpu_test::DeviceArray;
 
 struct Case {
   std::int64_t n, k, group;
@@ -103,18 +103,18 @@ int run_case(const Case& c, Half type, const std::vector<int>& ms, const std::st
   for (std::int64_t s = 0; s < layout.strips(); ++s) {
     w4_pack_strip(layout, {codes.data(), scales.data(), zeros.data()}, s, packed.data() + s * layout.strip_bytes());
   }
-  const Buffer<std::uint8_t> d_packed(packed), d_codes(codes), d_zeros(zeros);
-  const Buffer<float> d_scales(scales), d_bias(bias);
-  const Buffer<std::uint16_t> d_x(x);
-  Buffer<double> d_expected(static_cast<std::size_t>(most) * n);
+  const DeviceArray<std::uint8_t> d_packed(packed), d_codes(codes), d_zeros(zeros);
+  const DeviceArray<float> d_scales(scales), d_bias(bias);
+  const DeviceArray<std::uint16_t> d_x(x);
+  DeviceArray<double> d_expected(static_cast<std::size_t>(most) * n);
   const int outputs = most * static_cast<int>(n);
-  reference<<<(outputs + 127) / 128, 128>>>(d_codes.get(), d_scales.get(), d_zeros.get(),
-                                            c.bias ? d_bias.get() : nullptr, d_x.get(), d_expected.get(), most,
+  reference<<<(outputs + 127) / 128, 128>>>(d_codes.data(), d_scales.data(), d_zeros.data(),
+                                            c.bias ? d_bias.data() : nullptr, d_x.data(), d_expected.data(), most,
                                             static_cast<int>(n), static_cast<int>(k), static_cast<int>(c.group), f16);
   AWQ_GPU(cudaGetLastError());
   const std::vector<double> expected = d_expected.download();
-  const Buffer<std::uint8_t> workspace(w4_workspace_bytes(layout, most));
-  AWQ_GPU(cudaMemset(workspace.get(), 0, workspace.count()));
+  const DeviceArray<std::uint8_t> workspace(w4_workspace_bytes(layout, most));
+  AWQ_GPU(cudaMemset(workspace.data(), 0, workspace.size()));
 
   int failures = 0;
   std::vector<std::uint16_t> longest;  // of the first product of all rows
@@ -122,16 +122,16 @@ int run_case(const Case& c, Half type, const std::vector<int>& ms, const std::st
     for (int index = 0; w4_kernel_names()[index] != nullptr; ++index) {
       const std::string name = w4_kernel_names()[index];
       if (name.compare(0, prefix.size(), prefix) != 0) continue;
-      Buffer<std::uint16_t> y(static_cast<std::size_t>(m) * n + 64);
+      DeviceArray<std::uint16_t> y(static_cast<std::size_t>(m) * n + 64);
       y.poison();
       W4Problem problem{.layout = layout,
                         .type = type,
-                        .weight = d_packed.get(),
-                        .bias = c.bias ? d_bias.get() : nullptr,
-                        .x = d_x.get(),
-                        .y = y.get(),
+                        .weight = d_packed.data(),
+                        .bias = c.bias ? d_bias.data() : nullptr,
+                        .x = d_x.data(),
+                        .y = y.data(),
                         .m = m,
-                        .workspace = workspace.get()};
+                        .workspace = workspace.data()};
       if (w4_kernel_objection(problem, index) != nullptr) continue;
       for (int repeat = 0; repeat < 2; ++repeat) {
         awq::gpu_test::check(w4_linear(problem, nullptr, index), "launch");
@@ -189,14 +189,14 @@ int run_dense(Half type, int n, int k, std::mt19937& random) {
   std::vector<std::uint16_t> w(static_cast<std::size_t>(n) * k), x(static_cast<std::size_t>(most) * k);
   for (auto& v : w) v = to_half_bits(normal(random), f16);
   for (auto& v : x) v = to_half_bits(normal(random), f16);
-  const Buffer<std::uint16_t> d_w(w), d_x(x);
+  const DeviceArray<std::uint16_t> d_w(w), d_x(x);
   std::vector<float> all;
   int failures = 0;
   for (const int m : ms) {
-    Buffer<float> y(static_cast<std::size_t>(m) * n + 16);
+    DeviceArray<float> y(static_cast<std::size_t>(m) * n + 16);
     y.poison();
     awq::gpu_test::check(
-        dense_linear({.type = type, .weight = d_w.get(), .x = d_x.get(), .y = y.get(), .m = m, .n = n, .k = k},
+        dense_linear({.type = type, .weight = d_w.data(), .x = d_x.data(), .y = y.data(), .m = m, .n = n, .k = k},
                      nullptr),
         "dense");
     AWQ_GPU(cudaDeviceSynchronize());

@@ -10,39 +10,39 @@
 namespace {
 
 using namespace awq::kernels::cuda;
-using awq::gpu_test::Buffer;
+using awq::gpu_test::DeviceArray;
 using awq::gpu_test::check;
 
 constexpr int kLaunches = 3;
 
 int profile_dense(int n, int k, int m) {
-  const Buffer<std::uint16_t> weight(static_cast<std::size_t>(n) * k), x(static_cast<std::size_t>(m) * k);
-  const Buffer<float> y(static_cast<std::size_t>(m) * n);
-  check(fill_normal(Half::kF16, weight.get(), static_cast<std::int64_t>(weight.count()), 0.02F, 1, nullptr), "fill");
-  check(fill_normal(Half::kF16, x.get(), static_cast<std::int64_t>(x.count()), 1, 2, nullptr), "fill");
+  const DeviceArray<std::uint16_t> weight(static_cast<std::size_t>(n) * k), x(static_cast<std::size_t>(m) * k);
+  const DeviceArray<float> y(static_cast<std::size_t>(m) * n);
+  check(fill_normal(Half::kF16, weight.data(), static_cast<std::int64_t>(weight.size()), 0.02F, 1, nullptr), "fill");
+  check(fill_normal(Half::kF16, x.data(), static_cast<std::int64_t>(x.size()), 1, 2, nullptr), "fill");
   AWQ_GPU(cudaDeviceSynchronize());
   const DenseProblem problem{
-      .type = Half::kF16, .weight = weight.get(), .x = x.get(), .y = y.get(), .m = m, .n = n, .k = k};
+      .type = Half::kF16, .weight = weight.data(), .x = x.data(), .y = y.data(), .m = m, .n = n, .k = k};
   for (int i = 0; i < kLaunches; ++i) check(dense_linear(problem, nullptr), "dense_linear");
   AWQ_GPU(cudaDeviceSynchronize());
   return 0;
 }
 
 int profile(const W4Layout& layout, int m, const std::string& name) {
-  const Buffer<std::uint8_t> weight(static_cast<std::size_t>(layout.bytes()));
-  const Buffer<std::uint16_t> x(static_cast<std::size_t>(m) * layout.k), y(static_cast<std::size_t>(m) * layout.n);
-  const Buffer<std::uint8_t> workspace(w4_workspace_bytes(layout, m));
-  check(fill_stream(layout, weight.get(), 1, nullptr), "fill");
-  check(fill_normal(Half::kF16, x.get(), static_cast<std::int64_t>(x.count()), 1, 2, nullptr), "fill");
-  AWQ_GPU(cudaMemset(workspace.get(), 0, workspace.count()));
+  const DeviceArray<std::uint8_t> weight(static_cast<std::size_t>(layout.bytes()));
+  const DeviceArray<std::uint16_t> x(static_cast<std::size_t>(m) * layout.k), y(static_cast<std::size_t>(m) * layout.n);
+  const DeviceArray<std::uint8_t> workspace(w4_workspace_bytes(layout, m));
+  check(fill_stream(layout, weight.data(), 1, nullptr), "fill");
+  check(fill_normal(Half::kF16, x.data(), static_cast<std::int64_t>(x.size()), 1, 2, nullptr), "fill");
+  AWQ_GPU(cudaMemset(workspace.data(), 0, workspace.size()));
   AWQ_GPU(cudaDeviceSynchronize());
   const W4Problem problem{.layout = layout,
                           .type = Half::kF16,
-                          .weight = weight.get(),
-                          .x = x.get(),
-                          .y = y.get(),
+                          .weight = weight.data(),
+                          .x = x.data(),
+                          .y = y.data(),
                           .m = m,
-                          .workspace = workspace.get()};
+                          .workspace = workspace.data()};
   for (int index = 0; w4_kernel_names()[index] != nullptr; ++index) {
     if (name != w4_kernel_names()[index]) continue;
     for (int i = 0; i < kLaunches; ++i) check(w4_linear(problem, nullptr, index), name.c_str());

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "base/host_device.h"
 #include "kernels/api/cuda_types.h"
 #include "kernels/api/draw.h"
 
@@ -25,13 +26,26 @@ int add_rms_norm(Half type, float* hidden, const void* branch, const float* weig
 /// y = half(silu(gate) * up): gate_up [tokens, 2 * inner] with the gates of a row first, y [tokens, inner].
 int silu_multiply(Half type, const void* gate_up, std::int64_t tokens, std::int64_t inner, void* y, Stream stream);
 
-/// Keys and values of one layer in blocks of kKvBlockTokens (16) tokens: [block][kv head][K, V][token][head_dim] half.
-/// Whether chunks inside a row are swizzled is the kernels' own business: only they read and write it.
+/// How keys and values are cached.
+enum class CacheType : std::uint8_t {
+  kHalf,  ///< as they are computed
+  kE4M3,  ///< 8-bit floats, with a power of two for each token and head as scale (kernels/kv_scale.h)
+};
+
+/// Keys and values of one layer in blocks of kKvBlockTokens (16) tokens: [block][kv head][K, V][token][head_dim], halves
+/// or codes, with codes followed by their scales [K, V][token] as halves. In which order the elements of a row lie is
+/// the kernels' own business: only they read and write it.
 struct KvBlocks {
   void* data = nullptr;
   std::int32_t num_kv_heads = 0;
   std::int32_t head_dim = 0;
+  CacheType type = CacheType::kHalf;
 };
+/// Bytes of one head in one block, keys, values and scales.
+AWQ_HOST_DEVICE constexpr std::int64_t kv_head_bytes(CacheType type, std::int64_t head_dim) {
+  constexpr std::int64_t kTokens = 16;
+  return type == CacheType::kHalf ? 2 * kTokens * head_dim * 2 : 2 * kTokens * head_dim + 2 * kTokens * 2;
+}
 
 /// The sequences of a flat batch: tokens of all of them one after the other.
 struct SequenceBatch {

@@ -63,7 +63,8 @@ int attention(const AttentionProblem& problem, const SequenceBatch& batch, const
   a.q = static_cast<const std::uint16_t*>(problem.q);
   a.q_stride = problem.q_stride;
   a.out = static_cast<std::uint16_t*>(problem.out);
-  a.cache = static_cast<const std::uint16_t*>(kv.data);
+  a.cache = static_cast<const unsigned char*>(kv.data);
+  a.cache_type = kv.type;
   a.num_heads = problem.num_heads;
   a.num_kv_heads = kv.num_kv_heads;
   a.head_dim = kv.head_dim;

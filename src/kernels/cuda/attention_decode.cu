@@ -1,4 +1,4 @@
-#include "kernels/cuda/attention_unit.cuh"
+#include "kernels/cuda/attention_pages.cuh"
 
 /// Few new tokens per sequence: one block per (sequence, head of keys, 16 rows, chunk of 256 keys), one warp per unit
 /// of 64 keys; a second kernel joins the chunks of a row. All query heads of a head of keys share its loads.
@@ -8,6 +8,7 @@ namespace {
 constexpr int kWarps = kChunkUnits;
 constexpr int kThreads = kWarps * 32;
 
+/// Four pages of halves, or eight of codes.
 template <int kDim>
 constexpr int kWarpBytes = kUnitPages* kPageBytes<kDim>;
 /// From one row of a warp's sums in shared memory to the next: the rows of half a warp's stores lie in other banks.
@@ -16,61 +17,18 @@ constexpr int kRowFloats = kDim + 8;
 static_assert(kTileRows * kRowFloats<128> * 4 <= kWarpBytes<128>);
 static_assert(kTileRows * kRowFloats<64> * 4 <= kWarpBytes<64>);
 
-/// Copies the keys or the values of 16 tokens, one token per kDim / 8 pieces; zeros where no row looks.
-template <int kDim>
-__device__ __forceinline__ void copy_page(std::uint32_t to, const std::uint16_t* from, int first_token, RowSpan span,
-                                          int lane) {
-#pragma unroll
-  for (int i = 0; i < kPageBytes<kDim> / 512; ++i) {
-    const int piece = i * 32 + lane;
-    const int token = first_token + piece / (kDim / 8);
-    copy_async(to + piece * 16, from + piece * 8, token >= span.first_key && token <= span.last_key);
-  }
-}
-
-/// One warp's unit: scores, weights and sums of values of 16 rows. `slots` holds four pages: first the keys, and then
-/// each page of values in the place of the page of keys that has been used.
-template <Half kType, int kDim>
+/// One warp's unit: scores, weights and sums of values of 16 rows.
+template <Half kType, int kDim, CacheType kCache>
 __device__ __forceinline__ void run_unit(const AttentionArguments& a, int sequence, int query_begin, int queries,
                                          int past, int kv_head, int first_row, RowSpan span, int unit,
                                          std::int32_t block, std::uint32_t slots, float (&largest)[2], float (&sum)[2],
                                          float (&o)[kDim / 8][4]) {
-  constexpr int kPage = kPageBytes<kDim>;
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const int first_token = unit * kUnitKeys;
-  // Blocks that nobody looks at may be gone from the table.
-  const int page_token = first_token + lane % kUnitPages * kBlockTokens;
-  if (page_token > span.last_key || page_token + kBlockTokens <= span.first_key) block = 0;
-  const std::uint16_t* pages[kUnitPages];
-#pragma unroll
-  for (int page = 0; page < kUnitPages; ++page) {
-    pages[page] = a.cache + kv_page(__shfl_sync(0xffffffffU, block, page), a.num_kv_heads, kv_head, kDim);
-    copy_page<kDim>(slots + page * kPage, pages[page], first_token + page * kBlockTokens, span, lane);
-    ptx::copy_commit();
-  }
+  CachedUnit<kType, kDim, kCache> cached(a, UnitPages(span, unit, block, lane), kv_head, slots);
   std::uint32_t q[kDim / 16][4];
   load_queries<kDim>(a, query_begin, queries, kv_head, first_row, lane, q);
-
   float s[kUnitKeys / 8][4];
-  const std::uint32_t keys = slots + key_lane_offset<kDim>(lane);
-  const auto copy_values = [&](int page) {
-    copy_page<kDim>(slots + page * kPage, pages[page] + kBlockTokens * kDim, first_token + page * kBlockTokens, span,
-                    lane);
-    ptx::copy_commit();
-  };
-  static_assert(kUnitPages == 4);
-  ptx::copy_wait<2>();
-  __syncwarp();  // the other lanes' copies have arrived, too
-  score_pages<kType, kDim, 2>(q, keys, kPage, 0, s);
-  __syncwarp();  // nobody reads these keys any more
-  copy_values(0);
-  copy_values(1);
-  ptx::copy_wait<2>();
-  __syncwarp();
-  score_pages<kType, kDim, 2>(q, keys, kPage, 2, s);
-  __syncwarp();
-  copy_values(2);
-  copy_values(3);
+  cached.score(q, s);
 
   const int last_row = queries * a.group - 1;
   int position[2];
@@ -88,11 +46,9 @@ __device__ __forceinline__ void run_unit(const AttentionArguments& a, int sequen
 #pragma unroll
     for (int c = 0; c < 4; ++c) o[n][c] = 0;
   }
-  const std::uint32_t values = slots + value_lane_offset<kDim>(lane);
   const auto add_page = [&](int page) {
     __syncwarp();
-#pragma unroll
-    for (int i = 0; i < kDim / 16; ++i) add_values<kType>(p[page], values + page * kPage, i, o[2 * i], o[2 * i + 1]);
+    cached.add_page(page, p[page], o);
   };
   ptx::copy_wait<3>();
   add_page(0);
@@ -115,7 +71,7 @@ __device__ __forceinline__ void store_result(const AttentionArguments& a, std::i
       ptx::pack_halves<kType>(__fmul_rn(value.x, inverse), __fmul_rn(value.y, inverse));
 }
 
-template <Half kType, int kDim>
+template <Half kType, int kDim, CacheType kCache>
 __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments a) {
   extern __shared__ __align__(1024) unsigned char pages[];
   __shared__ float unit_largest[kWarps][kTileRows];
@@ -146,7 +102,7 @@ __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments 
     float largest[2];
     float sum[2];
     float o[kDim / 8][4];
-    run_unit<kType, kDim>(a, sequence, query_begin, queries, past, kv_head, first_row, span, unit, block,
+    run_unit<kType, kDim, kCache>(a, sequence, query_begin, queries, past, kv_head, first_row, span, unit, block,
                           ptx::shared_address(slots), largest, sum, o);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -244,14 +200,14 @@ __global__ void __launch_bounds__(kDim) combine_kernel(AttentionArguments a) {
       ptx::to_half<kType>(__fmul_rn(value, inverse_sum(sum)));
 }
 
-template <Half kType, int kDim>
+template <Half kType, int kDim, CacheType kCache>
 int launch_both(const AttentionArguments& a, Stream stream) {
   constexpr int kBytes = kWarps * kWarpBytes<kDim>;
-  if (const int status = allow_shared_bytes<decode_kernel<kType, kDim>>(kBytes); status != 0) return status;
+  if (const int status = allow_shared_bytes<decode_kernel<kType, kDim, kCache>>(kBytes); status != 0) return status;
   const int row_tiles = (a.split_queries * a.group + kTileRows - 1) / kTileRows;
   const auto sequences = static_cast<unsigned>(a.sequences);
   const dim3 grid(static_cast<unsigned>(a.chunks), static_cast<unsigned>(a.num_kv_heads * row_tiles), sequences);
-  const int status = launch(decode_kernel<kType, kDim>, grid, kThreads, kBytes, stream, 1, a);
+  const int status = launch(decode_kernel<kType, kDim, kCache>, grid, kThreads, kBytes, stream, 1, a);
   if (status != 0 || a.chunks == 1) return status;
   const dim3 rows(static_cast<unsigned>(a.num_heads), static_cast<unsigned>(a.split_queries), sequences);
   return launch(combine_kernel<kType, kDim>, rows, kDim, 0, stream, 1, a);
@@ -260,8 +216,8 @@ int launch_both(const AttentionArguments& a, Stream stream) {
 }  // namespace
 
 int launch_attention_decode(Half type, const AttentionArguments& a, Stream stream) {
-  return for_half(type, [&]<Half kType>() {
-    return a.head_dim == 128 ? launch_both<kType, 128>(a, stream) : launch_both<kType, 64>(a, stream);
+  return for_half_and_cache(type, a.cache_type, [&]<Half kType, CacheType kCache>() {
+    return a.head_dim == 128 ? launch_both<kType, 128, kCache>(a, stream) : launch_both<kType, 64, kCache>(a, stream);
   });
 }
 

@@ -36,7 +36,8 @@ struct AttentionArguments {
   const std::uint16_t* q;
   std::int64_t q_stride;
   std::uint16_t* out;
-  const std::uint16_t* cache;
+  const unsigned char* cache;
+  CacheType cache_type;
   std::int32_t num_heads;
   std::int32_t num_kv_heads;
   std::int32_t head_dim;
@@ -67,6 +68,7 @@ struct RowSpan {
 
   __host__ __device__ constexpr int first_chunk() const { return first_key / kChunkKeys; }
   __host__ __device__ constexpr int last_chunk() const { return last_key / kChunkKeys; }
+  __host__ __device__ constexpr bool has_key(int key) const { return key >= first_key && key <= last_key; }
   __host__ __device__ constexpr bool sees_unit(int unit) const {
     return unit * kUnitKeys <= last_key && unit * kUnitKeys + kUnitKeys > first_key;
   }

@@ -1,4 +1,5 @@
 #include "kernels/cuda/attention_geometry.cuh"
+#include "kernels/cuda/kv_codes.cuh"
 #include "kernels/cuda/token_device.cuh"
 
 /// Attention for widths of heads that the tensor cores do not serve, and for devices without them: one warp per row,
@@ -11,7 +12,39 @@ constexpr int kWarp = 32;
 constexpr int kLaneElements = kMaxHeadDim / kWarp;
 constexpr unsigned kAll = 0xffffffffU;
 
-template <Half kType>
+/// The keys or the values of a token in binary32.
+template <Half kType, CacheType kCache>
+class CachedRow {
+ public:
+  /// `side`: the keys or the values of the token's block and head, `scale` its scale where there is one.
+  __device__ __forceinline__ CachedRow(const unsigned char* side, const unsigned char* scale, int dim, int slot)
+      : side_(side), dim_(dim), slot_(slot) {
+    if constexpr (kCache == CacheType::kE4M3) scale_ = *reinterpret_cast<const std::uint16_t*>(scale);
+  }
+  __device__ __forceinline__ float at(int i) const {
+    if constexpr (kCache == CacheType::kE4M3) {
+      return widen_code<kType>(side_[kv_code(dim_, slot_, i)], scale_);
+    } else {
+      return widen_half<kType>(reinterpret_cast<const std::uint16_t*>(side_)[kv_element(dim_, slot_, i)]);
+    }
+  }
+  /// Elements i and i + 1, for even i.
+  __device__ __forceinline__ float2 pair(int i) const {
+    if constexpr (kCache == CacheType::kE4M3) {
+      return make_float2(at(i), at(i + 1));
+    } else {
+      const auto* halves = reinterpret_cast<const std::uint16_t*>(side_) + kv_element(dim_, slot_, i);
+      return unpack_halves<kType>(*reinterpret_cast<const std::uint32_t*>(halves));
+    }
+  }
+
+ private:
+  const unsigned char* side_;
+  int dim_, slot_;
+  std::uint16_t scale_ = 0;
+};
+
+template <Half kType, CacheType kCache>
 __global__ void __launch_bounds__(kWarps* kWarp) plain_kernel(AttentionArguments a) {
   __shared__ float queries[kWarps][kMaxHeadDim];
   ptx::wait_for_earlier_kernel();
@@ -40,12 +73,13 @@ __global__ void __launch_bounds__(kWarps* kWarp) plain_kernel(AttentionArguments
     float score = -INFINITY;
     std::int64_t page = 0;
     if (key >= begin && key <= position) {
-      page = kv_page(blocks[key / kBlockTokens], a.num_kv_heads, head / a.group, dim);
-      const std::uint16_t* keys = a.cache + page;
+      page = kv_page(kCache, blocks[key / kBlockTokens], a.num_kv_heads, head / a.group, dim);
+      const unsigned char* keys = a.cache + page;
+      const int slot = key % kBlockTokens;
+      const CachedRow<kType, kCache> row(keys, keys + kv_scale_offset(dim, false, slot), dim, slot);
       score = 0;
       for (int i = 0; i < dim; i += 2) {
-        const auto pair = *reinterpret_cast<const std::uint32_t*>(keys + kv_element(dim, key % kBlockTokens, i));
-        const float2 k = unpack_halves<kType>(pair);
+        const float2 k = row.pair(i);
         score = __fmaf_rn(q[i], k.x, score);
         score = __fmaf_rn(q[i + 1], k.y, score);
       }
@@ -65,13 +99,14 @@ __global__ void __launch_bounds__(kWarps* kWarp) plain_kernel(AttentionArguments
       const float p = __shfl_sync(kAll, weight, j);
       const std::int64_t where = __shfl_sync(kAll, page, j);
       if (base + j < begin || base + j > position) continue;
-      const std::uint16_t* values = a.cache + where + kBlockTokens * dim;
+      const unsigned char* values = a.cache + where;
+      const int slot = (base + j) % kBlockTokens;
+      const CachedRow<kType, kCache> row(values + kv_side_bytes(kCache, dim),
+                                         values + kv_scale_offset(dim, true, slot), dim, slot);
 #pragma unroll
       for (int e = 0; e < kLaneElements; ++e) {
         const int i = e * kWarp + lane;
-        if (i < dim) {
-          out[e] = __fmaf_rn(p, widen_half<kType>(values[kv_element(dim, (base + j) % kBlockTokens, i)]), out[e]);
-        }
+        if (i < dim) out[e] = __fmaf_rn(p, row.at(i), out[e]);
       }
     }
   }
@@ -87,8 +122,9 @@ __global__ void __launch_bounds__(kWarps* kWarp) plain_kernel(AttentionArguments
 
 int launch_attention_plain(Half type, const AttentionArguments& a, std::int32_t tokens, Stream stream) {
   const dim3 grid(static_cast<unsigned>(tokens), static_cast<unsigned>((a.num_heads + kWarps - 1) / kWarps));
-  return for_half(type,
-                  [&]<Half kType>() { return launch(plain_kernel<kType>, grid, kWarps * kWarp, 0, stream, 1, a); });
+  return for_half_and_cache(type, a.cache_type, [&]<Half kType, CacheType kCache>() {
+    return launch(plain_kernel<kType, kCache>, grid, kWarps * kWarp, 0, stream, 1, a);
+  });
 }
 
 }  // namespace awq::kernels::cuda

@@ -1,11 +1,9 @@
-#include "kernels/cuda/attention_unit.cuh"
+#include "kernels/cuda/attention_stages.cuh"
 
 /// Many new tokens per sequence: one block per (sequence, head of keys, 16 rows per warp), which goes through all keys
 /// that its rows see. Rows are (token, head in the group), so that a block reads each key once for all its heads.
 namespace awq::kernels::cuda {
 namespace {
-
-constexpr int kStages = 3;
 
 /// A block's rows.
 struct Tile {
@@ -51,52 +49,6 @@ struct Units {
   int last;
 
   __device__ __forceinline__ bool has(int unit) const { return unit >= first && unit <= last; }
-};
-
-/// What a thread copies of every unit: pieces of one page, keys and values.
-template <int kDim, int kWarps>
-struct Loader {
-  static constexpr int kThreadsPerPage = kWarps * 32 / kUnitPages;
-  static constexpr int kPieces = 2 * kPageBytes<kDim> / 16;  ///< of a page's keys and values, one after the other
-  static constexpr int kPiecesPerToken = kDim / 8;
-  static_assert(kPieces % kThreadsPerPage == 0 && kThreadsPerPage % kPiecesPerToken == 0);
-  static_assert(kBlockTokens % (kThreadsPerPage / kPiecesPerToken) == 0);
-
-  const std::int32_t* blocks;   ///< of this thread's page in unit 0
-  const std::uint16_t* source;  ///< this thread's first piece in block 0
-  int slot;                     ///< the token of that piece in unit 0
-  int first_key;
-  int last_key;
-  std::int32_t block;
-
-  __device__ __forceinline__ Loader(const AttentionArguments& a, int sequence, int kv_head, RowSpan span)
-      : first_key(span.first_key), last_key(span.last_key), block(0) {
-    const int page = static_cast<int>(threadIdx.x) / kThreadsPerPage;
-    const int part = static_cast<int>(threadIdx.x) % kThreadsPerPage;
-    blocks = a.blocks + static_cast<std::int64_t>(sequence) * a.block_stride + page;
-    source = a.cache + kv_page(0, a.num_kv_heads, kv_head, kDim) + part * 8;
-    slot = page * kBlockTokens + part / kPiecesPerToken;
-  }
-  static __device__ __forceinline__ std::uint32_t shared_offset() {
-    return threadIdx.x / kThreadsPerPage * (2 * kPageBytes<kDim>)+threadIdx.x % kThreadsPerPage * 16;
-  }
-  /// Reads the table for `unit`, ahead of copy().
-  __device__ __forceinline__ void look_up(int unit) {
-    const int token = unit * kUnitKeys + slot / kBlockTokens * kBlockTokens;
-    // Blocks that nobody looks at may be gone from the table.
-    if (token <= last_key && token + kBlockTokens > first_key) block = blocks[unit * kUnitPages];
-  }
-  /// `to` is the stage plus shared_offset().
-  __device__ __forceinline__ void copy(const AttentionArguments& a, int unit, std::uint32_t to) const {
-    const std::uint16_t* from = source + kv_page(block, a.num_kv_heads, 0, kDim);
-    const int first_token = unit * kUnitKeys + slot;
-#pragma unroll
-    for (int i = 0; i < kPieces / kThreadsPerPage; ++i) {
-      const int token = first_token + i * (kThreadsPerPage / kPiecesPerToken) % kBlockTokens;
-      const int piece = i * kThreadsPerPage;
-      copy_async(to + piece * 16, from + piece * 8, token >= first_key && token <= last_key);
-    }
-  }
 };
 
 /// Largest scores, sums of weights and sums of values of a lane's two rows.
@@ -197,12 +149,11 @@ __device__ __forceinline__ void store_rows(const AttentionArguments& a, const Ti
   }
 }
 
-template <Half kType, int kDim, int kWarps>
+template <Half kType, int kDim, int kWarps, CacheType kCache>
 __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(AttentionArguments a) {
-  extern __shared__ __align__(1024) unsigned char stages[];
+  extern __shared__ __align__(1024) unsigned char memory[];
   __shared__ Tile kept;
   __shared__ int positions[kWarps * kTileRows];
-  constexpr int kStageBytes = 2 * kUnitPages * kPageBytes<kDim>;
   constexpr int kTile = kWarps * kTileRows;
   ptx::wait_for_earlier_kernel();
   ptx::let_next_kernel_start();
@@ -218,18 +169,7 @@ __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(Attent
   const int first_unit = block_span.first_key / kUnitKeys;
   const int end_unit = block_span.last_key / kUnitKeys + 1;
 
-  using Load = Loader<kDim, kWarps>;
-  Load load(a, tile.sequence, kv_head, block_span);
-  const std::uint32_t shared = ptx::shared_address(stages);
-  // One group of copies per stage, empty behind the last unit, so that the count of groups under way is always known.
-  for (int s = 0; s < kStages - 1; ++s) {
-    if (first_unit + s < end_unit) {
-      load.look_up(first_unit + s);
-      load.copy(a, first_unit + s, shared + s * kStageBytes + Load::shared_offset());
-    }
-    ptx::copy_commit();
-  }
-  load.look_up(first_unit + kStages - 1);
+  Stages<kType, kDim, kWarps, kCache> stages(a, tile.sequence, kv_head, block_span, memory, first_unit, end_unit);
 
   const int first_row = tile.first_row + warp * kTileRows;
   const int last_row = tile.queries * a.group - 1;
@@ -251,25 +191,16 @@ __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(Attent
   Sums<kDim> chunk;
   row.clear();
   chunk.clear();
-  int stage = 0;
   for (int unit = first_unit; unit < end_unit; ++unit) {
-    ptx::copy_wait<kStages - 2>();
-    __syncthreads();  // the unit is there for all, and all are done with the stage that the next copies overwrite
-    const int ahead = unit + kStages - 1;
-    if (ahead < end_unit) {
-      load.copy(a, ahead, shared + (stage == 0 ? kStages - 1 : stage - 1) * kStageBytes + Load::shared_offset());
-      load.look_up(ahead + 1);
-    }
-    ptx::copy_commit();
+    const std::uint32_t stage = stages.next(a, unit);
     if (seen.has(unit)) {
-      run_unit<kType, kDim>(q, shared + stage * kStageBytes, unit, !whole.has(unit), positions + warp * kTileRows,
-                            a.window, a.scale, lane, chunk);
+      run_unit<kType, kDim>(q, stage, unit, !whole.has(unit), positions + warp * kTileRows, a.window, a.scale, lane,
+                            chunk);
     }
     if (unit % kChunkUnits == kChunkUnits - 1 || unit + 1 == end_unit) {
       row.fold(chunk);
       chunk.clear();
     }
-    stage = stage == kStages - 1 ? 0 : stage + 1;
   }
 
   __syncthreads();
@@ -284,27 +215,28 @@ std::int64_t count_blocks(const AttentionArguments& a, std::int32_t tokens, int 
   return (static_cast<std::int64_t>(tokens) * a.group / tile_rows + sequences) * a.num_kv_heads;
 }
 
-template <Half kType, int kDim, int kWarps>
+template <Half kType, int kDim, int kWarps, CacheType kCache>
 int launch_tiles(const AttentionArguments& a, std::int32_t tokens, Stream stream) {
-  constexpr int kBytes = kStages * 2 * kUnitPages * kPageBytes<kDim>;
-  if (const int status = allow_shared_bytes<prefill_kernel<kType, kDim, kWarps>>(kBytes); status != 0) return status;
+  constexpr int kBytes = Stages<kType, kDim, kWarps, kCache>::kBytes;
+  if (const int status = allow_shared_bytes<prefill_kernel<kType, kDim, kWarps, kCache>>(kBytes); status != 0) return status;
   const dim3 grid(static_cast<unsigned>(count_blocks(a, tokens, kWarps * kTileRows)));
-  return launch(prefill_kernel<kType, kDim, kWarps>, grid, kWarps * 32, kBytes, stream, 1, a);
+  return launch(prefill_kernel<kType, kDim, kWarps, kCache>, grid, kWarps * 32, kBytes, stream, 1, a);
 }
 
 /// Large tiles read keys less often; small ones keep more multiprocessors busy. The bits are the same.
-template <Half kType, int kDim>
+template <Half kType, int kDim, CacheType kCache>
 int launch_some(const AttentionArguments& a, std::int32_t tokens, Stream stream) {
   constexpr std::int64_t kBusy = 256;
-  if (count_blocks(a, tokens, 8 * kTileRows) >= kBusy) return launch_tiles<kType, kDim, 8>(a, tokens, stream);
-  return launch_tiles<kType, kDim, 4>(a, tokens, stream);
+  if (count_blocks(a, tokens, 8 * kTileRows) >= kBusy) return launch_tiles<kType, kDim, 8, kCache>(a, tokens, stream);
+  return launch_tiles<kType, kDim, 4, kCache>(a, tokens, stream);
 }
 
 }  // namespace
 
 int launch_attention_prefill(Half type, const AttentionArguments& a, std::int32_t tokens, Stream stream) {
-  return for_half(type, [&]<Half kType>() {
-    return a.head_dim == 128 ? launch_some<kType, 128>(a, tokens, stream) : launch_some<kType, 64>(a, tokens, stream);
+  return for_half_and_cache(type, a.cache_type, [&]<Half kType, CacheType kCache>() {
+    return a.head_dim == 128 ? launch_some<kType, 128, kCache>(a, tokens, stream)
+                             : launch_some<kType, 64, kCache>(a, tokens, stream);
   });
 }
 

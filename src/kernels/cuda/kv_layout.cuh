@@ -20,9 +20,30 @@ __host__ __device__ constexpr int kv_element(int head_dim, int slot, int dim) {
   return slot * head_dim + chunk * 8 + dim % 8;
 }
 
-/// Halves from block 0 to the keys of a head in a block; its values follow kBlockTokens * head_dim behind.
-__host__ __device__ constexpr std::int64_t kv_page(std::int64_t block, int num_kv_heads, int kv_head, int head_dim) {
-  return (block * num_kv_heads + kv_head) * 2 * kBlockTokens * head_dim;
+/// The same of codes, in bytes. A chunk has 16 elements, and elements that are eight apart are neighbours in it: a word
+/// of two such pairs, its even and its odd bytes widened, is what a lane gives the tensor cores of either half of the
+/// chunk, in the places where halves would have it. Chunks change places by `kv_code_turn`.
+__host__ __device__ constexpr int kv_code_turn(int head_dim, int slot) {
+  return head_dim % 128 == 0 ? slot % 8 : slot / 2 % 4;
+}
+__host__ __device__ constexpr int kv_code(int head_dim, int slot, int dim) {
+  if (head_dim % 64 != 0) return slot * head_dim + dim;
+  const int chunk = (dim / 16) ^ kv_code_turn(head_dim, slot);
+  return slot * head_dim + chunk * 16 + dim % 8 * 2 + dim / 8 % 2;
+}
+
+/// Bytes of the keys, or of the values, of one block and head, without scales; the values follow the keys.
+__host__ __device__ constexpr int kv_side_bytes(CacheType type, int head_dim) {
+  return kBlockTokens * head_dim * (type == CacheType::kHalf ? 2 : 1);
+}
+/// Where the scale of a token's keys, or values, begins in a block and head, in bytes.
+__host__ __device__ constexpr int kv_scale_offset(int head_dim, bool is_value, int slot) {
+  return 2 * kBlockTokens * head_dim + ((is_value ? kBlockTokens : 0) + slot) * 2;
+}
+/// Bytes from block 0 to the keys of a head in a block.
+__host__ __device__ constexpr std::int64_t kv_page(CacheType type, std::int64_t block, int num_kv_heads, int kv_head,
+                                                   int head_dim) {
+  return (block * num_kv_heads + kv_head) * kv_head_bytes(type, head_dim);
 }
 
 }  // namespace awq::kernels::cuda

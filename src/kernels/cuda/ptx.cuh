@@ -110,6 +110,32 @@ __device__ __forceinline__ float2 widen_f16(std::uint32_t word) {
   return __half22float2(h);
 }
 
+/// Products of both halves of two words.
+template <Half kType>
+__device__ __forceinline__ std::uint32_t multiply_halves(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t r;
+  if constexpr (kType == Half::kF16) {
+    __half2 x, y;
+    memcpy(&x, &a, 4);
+    memcpy(&y, &b, 4);
+    x = __hmul2(x, y);
+    memcpy(&r, &x, 4);
+  } else {
+    __nv_bfloat162 x, y;
+    memcpy(&x, &a, 4);
+    memcpy(&y, &b, 4);
+    x = __hmul2(x, y);
+    memcpy(&r, &x, 4);
+  }
+  return r;
+}
+/// Two E4M3 numbers as F16; compute capability 8.9 and later.
+__device__ __forceinline__ std::uint32_t widen_e4m3(std::uint16_t codes) {
+  std::uint32_t r;
+  asm("cvt.rn.f16x2.e4m3x2 %0,%1;" : "=r"(r) : "h"(codes));
+  return r;
+}
+
 // --- flags in global memory ---
 __device__ __forceinline__ void store_release(std::uint32_t* p, std::uint32_t value) {
   asm volatile("st.release.gpu.global.u32 [%0],%1;" ::"l"(p), "r"(value) : "memory");

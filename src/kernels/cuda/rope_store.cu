@@ -1,4 +1,5 @@
 #include "kernels/cuda/kv_layout.cuh"
+#include "kernels/kv_scale.h"
 #include "kernels/cuda/token_device.cuh"
 
 namespace awq::kernels::cuda {
@@ -22,7 +23,7 @@ struct RopeArguments {
   const float* q_norm;
   const float* k_norm;
   float eps;
-  std::uint16_t* cache;
+  unsigned char* cache;
 };
 
 /// kWidth neighbouring halves.
@@ -46,9 +47,74 @@ __device__ __forceinline__ void store_halves(std::uint16_t* to, const float* fro
   }
 }
 
+/// The numbers of a head that a lane holds: `low` from the first half of the head and their partners.
+template <int kWidth, int kTurns>
+struct LaneNumbers {
+  float low[kTurns][kWidth] = {};
+  float high[kTurns][kWidth] = {};
+};
+
+__device__ __forceinline__ std::uint32_t larger(std::uint32_t a, std::uint32_t b) { return a > b ? a : b; }
+
+/// The codes of a token's keys or values and their scale; `side` are those of its block and head.
+template <Half kType, int kWidth, int kTurns>
+__device__ __forceinline__ void store_codes(unsigned char* side, unsigned char* scale_at, int head_dim, int slot,
+                                            const LaneNumbers<kWidth, kTurns>& numbers) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int half = head_dim / 2;
+  // The largest magnitude by its bits, which puts infinities and then NaN above all numbers. Lanes without elements
+  // hold zeros.
+  std::uint32_t most = 0;
+#pragma unroll
+  for (int turn = 0; turn < kTurns; ++turn) {
+#pragma unroll
+    for (int e = 0; e < kWidth; ++e) {
+      most = larger(most, __float_as_uint(numbers.low[turn][e]) & 0x7fffffffU);
+      most = larger(most, __float_as_uint(numbers.high[turn][e]) & 0x7fffffffU);
+    }
+  }
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) {
+    most = larger(most, __shfl_xor_sync(0xffffffffU, most, distance));
+  }
+  const float scale = e4m3_row_scale(__uint_as_float(most));
+  if (lane == 0) *reinterpret_cast<std::uint16_t*>(scale_at) = ptx::to_half<kType>(scale);
+#pragma unroll
+  for (int turn = 0; turn < kTurns; ++turn) {
+    const int j = (turn * 32 + lane) * kWidth;
+    std::uint32_t low[kWidth];
+    std::uint32_t high[kWidth];
+#pragma unroll
+    for (int e = 0; e < kWidth; ++e) {
+      low[e] = e4m3_code(numbers.low[turn][e], scale).bits;
+      high[e] = e4m3_code(numbers.high[turn][e], scale).bits;
+    }
+    if constexpr (kWidth == 2) {
+      if (head_dim % 64 == 0) {
+        // Elements eight apart are neighbours in the cache: lanes four apart exchange theirs, and each has a word.
+        const bool upper = (lane & 4) != 0;
+        const std::uint32_t own_low = low[0] | low[1] << 16;
+        const std::uint32_t own_high = high[0] | high[1] << 16;
+        const std::uint32_t other = __shfl_xor_sync(0xffffffffU, upper ? own_low : own_high, 4);
+        if (j >= half) continue;
+        const std::uint32_t word = upper ? other | own_high << 8 : own_low | other << 8;
+        const int first = (upper ? half - 8 : 0) + j;
+        *reinterpret_cast<std::uint32_t*>(side + kv_code(head_dim, slot, first)) = word;
+        continue;
+      }
+    }
+    if (j >= half) continue;
+#pragma unroll
+    for (int e = 0; e < kWidth; ++e) {
+      side[kv_code(head_dim, slot, j + e)] = static_cast<std::uint8_t>(low[e]);
+      side[kv_code(head_dim, slot, half + j + e)] = static_cast<std::uint8_t>(high[e]);
+    }
+  }
+}
+
 /// One warp per head of one token. A lane holds kWidth neighbouring elements of the first half of the head and their
 /// partners, 32 * kWidth further again, kTurns times.
-template <Half kType, int kWidth, int kTurns>
+template <Half kType, int kWidth, int kTurns, CacheType kCache>
 __global__ void __launch_bounds__(kWarpsPerBlock * 32) rope_kernel(RopeArguments a) {
   ptx::wait_for_earlier_kernel();
   ptx::let_next_kernel_start();
@@ -62,8 +128,9 @@ __global__ void __launch_bounds__(kWarpsPerBlock * 32) rope_kernel(RopeArguments
   const std::int32_t position = a.past[sequence] + (static_cast<std::int32_t>(token) - a.query_begin[sequence]);
   std::uint16_t* row = a.qkv + (token * total + head) * a.head_dim;
 
-  float low[kTurns][kWidth] = {};
-  float high[kTurns][kWidth] = {};
+  LaneNumbers<kWidth, kTurns> numbers;
+  auto& low = numbers.low;
+  auto& high = numbers.high;
 #pragma unroll
   for (int turn = 0; turn < kTurns; ++turn) {
     const int j = (turn * 32 + lane) * kWidth;
@@ -117,17 +184,23 @@ __global__ void __launch_bounds__(kWarpsPerBlock * 32) rope_kernel(RopeArguments
   // Elements that lie side by side in a head do so in the cache: chunks of eight move as a whole.
   const int kv_head = is_value ? head - a.num_heads - a.num_kv_heads : head - a.num_heads;
   const int slot = position % kBlockTokens;
-  std::uint16_t* page = nullptr;
+  std::uint16_t* side = nullptr;
   if (!is_query) {
     const std::int32_t block = a.blocks[static_cast<std::int64_t>(sequence) * a.block_stride + position / kBlockTokens];
-    page = a.cache + kv_page(block, a.num_kv_heads, kv_head, a.head_dim) + (is_value ? kBlockTokens * a.head_dim : 0);
+    unsigned char* page = a.cache + kv_page(kCache, block, a.num_kv_heads, kv_head, a.head_dim);
+    unsigned char* own = page + (is_value ? kv_side_bytes(kCache, a.head_dim) : 0);
+    if constexpr (kCache == CacheType::kE4M3) {
+      store_codes<kType>(own, page + kv_scale_offset(a.head_dim, is_value, slot), a.head_dim, slot, numbers);
+      return;
+    }
+    side = reinterpret_cast<std::uint16_t*>(own);
   }
 #pragma unroll
   for (int turn = 0; turn < kTurns; ++turn) {
     const int j = (turn * 32 + lane) * kWidth;
     if (j >= half) continue;
-    store_halves<kType, kWidth>(is_query ? row + j : page + kv_element(a.head_dim, slot, j), low[turn]);
-    store_halves<kType, kWidth>(is_query ? row + half + j : page + kv_element(a.head_dim, slot, half + j), high[turn]);
+    store_halves<kType, kWidth>(is_query ? row + j : side + kv_element(a.head_dim, slot, j), low[turn]);
+    store_halves<kType, kWidth>(is_query ? row + half + j : side + kv_element(a.head_dim, slot, half + j), high[turn]);
   }
 }
 
@@ -154,15 +227,15 @@ int rope_and_store(Half type, void* qkv, std::int32_t num_heads, const SequenceB
                            q_norm,
                            k_norm,
                            eps,
-                           static_cast<std::uint16_t*>(kv.data)};
+                           static_cast<unsigned char*>(kv.data)};
   const auto heads = static_cast<unsigned>(num_heads + 2 * kv.num_kv_heads);
   const dim3 grid(static_cast<unsigned>(batch.tokens), (heads + kWarpsPerBlock - 1) / kWarpsPerBlock);
   const int half = kv.head_dim / 2;
-  return for_half(type, [&]<Half kType>() {
+  return for_half_and_cache(type, kv.type, [&]<Half kType, CacheType kCache>() {
     // The head's width alone decides.
-    const auto kernel = half % 2 != 0 ? rope_kernel<kType, 1, 4>
-                        : half <= 64  ? rope_kernel<kType, 2, 1>
-                                      : rope_kernel<kType, 2, 2>;
+    const auto kernel = half % 2 != 0 ? rope_kernel<kType, 1, 4, kCache>
+                        : half <= 64  ? rope_kernel<kType, 2, 1, kCache>
+                                      : rope_kernel<kType, 2, 2, kCache>;
     return launch(kernel, grid, kWarpsPerBlock * 32, 0, stream, 1, a);
   });
 }

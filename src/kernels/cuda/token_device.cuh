@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/api/cuda_token.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx.cuh"
 
@@ -28,6 +29,15 @@ template <class Function>
 int for_half(Half type, Function&& function) {
   if (type == Half::kF16) return function.template operator()<Half::kF16>();
   return function.template operator()<Half::kBf16>();
+}
+
+/// The same for the type of the cache: function.template operator()<type, cache>().
+template <class Function>
+int for_half_and_cache(Half type, CacheType cache, Function&& function) {
+  return for_half(type, [&]<Half kType>() {
+    if (cache == CacheType::kE4M3) return function.template operator()<kType, CacheType::kE4M3>();
+    return function.template operator()<kType, CacheType::kHalf>();
+  });
 }
 
 inline bool is_aligned(const void* pointer, std::size_t bytes) {
