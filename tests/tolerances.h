@@ -49,10 +49,12 @@ inline constexpr double kElementwise = 8 * 0x1p-24;
 /// into a relative error of the weights.
 inline constexpr double kAttention = 2e-5;
 /// The same from keys and values of 16 or 8 bits: each value of size 1 is off by half a step of its type (2^-12 for
-/// F16, 2^-9 for BF16, 2^-8 with one scale per row), and scores of a sum of 24 such products by about three steps more.
+/// F16, 2^-9 for BF16, 2^-8 with one scale per row, 2^-5 for E4M3), and scores of a sum of 24 such products by about
+/// three steps more; what many values add averages out.
 inline constexpr double kAttentionF16 = 0x1p-11;
 inline constexpr double kAttentionBf16 = 0x1p-8;
 inline constexpr double kAttentionInt8 = 0x1p-6;
+inline constexpr double kAttentionE4M3 = 0x1p-4;
 
 /// Hidden states after folding, relative to the largest: the fold divides and multiplies by the same number, two
 /// relative errors of u per weight, which the layers after it carry on as they do any other rounding.

@@ -15,7 +15,7 @@ struct BenchOptions {
   std::int64_t group_size = 128;
   std::string activations = "int8";  ///< inputs of quantized linears: "int8" (one scale per 32), "int15" or "f32"
   std::string head = "stored";       ///< output matrix as "stored", or rounded to "int8" at load
-  std::string kv_dtype = "f16";      ///< cached keys and values on the processor: f32, f16, bf16, int8
+  std::string kv_dtype = "auto";     ///< cached keys and values, as in GenerateOptions
   std::int64_t layers = 0;           ///< run only the first layers; 0: all
   std::int64_t prompt = 512;         ///< tokens of the prefill
   std::int64_t gen = 64;             ///< tokens of the decode
@@ -56,8 +56,9 @@ struct BenchKernel {
 struct BenchSummary {
   std::string architecture;
   std::int64_t layers = 0;
-  std::string weights;                      ///< "4 bit, group 128, random" ..
-  std::string activations, head, kv_dtype;  ///< as in the options
+  std::string weights;            ///< "4 bit, group 128, random" ..
+  std::string activations, head;  ///< as in the options
+  std::string kv_dtype;           ///< of the cache: "f16", "fp8" ..
   std::string instruction_set;
   std::string device;  ///< what ran the model; empty: the processor
   int threads = 0, threads_decode = 0;

@@ -24,7 +24,8 @@ struct EvaluateOptions {
   std::filesystem::path task_folder;  ///< holds TASK.jsonl
   std::int64_t task_limit = 0;        ///< questions of each task, 0: all
   int threads = 0;
-  std::string device = "cpu";  ///< "cpu", "cuda", "cuda:N" or "auto"; on a device the whole model is resident
+  std::string device = "cpu";     ///< "cpu", "cuda", "cuda:N" or "auto"; on a device the whole model is resident
+  std::string kv_dtype = "auto";  ///< of the cache, as in GenerateOptions; without a device there is none, only "f32"
   /// Inputs of quantized linears: "f32" measures the checkpoint alone, "int8" and "int15" what `run` computes with
   /// them.
   std::string activations = "f32";

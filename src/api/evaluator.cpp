@@ -11,6 +11,7 @@
 #include "eval/choice_tasks.h"
 #include "eval/compare.h"
 #include "eval/windows.h"
+#include "ops/kv_dtype.h"
 #include "quantize/gguf_model.h"
 #include "quantize/pipeline.h"
 #include "quantize/simulated_model.h"
@@ -109,7 +110,14 @@ void fill_scores(const eval::Scores& scores, bool compared, EvaluateSummary& sum
 EvaluateSummary evaluate_model(const EvaluateOptions& options) {
   api::set_up_threads(options.threads);
   api::set_up_activations(options.activations);
+  const std::optional<ops::KvDtype> kv_dtype = ops::parse_kv_dtype(options.kv_dtype);
   const int device = api::open_device(options.device, "stored");
+  if (device < 0 && kv_dtype.value_or(ops::KvDtype::kF32) != ops::KvDtype::kF32) {
+    fail(ErrorCode::kInvalidArgument,
+         "--kv-cache-dtype {}: the processor evaluates without a cache, with keys and values in f32: expected auto or "
+         "f32",
+         options.kv_dtype);
+  }
   const double begin = monotonic_seconds();
   if (options.context < 2) fail(ErrorCode::kInvalidArgument, "--ctx {}: expected at least 2", options.context);
   if (options.max_tokens < 0)
@@ -125,7 +133,7 @@ EvaluateSummary evaluate_model(const EvaluateOptions& options) {
   if (!options.tasks.empty()) {
     if (device >= 0) {
       const std::int64_t longest = std::min(options.context, files.config().max_position_embeddings);
-      api::DeviceModel resident(subject, f32_type(subject), longest);
+      api::DeviceModel resident(subject, f32_type(subject), longest, kv_dtype);
       summary.tasks = answer_tasks(options, resident, *tokenizer);
     } else {
       summary.tasks = answer_tasks(options, subject, *tokenizer);
@@ -145,7 +153,7 @@ EvaluateSummary evaluate_model(const EvaluateOptions& options) {
   const model::WeightSource* base_source = base ? &*base : (simulated ? &files : nullptr);
   summary.windows = static_cast<std::int64_t>(windows.size());
   if (device >= 0) {
-    api::DeviceModel resident(subject, f32_type(subject), context);
+    api::DeviceModel resident(subject, f32_type(subject), context, kv_dtype);
     std::optional<api::DeviceModel> resident_base;
     if (base_source != nullptr) resident_base.emplace(*base_source, f32_type(*base_source), context);
     const eval::Scores scores =

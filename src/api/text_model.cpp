@@ -11,14 +11,15 @@ TextModel::TextModel(const model::ModelFiles& files, const GenerateOptions& opti
     on_processor_ = std::make_unique<model::LanguageModel>(files, wants_int8_head(options.head));
     return;
   }
-  on_device_ = gpu::load_step_model(files, {.f32_as = gpu::f32_activation_type(files)},
-                                    {.max_num_seqs = 1,
-                                     .max_num_batched_tokens = gpu::kDefaultBatchedTokens,
-                                     .memory_utilization = options.gpu_memory_utilization,
-                                     .cache_memory_bytes = options.kv_cache_memory_bytes,
-                                     .fill_memory = false,
-                                     .allow_short = true,
-                                     .graphs = gpu::graphs_by_environment()});
+  on_device_ = gpu::load_step_model(
+      files, {.f32_as = gpu::f32_activation_type(files), .kv_dtype = ops::parse_kv_dtype(options.kv_dtype)},
+      {.max_num_seqs = 1,
+       .max_num_batched_tokens = gpu::kDefaultBatchedTokens,
+       .memory_utilization = options.gpu_memory_utilization,
+       .cache_memory_bytes = options.kv_cache_memory_bytes,
+       .fill_memory = false,
+       .allow_short = true,
+       .graphs = gpu::graphs_by_environment()});
 }
 
 TextModel::~TextModel() = default;

@@ -127,7 +127,7 @@ BenchSummary run(const BenchOptions& options) {
   out.threads_decode = options.threads_decode > 0 ? options.threads_decode : out.threads;
   out.activations = options.activations;
   out.head = options.head;
-  out.kv_dtype = options.kv_dtype;
+  out.kv_dtype = ops::kv_dtype_name(ops::parse_kv_dtype(options.kv_dtype).value_or(ops::kDefaultKvDtype));
   const bool int8_head = wants_int8_head(options.head);
   const int device = device::parse_name(options.device);
   if (device >= 0) {
@@ -143,7 +143,7 @@ BenchSummary run(const BenchOptions& options) {
   if (device >= 0) {
     out.architecture = source.config().architecture;
     out.layers = source.config().num_hidden_layers;
-    out.activations = out.kv_dtype = "device";
+    out.activations = "device";
     run_on_device(device, source, !options.config.empty(), options, out);
     return out;
   }

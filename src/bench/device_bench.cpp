@@ -18,7 +18,6 @@ namespace {
 constexpr std::uint64_t kIdSeed = 77;
 constexpr std::int64_t kMostPrefillTokens = 8192;
 constexpr std::int64_t kMostBatch = 256;
-constexpr std::int64_t kHalfBytes = 2;
 
 /// Steps of a model on the device.
 class DeviceBench {
@@ -91,10 +90,11 @@ class DeviceBench {
 
   /// Weights, and keys and values of the middle step.
   std::uint64_t bytes_per_step(std::int64_t batch) const {
-    const model::ModelConfig& c = model_.model().config();
     const std::int64_t length = options_.depth + options_.gen / 2;
-    return model_.model().bytes_per_token() +
-           static_cast<std::uint64_t>(batch * length * c.kv_width() * 2 * c.num_hidden_layers * kHalfBytes);
+    const auto layers = static_cast<std::uint64_t>(model_.model().config().num_hidden_layers);
+    return model_.model().bytes_per_token() + static_cast<std::uint64_t>(batch * length) *
+                                                  model_.model().kv_block_bytes() * layers /
+                                                  static_cast<std::uint64_t>(kernels::kKvBlockTokens);
   }
 
  private:
@@ -147,19 +147,21 @@ void run_on_device(int device, const model::WeightSource& source, bool random, c
   const std::int64_t largest = batches.empty() ? 1 : *std::max_element(batches.begin(), batches.end());
   const std::int64_t chunk = std::min(options.prompt, kMostPrefillTokens);
   const std::int64_t length = std::max(options.prompt, options.depth + options.gen);
-  auto model = gpu::load_step_model(source, {.repeat_first_layer = random},
-                                    {.max_model_len = length,
-                                     .max_num_seqs = largest,
-                                     .max_num_batched_tokens = std::max(chunk, largest),
-                                     .memory_utilization = 0.95,
-                                     .fill_memory = false,
-                                     .graphs = gpu::graphs_by_environment()});
+  auto model =
+      gpu::load_step_model(source, {.kv_dtype = ops::parse_kv_dtype(options.kv_dtype), .repeat_first_layer = random},
+                           {.max_model_len = length,
+                            .max_num_seqs = largest,
+                            .max_num_batched_tokens = std::max(chunk, largest),
+                            .memory_utilization = 0.95,
+                            .fill_memory = false,
+                            .graphs = gpu::graphs_by_environment()});
   if (model->max_model_len() < length) {
     fail(ErrorCode::kInvalidArgument, "--prompt, and --depth with --gen: expected at most the context of {}",
          model->max_model_len());
   }
   out.load_seconds = monotonic_seconds() - begin;
   out.device = gpu::describe(properties, model->model().type());
+  out.kv_dtype = ops::kv_dtype_name(model->model().kv_dtype());
   out.peak_rss_bytes = peak_rss_bytes();
 
   DeviceBench bench(*model, options, out.read_bandwidth_bytes_per_s, out.matmul_peak_flops);

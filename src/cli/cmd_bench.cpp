@@ -174,8 +174,7 @@ std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
   app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
-  app.add_option("--kv-dtype", o.kv_dtype, "Type of cached keys and values on the processor: f32, f16, bf16, int8")
-      ->capture_default_str();
+  add_kv_dtype_flag(app, o.kv_dtype);
   app.add_option("--layers", o.layers, "Run the first layers only (0: all)")->capture_default_str();
   app.add_option("--prompt", o.prompt, "Tokens of the prefill")->capture_default_str();
   app.add_option("--gen", o.gen, "Tokens of the decode")->capture_default_str();

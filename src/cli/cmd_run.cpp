@@ -141,8 +141,7 @@ std::function<int()> add_run(CLI::App& app, CommonFlags& common) {
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
   app.add_flag("--ignore-eos", o.ignore_eos, "Go on after an end-of-sequence token");
-  app.add_option("--kv-dtype", o.kv_dtype, "Type of cached keys and values on the processor: f32, f16, bf16, int8")
-      ->capture_default_str();
+  add_kv_dtype_flag(app, o.kv_dtype);
   add_device_memory_flags(app, o.gpu_memory_utilization, o.kv_cache_memory_bytes);
   app.add_option("--spec-ngram", o.spec_ngram, "Tokens guessed per step from earlier text; the output stays the same")
       ->capture_default_str();

@@ -40,7 +40,7 @@ void add_engine_flags(CLI::App& app, ServeOptions& o) {
   app.add_option("--max-num-batched-tokens", o.max_num_batched_tokens, "Tokens in one step (0: 512, on a device 2048)")
       ->capture_default_str();
   add_device_memory_flags(app, o.gpu_memory_utilization, o.kv_cache_memory_bytes);
-  app.add_option("--kv-dtype", o.kv_dtype, "auto, f32, bf16, f16 or int8")->capture_default_str();
+  add_kv_dtype_flag(app, o.kv_dtype);
   add_threads_decode_flag(app, o.threads_decode);
   app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
       ->capture_default_str();

@@ -41,13 +41,13 @@ std::int64_t plan_kv_blocks(const model::ModelConfig& config, const EngineOption
   if (blocks == 0) {
     fail(ErrorCode::kOutOfMemory,
          "the smallest KV cache, {} tokens, takes {} bytes ({}): set --kv-cache-memory-bytes to more, or a smaller "
-         "--kv-dtype",
+         "--kv-cache-dtype",
          kernels::kKvBlockTokens, block_bytes, ops::kv_dtype_name(options.kv_dtype));
   }
   if (options.max_model_len > 0 && blocks < static_cast<std::uint64_t>(blocks_for(length))) {
     fail(ErrorCode::kOutOfMemory,
          "a sequence of {} tokens needs {} bytes of KV cache ({}), there are {}: set --max-model-len to at most {}, or "
-         "--kv-cache-memory-bytes, or a smaller --kv-dtype",
+         "--kv-cache-memory-bytes, or a smaller --kv-cache-dtype",
          length, static_cast<std::uint64_t>(blocks_for(length)) * block_bytes, ops::kv_dtype_name(options.kv_dtype),
          blocks * block_bytes, blocks * static_cast<std::uint64_t>(kernels::kKvBlockTokens));
   }

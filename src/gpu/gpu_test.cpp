@@ -10,6 +10,7 @@
 #include "gpu/buckets.h"
 #include "gpu/kv_plan.h"
 #include "gpu/linear.h"
+#include "gpu/model.h"
 #include "tensor/convert.h"
 
 namespace awq::gpu {
@@ -65,6 +66,26 @@ TEST(KvPlan, RefusesACacheThatHoldsNoSequence) {
   EXPECT_EQ(code_of([&] { plan_kv_blocks(plan); }), ErrorCode::kOutOfMemory);
   plan.memory_utilization = 1.5;
   EXPECT_EQ(code_of([&] { plan_kv_blocks(plan); }), ErrorCode::kInvalidArgument);
+}
+
+TEST(CacheType, IsThatOfActivationsOrFp8) {
+  using kernels::cuda::CacheType;
+  for (const Half type : {Half::kF16, Half::kBf16}) {
+    const ops::KvDtype own = type == Half::kF16 ? ops::KvDtype::kF16 : ops::KvDtype::kBf16;
+    EXPECT_EQ(cache_type(std::nullopt, type), CacheType::kHalf);
+    EXPECT_EQ(cache_type(ops::KvDtype::kFp8, type), CacheType::kE4M3);
+    for (const ops::KvDtype other :
+         {ops::KvDtype::kF32, ops::KvDtype::kBf16, ops::KvDtype::kF16, ops::KvDtype::kInt8}) {
+      if (other == own) {
+        EXPECT_EQ(cache_type(other, type), CacheType::kHalf);
+      } else {
+        EXPECT_EQ(code_of([&] { cache_type(other, type); }), ErrorCode::kInvalidArgument);
+      }
+    }
+  }
+  // 16 tokens of 128 keys and values, and two scales each.
+  EXPECT_EQ(kernels::cuda::kv_head_bytes(CacheType::kHalf, 128), 8192);
+  EXPECT_EQ(kernels::cuda::kv_head_bytes(CacheType::kE4M3, 128), 4096 + 64);
 }
 
 TEST(Batch, WordsLieWhereTheViewSays) {

@@ -31,7 +31,7 @@ std::int64_t plan_kv_blocks(const KvPlan& plan) {
   if (blocks == 0 || (blocks < one && !plan.allow_short)) {
     fail(ErrorCode::kOutOfMemory,
          "device memory: a sequence of {} tokens needs {} bytes of KV cache, there are {}: set --max-model-len to at "
-         "most {}, or a larger --kv-cache-memory-bytes or --gpu-memory-utilization",
+         "most {}, or a larger --kv-cache-memory-bytes or --gpu-memory-utilization, or a smaller --kv-cache-dtype",
          plan.max_model_len, one * plan.block_bytes, blocks * plan.block_bytes,
          blocks * static_cast<std::uint64_t>(kernels::kKvBlockTokens));
   }

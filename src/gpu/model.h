@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "gpu/linear.h"
 #include "kernels/api/cuda_token.h"
+#include "ops/kv_dtype.h"
 
 namespace awq::gpu {
 
@@ -16,6 +18,8 @@ bool overlap_by_environment();
 struct ModelOptions {
   /// What activations are computed in where the checkpoint is F32; else it is the type of the embedding.
   Half f32_as = Half::kBf16;
+  /// Of cached keys and values: the type of activations, which is what nullopt stands for, or fp8.
+  std::optional<ops::KvDtype> kv_dtype = std::nullopt;
   /// All layers are copies of the first one: for measurements with random weights.
   bool repeat_first_layer = false;
   /// Kernels may start while the one before them ends (kernels::cuda::allow_overlap).
@@ -29,6 +33,10 @@ struct BatchLimits {
   std::int64_t length = 0;     ///< past and new tokens of a sequence
   std::int64_t rows = 0;       ///< of logits at a time
 };
+
+/// How a device whose activations are of `type` keeps keys and values that shall be of `wanted`. Throws
+/// kInvalidArgument for what it does not keep.
+kernels::cuda::CacheType cache_type(std::optional<ops::KvDtype> wanted, Half type);
 
 /// Scratch memory of a forward pass, in an arena.
 struct Activations {
@@ -55,13 +63,15 @@ struct KvPool {
 class Model {
  public:
   /// Loads layer by layer. Throws kOutOfMemory where the device is too small, kUnsupported for what its kernels cannot
-  /// do.
+  /// do, kInvalidArgument for a type of keys and values that it does not keep.
   Model(const model::WeightSource& source, const ModelOptions& options);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
   const model::ModelConfig& config() const { return config_; }
   Half type() const { return type_; }
+  /// Type of cached keys and values.
+  ops::KvDtype kv_dtype() const;
   /// True when all linears of the layers run from packed codes: then a row does not depend on the batch.
   bool quantized() const { return quantized_; }
   /// Names of the kernels that the linears of the layers run for `m` tokens, each once.
@@ -98,6 +108,7 @@ class Model {
 
   model::ModelConfig config_;
   Half type_ = Half::kBf16;
+  kernels::cuda::CacheType cache_type_ = kernels::cuda::CacheType::kHalf;
   bool quantized_ = true;
   std::vector<Layer> layers_;
   device::Buffer embedding_;  ///< empty when the head serves as the embedding

@@ -25,8 +25,8 @@ constexpr std::int64_t dense_rows(std::int64_t m) {
 }  // namespace
 
 std::uint64_t Model::kv_block_bytes() const {
-  return static_cast<std::uint64_t>(config_.num_key_value_heads * 2 * kernels::kKvBlockTokens * config_.head_dim *
-                                    kHalfBytes);
+  return static_cast<std::uint64_t>(config_.num_key_value_heads *
+                                    kernels::cuda::kv_head_bytes(cache_type_, config_.head_dim));
 }
 
 Activations Model::lay_out(const BatchLimits& limits, device::Arena& arena) const {
@@ -102,7 +102,8 @@ void Model::attend(const Layer& layer, std::int64_t index, const Activations& wo
   const auto heads = static_cast<std::int32_t>(config_.num_attention_heads);
   const kernels::cuda::KvBlocks blocks{.data = kv.data + static_cast<std::uint64_t>(index) * kv.layer_bytes,
                                        .num_kv_heads = static_cast<std::int32_t>(config_.num_key_value_heads),
-                                       .head_dim = static_cast<std::int32_t>(d)};
+                                       .head_dim = static_cast<std::int32_t>(d),
+                                       .type = cache_type_};
   const auto* norms = reinterpret_cast<const float*>(layer.norms.data());
   const float* q_norm = config_.qk_norm ? norms + 2 * config_.hidden_size : nullptr;
   const float* k_norm = config_.qk_norm ? q_norm + d : nullptr;

@@ -44,7 +44,23 @@ void check_widths(const model::ModelConfig& c) {
   }
 }
 
+constexpr ops::KvDtype kv_dtype_of(Half type) { return type == Half::kF16 ? ops::KvDtype::kF16 : ops::KvDtype::kBf16; }
+
 }  // namespace
+
+kernels::cuda::CacheType cache_type(std::optional<ops::KvDtype> wanted, Half type) {
+  const ops::KvDtype own = kv_dtype_of(type);
+  if (wanted.value_or(own) == own) return kernels::cuda::CacheType::kHalf;
+  if (*wanted == ops::KvDtype::kFp8) return kernels::cuda::CacheType::kE4M3;
+  fail(ErrorCode::kInvalidArgument,
+       "--kv-cache-dtype {}: on a device this model's keys and values are kept like its activations, in {}, or in fp8: "
+       "expected auto, {} or fp8",
+       ops::kv_dtype_name(*wanted), ops::kv_dtype_name(own), ops::kv_dtype_name(own));
+}
+
+ops::KvDtype Model::kv_dtype() const {
+  return cache_type_ == kernels::cuda::CacheType::kE4M3 ? ops::KvDtype::kFp8 : kv_dtype_of(type_);
+}
 
 bool overlap_by_environment() {
   const char* value = std::getenv("AWQ_CUDA_OVERLAP");
@@ -58,6 +74,7 @@ Model::Model(const model::WeightSource& source, const ModelOptions& options) : c
   model::LinearWeights embedding = source.load_embedding();
   const model::LinearWeights& table = embedding.out_features != 0 ? embedding : head;
   type_ = activation_type(table.quantized ? DType::kF32 : table.dtype, options.f32_as);
+  cache_type_ = cache_type(options.kv_dtype, type_);
   constexpr std::size_t kHalfBytes = 2;
   if (embedding.out_features != 0) {
     AlignedBuffer<std::byte> halves(embedding.out_features * embedding.in_features * kHalfBytes);

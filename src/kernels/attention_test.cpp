@@ -9,12 +9,13 @@
 #include "base/cpu_features.h"
 #include "base/float16.h"
 #include "base/random.h"
+#include "kernels/kv_scale.h"
 #include "tolerances.h"
 
 namespace awq::kernels {
 namespace {
 
-constexpr KvType kTypes[] = {KvType::kF32, KvType::kBf16, KvType::kF16, KvType::kInt8};
+constexpr KvType kTypes[] = {KvType::kF32, KvType::kBf16, KvType::kF16, KvType::kInt8, KvType::kE4M3};
 
 /// A layer of blocks in random order, filled with `tokens` random keys and values; places behind them hold NaN or, as
 /// codes, anything.
@@ -168,7 +169,8 @@ TEST(AttentionKernels, ReferenceIsSoftmaxOfWhatIsStored) {
       const double bound = type == KvType::kF32    ? tolerance::kAttention
                            : type == KvType::kF16  ? tolerance::kAttentionF16
                            : type == KvType::kBf16 ? tolerance::kAttentionBf16
-                                                   : tolerance::kAttentionInt8;
+                           : type == KvType::kInt8 ? tolerance::kAttentionInt8
+                                                   : tolerance::kAttentionE4M3;
       EXPECT_NEAR(got.out[static_cast<std::size_t>(c)] / got.sum[0], expected, bound) << static_cast<int>(type);
     }
   }
@@ -188,6 +190,32 @@ TEST(AttentionKernels, ANanIsNotHidden) {
       EXPECT_TRUE(std::isfinite(before.out[3] / before.sum[0])) << kernel->name;
     }
   }
+}
+
+/// By search over all powers of two; the limits are those within which F16 holds every code times its scale.
+TEST(AttentionKernels, E4M3ScaleIsTheSmallestThatHoldsTheRow) {
+  for (int i = -400; i <= 400; ++i) {
+    const float most = std::exp2(static_cast<float>(i) / 16) * (i % 3 == 0 ? 1.0F : 1.0101F);
+    const float scale = e4m3_row_scale(most);
+    float expected = 0x1p-14F;
+    while (expected < 0x1p7F && most > 448 * expected) expected *= 2;
+    EXPECT_EQ(scale, expected) << most;
+    for (const float x : {most, -most, most / 3, 0.0F}) {
+      const float back = to_float(e4m3_code(x, scale)) * scale;
+      if (std::fabs(x) <= 448 * scale) {
+        EXPECT_LE(std::fabs(back - x), std::fabs(x) / 16 + scale * 0x1p-10F) << x;
+      } else {
+        EXPECT_EQ(std::fabs(back), 57344) << x;
+      }
+      EXPECT_EQ(to_float(to_f16(back)), back);
+      EXPECT_EQ(to_float(to_bf16(back)), back);
+    }
+  }
+  EXPECT_EQ(e4m3_row_scale(448), 1);
+  EXPECT_EQ(e4m3_row_scale(std::nextafter(448.0F, 1e3F)), 2);
+  EXPECT_EQ(e4m3_row_scale(0), 0x1p-14F);
+  EXPECT_TRUE(std::isnan(e4m3_row_scale(INFINITY)));
+  EXPECT_TRUE(std::isnan(e4m3_row_scale(std::nanf(""))));
 }
 
 TEST(AttentionKernels, ExpIsWithinItsBound) {

@@ -13,7 +13,7 @@ namespace {
 
 kernels::KvLayout layout_of(const ModelConfig& config, ops::KvDtype dtype) {
   constexpr kernels::KvType kTypes[] = {kernels::KvType::kF32, kernels::KvType::kBf16, kernels::KvType::kF16,
-                                        kernels::KvType::kInt8};
+                                        kernels::KvType::kInt8, kernels::KvType::kE4M3};
   return {kTypes[static_cast<std::size_t>(dtype)], config.head_dim};
 }
 

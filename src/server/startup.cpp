@@ -62,8 +62,7 @@ void check_options(const ServeOptions& o) {
 
 engine::EngineOptions engine_options(const ServeOptions& o, bool on_device) {
   engine::EngineOptions out;
-  // F16 costs a millionth of a nat (docs/numerics.md) and half the memory.
-  out.kv_dtype = ops::parse_kv_dtype(o.kv_dtype == "auto" ? "f16" : o.kv_dtype);
+  out.kv_dtype = ops::parse_kv_dtype(o.kv_dtype).value_or(ops::kDefaultKvDtype);
   out.kv_cache_memory_bytes = o.kv_cache_memory_bytes;
   out.max_model_len = o.max_model_len;
   out.max_num_seqs = o.max_num_seqs;
@@ -99,18 +98,19 @@ LoadedModel load_model(const ServeOptions& o, const model::ModelFiles& files, in
     return out;
   }
   const device::Properties properties = device::open(device);
-  auto model = gpu::load_step_model(files, {.f32_as = gpu::f32_activation_type(files)},
-                                    {.max_model_len = o.max_model_len,
-                                     .max_num_seqs = o.max_num_seqs,
-                                     .max_num_batched_tokens = out.options.max_num_batched_tokens,
-                                     .memory_utilization = o.gpu_memory_utilization,
-                                     .cache_memory_bytes = o.kv_cache_memory_bytes,
-                                     .graphs = gpu::graphs_by_environment()});
+  auto model = gpu::load_step_model(
+      files, {.f32_as = gpu::f32_activation_type(files), .kv_dtype = ops::parse_kv_dtype(o.kv_dtype)},
+      {.max_model_len = o.max_model_len,
+       .max_num_seqs = o.max_num_seqs,
+       .max_num_batched_tokens = out.options.max_num_batched_tokens,
+       .memory_utilization = o.gpu_memory_utilization,
+       .cache_memory_bytes = o.kv_cache_memory_bytes,
+       .graphs = gpu::graphs_by_environment()});
   out.weight_bytes = model->model().bytes_per_token();
   out.decode_kernels = joined(model->model().linear_kernels(1));
   out.prefill_kernels = joined(model->model().linear_kernels(out.options.max_num_batched_tokens));
   out.runs_on = gpu::describe(properties, model->model().type());
-  out.kv_type = model->model().type() == gpu::Half::kF16 ? "f16" : "bf16";
+  out.kv_type = ops::kv_dtype_name(model->model().kv_dtype());
   out.model = std::move(model);
   return out;
 }

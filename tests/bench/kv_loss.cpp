@@ -56,13 +56,15 @@ int run(int argc, char** argv) {
   const auto tokenizer = text::Tokenizer::load(argv[1]);
   const std::vector<std::int32_t> ids = tokenizer->encode(file::read_text_file(argv[2], 1 << 24), {});
   const auto context = static_cast<std::size_t>(cached_context(model.config()));
-  constexpr ops::KvDtype kDtypes[] = {ops::KvDtype::kF32, ops::KvDtype::kF16, ops::KvDtype::kBf16, ops::KvDtype::kInt8};
-  double nll[4] = {}, kl[4] = {}, tokens = 0;
+  constexpr ops::KvDtype kDtypes[] = {ops::KvDtype::kF32, ops::KvDtype::kF16, ops::KvDtype::kBf16, ops::KvDtype::kInt8,
+                                      ops::KvDtype::kFp8};
+  constexpr std::size_t kCount = std::size(kDtypes);
+  double nll[kCount] = {}, kl[kCount] = {}, tokens = 0;
   for (std::size_t w = 0; w < windows && (w + 1) * context <= ids.size(); ++w) {
     const std::vector<std::int32_t> window(ids.begin() + static_cast<std::ptrdiff_t>(w * context),
                                            ids.begin() + static_cast<std::ptrdiff_t>((w + 1) * context));
     std::shared_ptr<Sink> base;
-    for (std::size_t d = 0; d < 4; ++d) {
+    for (std::size_t d = 0; d < kCount; ++d) {
       const std::shared_ptr<Sink> got = measure(model, kDtypes[d], window);
       if (d == 0) base = got;
       nll[d] += got->nll;
@@ -75,7 +77,7 @@ int run(int argc, char** argv) {
     }
     tokens += static_cast<double>(base->rows.size());
   }
-  for (std::size_t d = 0; d < 4; ++d) {
+  for (std::size_t d = 0; d < kCount; ++d) {
     std::printf("%-5s tokens %.0f  nll %.6f  kl %.3e\n", ops::kv_dtype_name(kDtypes[d]), tokens, nll[d] / tokens,
                 kl[d] / tokens);
   }

@@ -250,6 +250,13 @@ class Eval(Cli):
         other = self.score("other.jsonl", json.dumps({"messages": [{"role": "user", "content": "y" * 100}]}))
         self.assertAlmostEqual(lists[0]["nll"], (3 * one["nll"] + 63 * other["nll"]) / 66, places=5)
 
+    def test_types_of_a_cache_that_is_not_there(self):
+        plain = self.score("text.txt", "x" * 200)
+        self.assertEqual(plain["nll"], self.score("text.txt", "x" * 200, "--kv-cache-dtype", "f32")["nll"])
+        failed = awq("eval", self.model, "--text", self.folder / "text.txt", "--kv-cache-dtype", "fp8")
+        self.assertEqual(failed.status, USAGE, failed.err)
+        self.assertIn("--kv-cache-dtype fp8", failed.err)
+
     def test_default_text(self):
         found = self.json_of("eval", self.model, "--max-tokens", 512)
         self.assertGreater(found["tokens"], 0)
@@ -320,9 +327,11 @@ class Run(Cli):
         for drawn in ([], ["--temperature", 1.5, "--seed", 4]):
             plain = self.json_of(*args, *drawn)["token_ids"]
             self.assertEqual(plain, self.json_of(*args, *drawn, "--spec-ngram", 4)["token_ids"])
-        for dtype in ("f16", "bf16", "int8"):
+        for dtype in ("f16", "bf16", "int8", "fp8"):
             self.assertEqual(len(self.json_of(*args, "--kv-dtype", dtype)["token_ids"]), 24)
-        for flags in (["--kv-dtype", "f8"], ["--spec-ngram", 16]):
+        for name, other in (("auto", "float16"), ("fp8", "fp8_e4m3"), ("int8", "int8_per_token_head")):
+            self.assertEqual(*(self.json_of(*args, "--kv-cache-dtype", n)["token_ids"] for n in (name, other)))
+        for flags in (["--kv-cache-dtype", "f8"], ["--kv-cache-dtype", "fp8_e5m2"], ["--spec-ngram", 16]):
             failed = awq(*args, *flags)
             self.assertEqual(failed.status, USAGE, failed.err)
             self.assertIn(flags[0], failed.err)

@@ -194,7 +194,7 @@ TEST_P(EngineOnModel, TheSameTokensWhateverRunsBeside) {
 }
 
 TEST_P(EngineOnModel, EightBitCacheIsAsRepeatable) {
-  for (const ops::KvDtype dtype : {ops::KvDtype::kInt8, ops::KvDtype::kF16}) {
+  for (const ops::KvDtype dtype : {ops::KvDtype::kInt8, ops::KvDtype::kFp8, ops::KvDtype::kF16}) {
     EngineOptions o = options();
     o.kv_dtype = dtype;
     std::vector<Ids> alone;

@@ -24,8 +24,8 @@ struct Shape {
 };
 
 inline std::string label(const Shape& s) {
-  return std::string(name(s.type)) + (s.has_codes() ? " fp8" : "") + " heads " + std::to_string(s.num_heads) + "/" + std::to_string(s.num_kv_heads) +
-         " x " + std::to_string(s.head_dim) + " window " + std::to_string(s.window);
+  return std::string(name(s.type)) + (s.has_codes() ? " fp8" : "") + " heads " + std::to_string(s.num_heads) + "/" +
+         std::to_string(s.num_kv_heads) + " x " + std::to_string(s.head_dim) + " window " + std::to_string(s.window);
 }
 
 /// The cache and the block tables of some sequences; blocks lie in it in no order.

@@ -116,11 +116,11 @@ inline void time_attention(int sequences, int length, int queries, int num_heads
   });
   const double keys = static_cast<double>(length) - (queries - 1) / 2.0;  // that a query sees on average
   const double operations = 4.0 * sequences * queries * keys * num_heads * dim;
-  const double bytes = static_cast<double>(sequences) * length / 16 * num_kv_heads *
-                       static_cast<double>(cuda::kv_head_bytes(type, dim));
-  print_time(std::string(type == cuda::CacheType::kE4M3 ? "fp8 " : "") + "attention " + std::to_string(sequences) + " x " + std::to_string(length) + " tokens, " +
-                 std::to_string(queries) + " new, " + std::to_string(num_heads) + "/" + std::to_string(num_kv_heads) +
-                 " x " + std::to_string(dim),
+  const double bytes =
+      static_cast<double>(sequences) * length / 16 * num_kv_heads * static_cast<double>(cuda::kv_head_bytes(type, dim));
+  print_time(std::string(type == cuda::CacheType::kE4M3 ? "fp8 " : "") + "attention " + std::to_string(sequences) +
+                 " x " + std::to_string(length) + " tokens, " + std::to_string(queries) + " new, " +
+                 std::to_string(num_heads) + "/" + std::to_string(num_kv_heads) + " x " + std::to_string(dim),
              time, queries <= 16 ? bytes : 0, operations);
 }
 

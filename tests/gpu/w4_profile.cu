@@ -10,8 +10,8 @@
 namespace {
 
 using namespace awq::kernels::cuda;
-using awq::gpu_test::DeviceArray;
 using awq::gpu_test::check;
+using awq::gpu_test::DeviceArray;
 
 constexpr int kLaunches = 3;
 

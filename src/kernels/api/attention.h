@@ -14,17 +14,21 @@ inline constexpr std::int64_t kAttentionStep = 64;
 /// Rows of queries that one call may have.
 inline constexpr std::int64_t kMaxAttentionRows = 32;
 
-enum class KvType : std::uint8_t { kF32, kBf16, kF16, kInt8 };
+enum class KvType : std::uint8_t { kF32, kBf16, kF16, kInt8, kE4M3 };
 
-constexpr std::int64_t kv_element_bytes(KvType type) {
-  return type == KvType::kF32 ? 4 : type == KvType::kInt8 ? 1 : 2;
-}
+/// Codes of 8 bits, with a scale for each token and head.
+constexpr bool has_scales(KvType type) { return type == KvType::kInt8 || type == KvType::kE4M3; }
+constexpr std::int64_t kv_element_bytes(KvType type) { return type == KvType::kF32 ? 4 : has_scales(type) ? 1 : 2; }
+
+/// The bits of a code of E4M3, sign extended and shifted up by 20, that are those of a binary32 number: the code times
+/// 2^-120, the difference of the exponents' biases.
+inline constexpr std::int32_t kE4M3Bits = static_cast<std::int32_t>(0x87F00000U);
 
 /// What one head keeps in one block:
 ///
 ///   keys    [head_dim][16]     element c of 16 keys side by side: a score needs no sum across lanes
 ///   values  [16][padded_dim]   zeros behind head_dim
-///   scales  [2][16] float      kInt8 only: of the keys, of the values
+///   scales  [2][16] float      where has_scales(): of the keys, of the values
 struct KvLayout {
   KvType type = KvType::kF32;
   std::int64_t head_dim = 0;
@@ -38,7 +42,7 @@ struct KvLayout {
   }
   /// From one head to the next, a multiple of 64.
   constexpr std::int64_t head_bytes() const {
-    return scale_offset() + (type == KvType::kInt8 ? 2 * kKvBlockTokens * static_cast<std::int64_t>(sizeof(float)) : 0);
+    return scale_offset() + (has_scales(type) ? 2 * kKvBlockTokens * static_cast<std::int64_t>(sizeof(float)) : 0);
   }
 };
 
@@ -65,12 +69,12 @@ struct AttentionArgs {
 ///
 ///   largest = -inf; sum = 0; out = 0
 ///   for each step of 64 keys of which the row sees some, from [a, b):
-///     s[j] = 0;  for each channel c:  s[j] = fma(q[c], key[j][c], s[j])      (kInt8: then s[j] * key_scale[j])
+///     s[j] = 0;  for each channel c:  s[j] = fma(q[c], key[j][c], s[j])      (scales: then s[j] * key_scale[j])
 ///     m = max(largest, s[a..b));  f = exp(largest - m), 0 before the first step
 ///     p[j] = exp(s[j] - m) for a <= j < b, else 0
 ///     lane[l] = ((p[l] + p[l + 16]) + p[l + 32]) + p[l + 48], then lanes + 8 apart, + 4, + 2, + 1
 ///     sum = fma(sum, f, lane[0]);  out = out * f;  largest = m
-///     for each j from a to b:  out[c] = fma(p[j], value[j][c], out[c])       (kInt8: p[j] * value_scale[j])
+///     for each j from a to b:  out[c] = fma(p[j], value[j][c], out[c])       (scales: p[j] * value_scale[j])
 struct AttentionKernel {
   const char* name;
   std::uint8_t min_isa;  ///< awq::Isa as a number
@@ -98,7 +102,7 @@ inline constexpr float kC0 = 5.0000001201e-1F;
 float exp_nonpositive(float x) noexcept;
 
 /// One token's keys and values of one head into slot `token` % 16 of a block. `values` and `keys` [head_dim]. F16
-/// saturates; kInt8 takes the largest magnitude over 127 as scale.
+/// saturates; kInt8 takes the largest magnitude over 127 as scale, kE4M3 a power of two (kernels/kv_scale.h).
 void store_kv(const KvLayout& layout, std::byte* head_of_block, std::int64_t token, const float* keys,
               const float* values) noexcept;
 

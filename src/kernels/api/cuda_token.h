@@ -32,9 +32,9 @@ enum class CacheType : std::uint8_t {
   kE4M3,  ///< 8-bit floats, with a power of two for each token and head as scale (kernels/kv_scale.h)
 };
 
-/// Keys and values of one layer in blocks of kKvBlockTokens (16) tokens: [block][kv head][K, V][token][head_dim], halves
-/// or codes, with codes followed by their scales [K, V][token] as halves. In which order the elements of a row lie is
-/// the kernels' own business: only they read and write it.
+/// Keys and values of one layer in blocks of kKvBlockTokens (16) tokens: [block][kv head][K, V][token][head_dim],
+/// halves or codes, with codes followed by their scales [K, V][token] as halves. In which order the elements of a row
+/// lie is the kernels' own business: only they read and write it.
 struct KvBlocks {
   void* data = nullptr;
   std::int32_t num_kv_heads = 0;

@@ -55,7 +55,7 @@ struct AttentionBody {
       }
     }
     for (int n = 0; n < N; ++n) {
-      if constexpr (kType == KvType::kInt8) {
+      if constexpr (has_scales(kType)) {
         const auto* scales = reinterpret_cast<const float*>(step.blocks[block + n] + a.layout.scale_offset());
         for (int r = 0; r < R; ++r) sum[r][n] = V::mul(sum[r][n], V::load(scales));
       }
@@ -91,7 +91,7 @@ struct AttentionBody {
         p = V::keep(exp_nonpositive(V::sub(V::load(s + b * 16), V::set(m))), from - b * 16, to - b * 16, 0);
       }
       lanes = b == 0 ? p : V::add(lanes, p);
-      if constexpr (kType == KvType::kInt8) {
+      if constexpr (has_scales(kType)) {
         if (b < step.count) {
           const auto* scales = reinterpret_cast<const float*>(step.blocks[b] + a.layout.scale_offset());
           p = V::mul(p, V::load(scales + kKvBlockTokens));
@@ -210,6 +210,8 @@ void run_attention(const AttentionArgs& args) noexcept {
       return AttentionBody<V, KvType::kF16>::run(args);
     case KvType::kInt8:
       return AttentionBody<V, KvType::kInt8>::run(args);
+    case KvType::kE4M3:
+      return AttentionBody<V, KvType::kE4M3>::run(args);
   }
 }
 

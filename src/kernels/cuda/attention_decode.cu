@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments 
     float sum[2];
     float o[kDim / 8][4];
     run_unit<kType, kDim, kCache>(a, sequence, query_begin, queries, past, kv_head, first_row, span, unit, block,
-                          ptx::shared_address(slots), largest, sum, o);
+                                  ptx::shared_address(slots), largest, sum, o);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = lane / 4 + half * 8;

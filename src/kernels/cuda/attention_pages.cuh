@@ -117,8 +117,8 @@ class CodeUnit {
     const unsigned char* own = unit.page<CacheType::kE4M3, kDim>(a, kv_head, lane_ / kLanesPerPage);
     const int token = unit.first_token + 2 * lane_;
     // A scale that no row looks at may be anything, NaN included.
-    const std::uint32_t seen = (unit.span.has_key(token) ? 0x0000ffffU : 0) |
-                               (unit.span.has_key(token + 1) ? 0xffff0000U : 0);
+    const std::uint32_t seen =
+        (unit.span.has_key(token) ? 0x0000ffffU : 0) | (unit.span.has_key(token + 1) ? 0xffff0000U : 0);
     key_scales_ = *reinterpret_cast<const std::uint32_t*>(own + kv_scale_offset(kDim, false, slot)) & seen;
     value_scales_ = *reinterpret_cast<const std::uint32_t*>(own + kv_scale_offset(kDim, true, slot)) & seen;
   }

@@ -101,8 +101,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) plain_kernel(AttentionArguments
       if (base + j < begin || base + j > position) continue;
       const unsigned char* values = a.cache + where;
       const int slot = (base + j) % kBlockTokens;
-      const CachedRow<kType, kCache> row(values + kv_side_bytes(kCache, dim),
-                                         values + kv_scale_offset(dim, true, slot), dim, slot);
+      const CachedRow<kType, kCache> row(values + kv_side_bytes(kCache, dim), values + kv_scale_offset(dim, true, slot),
+                                         dim, slot);
 #pragma unroll
       for (int e = 0; e < kLaneElements; ++e) {
         const int i = e * kWarp + lane;

@@ -218,7 +218,8 @@ std::int64_t count_blocks(const AttentionArguments& a, std::int32_t tokens, int 
 template <Half kType, int kDim, int kWarps, CacheType kCache>
 int launch_tiles(const AttentionArguments& a, std::int32_t tokens, Stream stream) {
   constexpr int kBytes = Stages<kType, kDim, kWarps, kCache>::kBytes;
-  if (const int status = allow_shared_bytes<prefill_kernel<kType, kDim, kWarps, kCache>>(kBytes); status != 0) return status;
+  if (const int status = allow_shared_bytes<prefill_kernel<kType, kDim, kWarps, kCache>>(kBytes); status != 0)
+    return status;
   const dim3 grid(static_cast<unsigned>(count_blocks(a, tokens, kWarps * kTileRows)));
   return launch(prefill_kernel<kType, kDim, kWarps, kCache>, grid, kWarps * 32, kBytes, stream, 1, a);
 }

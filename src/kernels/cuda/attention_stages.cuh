@@ -11,7 +11,7 @@ namespace awq::kernels::cuda {
 
 /// Bytes of a unit's keys and values as halves.
 template <int kDim>
-inline constexpr int kUnitBytes = 2 * kUnitPages * kPageBytes<kDim>;
+inline constexpr int kUnitBytes = 2 * kUnitPages* kPageBytes<kDim>;
 
 /// What a thread copies of every unit: pieces of 16 bytes of one page, keys and values one after the other.
 template <int kDim, int kWarps, CacheType kCache>
@@ -81,7 +81,10 @@ class HalfStages {
 
   __device__ __forceinline__ HalfStages(const AttentionArguments& a, int sequence, int kv_head, RowSpan span,
                                         unsigned char* memory, int first_unit, int end_unit)
-      : load_(a, sequence, kv_head, span), shared_(ptx::shared_address(memory)), stage_(kStages - 1), end_unit_(end_unit) {
+      : load_(a, sequence, kv_head, span),
+        shared_(ptx::shared_address(memory)),
+        stage_(kStages - 1),
+        end_unit_(end_unit) {
     // One group of copies per stage, empty behind the last unit, so that the count of groups under way is always known.
     for (int s = 0; s < kStages - 1; ++s) {
       if (first_unit + s < end_unit) {
@@ -167,8 +170,7 @@ class CodeStages {
       const int token = load_.token(unit, i);
       const int slot = token % kBlockTokens;
       const bool is_value = piece >= Load::kPieces / 2;
-      const auto* scale =
-          reinterpret_cast<const std::uint16_t*>(page + kv_scale_offset(kDim, is_value, slot));
+      const auto* scale = reinterpret_cast<const std::uint16_t*>(page + kv_scale_offset(kDim, is_value, slot));
       // A scale that no row looks at may be anything, NaN included.
       const std::uint32_t factors = load_.sees(token) ? code_factors<kType>(twice(*scale)) : 0;
       const uint4 codes = *reinterpret_cast<const uint4*>(page + piece * 16);

@@ -1,6 +1,6 @@
 #include "kernels/cuda/kv_layout.cuh"
-#include "kernels/kv_scale.h"
 #include "kernels/cuda/token_device.cuh"
+#include "kernels/kv_scale.h"
 
 namespace awq::kernels::cuda {
 namespace {

@@ -6,6 +6,8 @@
 #include <limits>
 
 #include "base/float16.h"
+#include "base/float8.h"
+#include "kernels/kv_scale.h"
 
 namespace awq::kernels {
 
@@ -34,6 +36,8 @@ float element(KvType type, const std::byte* values, std::int64_t i) {
       return to_float(reinterpret_cast<const Bf16*>(values)[i]);
     case KvType::kF16:
       return to_float(reinterpret_cast<const F16*>(values)[i]);
+    case KvType::kE4M3:
+      return to_float(reinterpret_cast<const E4M3*>(values)[i]);
     default:
       return static_cast<float>(reinterpret_cast<const std::int8_t*>(values)[i]);
   }
@@ -45,7 +49,7 @@ const std::byte* block_of(const AttentionArgs& a, std::int64_t token) {
 
 /// Scale of a token's keys (which = 0) or values (1).
 float scale_of(const AttentionArgs& a, std::int64_t token, int which) {
-  if (a.layout.type != KvType::kInt8) return 1;
+  if (!has_scales(a.layout.type)) return 1;
   const auto* scales = reinterpret_cast<const float*>(block_of(a, token) + a.layout.scale_offset());
   return scales[which * kKvBlockTokens + token % kKvBlockTokens];
 }
@@ -56,7 +60,7 @@ float score_of(const AttentionArgs& a, const float* q, std::int64_t token) {
     const float k = element(a.layout.type, block_of(a, token), c * kKvBlockTokens + token % kKvBlockTokens);
     s = std::fma(q[c], k, s);
   }
-  return a.layout.type == KvType::kInt8 ? s * scale_of(a, token, 0) : s;
+  return has_scales(a.layout.type) ? s * scale_of(a, token, 0) : s;
 }
 
 float sum_of_lanes(const float* p) {
@@ -87,7 +91,7 @@ void step(const AttentionArgs& args, std::int64_t row, std::int64_t begin, std::
   for (std::int64_t c = 0; c < dim; ++c) out[c] *= f;
   for (std::int64_t j = a; j < b; ++j) {
     const std::int64_t token = begin + j;
-    const float weight = args.layout.type == KvType::kInt8 ? p[j] * scale_of(args, token, 1) : p[j];
+    const float weight = has_scales(args.layout.type) ? p[j] * scale_of(args, token, 1) : p[j];
     const std::byte* values = block_of(args, token) + args.layout.value_offset();
     for (std::int64_t c = 0; c < dim; ++c) {
       out[c] = std::fma(weight, element(args.layout.type, values, token % kKvBlockTokens * dim + c), out[c]);
@@ -132,6 +136,20 @@ void store_kv(const KvLayout& layout, std::byte* head_of_block, std::int64_t tok
     static constexpr float kMost = 65504;
     store([](float v) { return to_f16(std::isnan(v) ? v : std::clamp(v, -kMost, kMost)); },
           reinterpret_cast<F16*>(head_of_block), reinterpret_cast<F16*>(value_row));
+  } else if (layout.type == KvType::kE4M3) {
+    auto* scales = reinterpret_cast<float*>(head_of_block + layout.scale_offset());
+    const auto quantize = [&](const float* from, E4M3* to, std::int64_t stride) {
+      float most = 0;
+      // The comparison is written so that a NaN stays.
+      for (std::int64_t c = 0; c < dim; ++c)
+        most = std::fabs(from[c]) <= most || std::isnan(most) ? most : std::fabs(from[c]);
+      const float scale = e4m3_row_scale(most);
+      for (std::int64_t c = 0; c < dim; ++c) to[c * stride] = e4m3_code(from[c], scale);
+      return scale;
+    };
+    scales[slot] = quantize(keys, reinterpret_cast<E4M3*>(head_of_block) + slot, kKvBlockTokens);
+    scales[kKvBlockTokens + slot] =
+        quantize(values, reinterpret_cast<E4M3*>(value_row) + slot * layout.padded_dim(), 1);
   } else {
     auto* scales = reinterpret_cast<float*>(head_of_block + layout.scale_offset());
     const auto quantize = [&](const float* from, std::int8_t* to, std::int64_t stride, float& scale) {

@@ -69,6 +69,10 @@ struct V {
       return _mm256_loadu_ps(reinterpret_cast<const float*>(p) + i);
     } else if constexpr (kType == KvType::kInt8) {
       return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + i))));
+    } else if constexpr (kType == KvType::kE4M3) {
+      const __m256i codes = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + i)));
+      const __m256i bits = _mm256_and_si256(_mm256_slli_epi32(codes, 20), _mm256_set1_epi32(kE4M3Bits));
+      return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p120F));
     } else {
       const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 2 * i));
       if constexpr (kType == KvType::kF16) return _mm256_cvtph_ps(half);

@@ -54,6 +54,10 @@ struct V {
     } else if constexpr (kType == KvType::kInt8) {
       const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i));
       return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes))};
+    } else if constexpr (kType == KvType::kE4M3) {
+      const __m512i codes = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i)));
+      const __m512i bits = _mm512_and_si512(_mm512_slli_epi32(codes, 20), _mm512_set1_epi32(kE4M3Bits));
+      return {_mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p120F))};
     } else {
       const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 2 * i));
       if constexpr (kType == KvType::kF16) return {_mm512_cvtph_ps(half)};

@@ -86,12 +86,18 @@ struct V {
   static V load_kv(const std::byte* p, std::int64_t i) {
     if constexpr (kType == KvType::kF32) {
       return load(reinterpret_cast<const float*>(p) + i);
-    } else if constexpr (kType == KvType::kInt8) {
+    } else if constexpr (has_scales(kType)) {
       const int8x16_t codes = vld1q_s8(reinterpret_cast<const std::int8_t*>(p + i));
       const int16x8_t low = vmovl_s8(vget_low_s8(codes));
       const int16x8_t high = vmovl_s8(vget_high_s8(codes));
-      return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
-               vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))}};
+      const auto widen = [](int16x4_t four) {
+        const int32x4_t wide = vmovl_s16(four);
+        if constexpr (kType == KvType::kInt8) return vcvtq_f32_s32(wide);
+        const int32x4_t bits = vandq_s32(vshlq_n_s32(wide, 20), vdupq_n_s32(kE4M3Bits));
+        return vmulq_f32(vreinterpretq_f32_s32(bits), vdupq_n_f32(0x1p120F));
+      };
+      return {
+          {widen(vget_low_s16(low)), widen(vget_high_s16(low)), widen(vget_low_s16(high)), widen(vget_high_s16(high))}};
     } else {
       const auto* halves = reinterpret_cast<const std::uint16_t*>(p) + i;
       return each([halves](int q) {
