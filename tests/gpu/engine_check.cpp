@@ -1,5 +1,5 @@
 // Models on a device against the same models on the processor. engine_check DEVICE MODEL_FOLDER...: one line per check,
-// status 1 when one failed, 77 when there is no device.
+// status 1 when one failed, 77 when there is no device. On the emulated device ("emulated") with fewer tokens.
 
 #include <fmt/format.h>
 
@@ -22,6 +22,9 @@ namespace {
 using namespace awq;
 
 int failures = 0;
+bool emulated = false;
+/// How much of something a check does; the emulated device takes a thousand times as long as a real one.
+std::int64_t amount(std::int64_t device, std::int64_t emulation) { return emulated ? emulation : device; }
 
 void report(const std::string& model, const char* what, bool good, const std::string& detail) {
   fmt::print("{} {:<28} {:<34} {}\n", good ? "ok  " : "FAIL", model, what, detail);
@@ -104,7 +107,7 @@ std::vector<std::vector<std::int32_t>> generate(engine::StepModel& model, const 
     sinks.push_back(std::make_shared<Sink>());
     engine::Request request{.prompt = prompts[i]};
     request.sampling.temperature = temperature;
-    request.sampling.max_tokens = 24;
+    request.sampling.max_tokens = amount(24, 7);
     request.sampling.ignore_eos = true;
     request.sampling.seed = i;
     core.add(engine::make_request(i + 1, std::move(request), sinks.back()));
@@ -255,17 +258,17 @@ class Check {
   }
 
   void batch() {
-    constexpr std::int64_t kSequences = 11;
+    const std::int64_t count = amount(11, 5);
     Sequences sequences(*gpu_);
     std::vector<std::vector<std::int32_t>> texts;
-    for (std::int64_t i = 0; i < kSequences; ++i) {
+    for (std::int64_t i = 0; i < count; ++i) {
       texts.push_back(ids(3 + 17 * i % (length() - 8), 10 + static_cast<std::uint64_t>(i)));
       sequences.add(i, 0, texts.back());
       sequences.run();
     }
-    const std::vector<std::int32_t> next = ids(kSequences, 9);
+    const std::vector<std::int32_t> next = ids(count, 9);
     std::vector<float> alone;
-    for (std::int64_t i = 0; i < kSequences; ++i) {
+    for (std::int64_t i = 0; i < count; ++i) {
       sequences.add(i, static_cast<std::int64_t>(texts[static_cast<std::size_t>(i)].size()),
                     std::span(next).subspan(static_cast<std::size_t>(i), 1));
       sequences.run();
@@ -273,7 +276,7 @@ class Check {
       alone.insert(alone.end(), row.begin(), row.end());
     }
     std::vector<std::int64_t> rows;
-    for (std::int64_t i = 0; i < kSequences; ++i) {
+    for (std::int64_t i = 0; i < count; ++i) {
       sequences.add(i, static_cast<std::int64_t>(texts[static_cast<std::size_t>(i)].size()),
                     std::span(next).subspan(static_cast<std::size_t>(i), 1));
       rows.push_back(i);
@@ -286,7 +289,7 @@ class Check {
 
   /// A recorded step pads the batch and rounds the length up: nothing of that may show.
   void graphs() {
-    const std::vector<std::int32_t> text = ids(length() - 12, 3), next = ids(12, 4);
+    const std::vector<std::int32_t> text = ids(length() - 12, 3), next = ids(amount(12, 4), 4);
     const auto decode = [&](gpu::StepModel& model) {
       Sequences sequences(model);
       for (std::int64_t i = 0; i < 3; ++i) {
@@ -294,7 +297,7 @@ class Check {
         sequences.run();
       }
       std::vector<float> out;
-      for (std::int64_t step = 0; step < 12; ++step) {
+      for (std::int64_t step = 0; step < static_cast<std::int64_t>(next.size()); ++step) {
         for (std::int64_t i = 0; i < 3; ++i) {
           sequences.add(i, static_cast<std::int64_t>(text.size()) - i + step,
                         std::span(next).subspan(static_cast<std::size_t>(step), 1));
@@ -314,7 +317,7 @@ class Check {
   void engine() {
     std::vector<std::vector<std::int32_t>> prompts;
     const std::vector<std::int32_t> common = ids(70, 5);
-    for (std::uint64_t i = 0; i < 10; ++i) {
+    for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(amount(10, 4)); ++i) {
       prompts.push_back(common);
       const std::vector<std::int32_t> own = ids(static_cast<std::int64_t>(1 + 9 * i), 20 + i);
       prompts.back().insert(prompts.back().end(), own.begin(), own.end());
@@ -363,6 +366,7 @@ int main(int argc, char** argv) {
     return 77;
   }
   try {
+    emulated = std::string_view(argv[1]) == "emulated";
     const device::Properties properties = device::open(std::max(0, device::parse_name(argv[1])));
     fmt::print("{}\n", gpu::describe(properties, gpu::Half::kBf16));
     for (int i = 2; i < argc; ++i) {
