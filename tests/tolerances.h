@@ -124,6 +124,10 @@ inline constexpr double kInt15Loss = 1e-4;
 inline constexpr double kDeviceLogitsBf16 = 0x1p-5;
 inline constexpr double kDeviceLogitsF16 = 0x1p-7;
 
+/// The same with keys and values in E4M3 on both: one in thirty is rounded to another neighbour, a step of an eighth,
+/// because it was computed in 16 bits.
+inline constexpr double kDeviceLogitsFp8 = 0x1p-3;
+
 /// Quantizing on a device against the processor (docs/numerics.md, "Quantizing on a device"). Sums of products of the
 /// same numbers in another order, relative to the largest.
 inline constexpr double kDeviceSums = 1e-5;

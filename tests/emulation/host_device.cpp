@@ -4,13 +4,19 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/check.h"
+#include "base/float16.h"
+#include "cuda_runtime.h"
+#include "device/dense_product.h"
 #include "device/device.h"
 #include "device/matrix_product.h"
 #include "device/memory.h"
 #include "device/stream.h"
+#include "emulator.h"
 #include "ops/gemm.h"
 
 namespace awq::device {
@@ -25,7 +31,13 @@ std::uint64_t in_use = 0, most_in_use = 0;
 
 std::uint64_t peak_buffer_bytes() { return most_in_use; }
 
-Properties open(int) { return {.name = "emulated"}; }
+int count() { return 1; }
+bool is_sticky(int) { return false; }
+void synchronize() {}
+Properties open(int) {
+  using namespace cuda_emulation;
+  return {.name = "emulated", .major = kMajor, .minor = kMinor, .multiprocessors = kMultiprocessors};
+}
 int parse_name(const std::string& name) { return name == "cpu" ? -1 : 0; }
 MemoryInfo memory() { return {.free_bytes = std::uint64_t{1} << 40, .total_bytes = std::uint64_t{1} << 40}; }
 
@@ -42,14 +54,94 @@ Buffer::~Buffer() {
   in_use -= bytes_;
 }
 
+PinnedBuffer::PinnedBuffer(std::uint64_t bytes) : bytes_(bytes) {
+  data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, aligned(bytes)));
+  std::memset(data_, 0, bytes);
+}
+PinnedBuffer::~PinnedBuffer() { std::free(data_); }
+
 void upload(void* to, const void* from, std::uint64_t bytes) { std::memcpy(to, from, bytes); }
 void download(void* to, const void* from, std::uint64_t bytes) { std::memcpy(to, from, bytes); }
-void copy(void* to, const void* from, std::uint64_t bytes, const Stream&) { std::memcpy(to, from, bytes); }
-void fill(void* to, int byte, std::uint64_t bytes, const Stream&) { std::memset(to, byte, bytes); }
+void copy(void* to, const void* from, std::uint64_t bytes, const Stream&) {
+  cuda_emulation::enqueue([=] { std::memcpy(to, from, bytes); });
+}
+void upload(void* to, const void* from, std::uint64_t bytes, const Stream& stream) { copy(to, from, bytes, stream); }
+void download(void* to, const void* from, std::uint64_t bytes, const Stream& stream) { copy(to, from, bytes, stream); }
+void fill(void* to, int byte, std::uint64_t bytes, const Stream&) {
+  cuda_emulation::enqueue([=] { std::memset(to, byte, bytes); });
+}
 
 Stream::Stream() = default;
 Stream::~Stream() = default;
 void Stream::synchronize() const {}
+
+Event::Event() = default;
+Event::~Event() = default;
+void Event::record(const Stream&) {}
+void Event::synchronize() const {}
+double Event::seconds_since(const Event&) const { return 1; }
+
+using Recording = std::vector<std::function<void()>>;
+
+Graph::Graph(const Stream&, const std::function<void()>& enqueue) {
+  auto* const recording = new Recording;
+  cuda_emulation::record(recording);
+  enqueue();
+  cuda_emulation::record(nullptr);
+  graph_ = reinterpret_cast<CUgraphExec_st*>(recording);
+}
+Graph::~Graph() { delete reinterpret_cast<Recording*>(graph_); }
+void Graph::launch(const Stream&) const {
+  for (const auto& work : *reinterpret_cast<const Recording*>(graph_)) work();
+}
+
+struct DenseProduct::Impl {};
+DenseProduct::DenseProduct(void*) {}
+DenseProduct::~DenseProduct() = default;
+std::size_t DenseProduct::shapes() const { return 0; }
+
+namespace {
+
+float widen(kernels::cuda::Half type, const void* from, std::int64_t i) {
+  const auto bits = static_cast<const std::uint16_t*>(from)[i];
+  return type == kernels::cuda::Half::kF16 ? to_float(F16{bits}) : to_float(Bf16{bits});
+}
+std::vector<float> widen_all(kernels::cuda::Half type, const void* from, std::int64_t count) {
+  std::vector<float> out(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) out[static_cast<std::size_t>(i)] = widen(type, from, i);
+  return out;
+}
+
+}  // namespace
+
+void DenseProduct::run(const DenseShape& s, const void* x, const void* weight, const void* bias, void* y,
+                       const Stream&) {
+  cuda_emulation::enqueue([=] {
+    const std::vector<float> a = widen_all(s.type, x, s.m * s.k), b = widen_all(s.type, weight, s.n * s.k);
+    std::vector<float> product(static_cast<std::size_t>(s.m * s.n));
+    ops::gemm(ops::GemmF32{.transpose_b = true,
+                           .m = s.m,
+                           .n = s.n,
+                           .k = s.k,
+                           .alpha = 1,
+                           .a = a.data(),
+                           .lda = s.k,
+                           .b = b.data(),
+                           .ldb = s.k,
+                           .beta = 0,
+                           .c = product.data(),
+                           .ldc = s.n});
+    for (std::int64_t i = 0; i < s.m * s.n; ++i) {
+      float v = product[static_cast<std::size_t>(i)];
+      if (s.has_bias) v += s.float_output ? static_cast<const float*>(bias)[i % s.n] : widen(s.type, bias, i % s.n);
+      if (s.float_output) {
+        static_cast<float*>(y)[i] = v;
+      } else {
+        static_cast<std::uint16_t*>(y)[i] = s.type == kernels::cuda::Half::kF16 ? to_f16(v).bits : to_bf16(v).bits;
+      }
+    }
+  });
+}
 
 struct MatrixProduct::Impl {};
 MatrixProduct::MatrixProduct(void*) {}

@@ -1,5 +1,5 @@
 // Models on a device against the same models on the processor. engine_check DEVICE MODEL_FOLDER...: one line per check,
-// status 1 when one failed, 77 when there is no device.
+// status 1 when one failed, 77 when there is no device. On the emulated device ("emulated") with fewer tokens.
 
 #include <fmt/format.h>
 
@@ -22,6 +22,9 @@ namespace {
 using namespace awq;
 
 int failures = 0;
+bool emulated = false;
+/// How much of something a check does; the emulated device takes a thousand times as long as a real one.
+std::int64_t amount(std::int64_t device, std::int64_t emulation) { return emulated ? emulation : device; }
 
 void report(const std::string& model, const char* what, bool good, const std::string& detail) {
   fmt::print("{} {:<28} {:<34} {}\n", good ? "ok  " : "FAIL", model, what, detail);
@@ -104,7 +107,7 @@ std::vector<std::vector<std::int32_t>> generate(engine::StepModel& model, const 
     sinks.push_back(std::make_shared<Sink>());
     engine::Request request{.prompt = prompts[i]};
     request.sampling.temperature = temperature;
-    request.sampling.max_tokens = 24;
+    request.sampling.max_tokens = amount(24, 7);
     request.sampling.ignore_eos = true;
     request.sampling.seed = i;
     core.add(engine::make_request(i + 1, std::move(request), sinks.back()));
@@ -119,12 +122,15 @@ std::vector<std::vector<std::int32_t>> generate(engine::StepModel& model, const 
 
 class Check {
  public:
-  explicit Check(const std::filesystem::path& folder)
+  /// `fp8`: with keys and values in it, on the processor as well.
+  Check(const std::filesystem::path& folder, bool fp8)
       : name_(folder.filename().string()),
+        fp8_(fp8),
         files_(model::ModelFiles::open(folder)),
         cpu_model_(files_),
         cpu_(cpu_model_, engine_options(true)) {
     if (name_ == "model") name_ = folder.parent_path().filename().string();
+    if (fp8) name_ += ", fp8";
     gpu_ = load(true);
     plain_ = load(false);
   }
@@ -141,7 +147,9 @@ class Check {
   static constexpr std::int64_t kLength = 200;
 
   std::unique_ptr<gpu::StepModel> load(bool with_graphs) const {
-    return gpu::load_step_model(files_, {.f32_as = gpu::f32_activation_type(files_)},
+    gpu::ModelOptions model{.f32_as = gpu::f32_activation_type(files_)};
+    if (fp8_) model.kv_dtype = ops::KvDtype::kFp8;
+    return gpu::load_step_model(files_, model,
                                 {.max_model_len = Sequences::kBlocks * 16,
                                  .max_num_seqs = 16,
                                  .max_num_batched_tokens = 512,
@@ -154,12 +162,16 @@ class Check {
     out.max_num_seqs = 16;
     out.max_num_batched_tokens = 512;
     out.prefix_caching = prefix_caching;
+    if (fp8_) out.kv_dtype = ops::KvDtype::kFp8;
     return out;
   }
   std::vector<std::int32_t> ids(std::int64_t count, std::uint64_t seed) const {
     return random_ids(count, files_.config().vocab_size, seed);
   }
   std::int64_t length() const { return std::min(kLength, engine::cached_context(files_.config())); }
+  double logit_bound() const {
+    return gpu_->model().type() == gpu::Half::kF16 ? tolerance::kDeviceLogitsF16 : tolerance::kDeviceLogitsBf16;
+  }
   /// Rows of a text in one chunk, on some model.
   std::vector<float> rows_of(engine::StepModel& model, std::span<const std::int32_t> text) const {
     Sequences sequences(model);
@@ -173,8 +185,7 @@ class Check {
   void logits() {
     const std::vector<std::int32_t> text = ids(length(), 1);
     const std::vector<float> found = rows_of(*gpu_, text), expected = rows_of(cpu_, text);
-    const double bound =
-        gpu_->model().type() == gpu::Half::kF16 ? tolerance::kDeviceLogitsF16 : tolerance::kDeviceLogitsBf16;
+    const double bound = fp8_ ? tolerance::kDeviceLogitsFp8 : logit_bound();
     const double error = relative_error(found, expected);
     report(name_, "logits", error <= bound, fmt::format("relative error {:.2e}, bound {:.2e}", error, bound));
     // The likeliest tokens agree, except where the processor's logits nearly tie.
@@ -227,8 +238,7 @@ class Check {
       return different == 0;
     }
     const double error = relative_error(a, b);
-    const double bound =
-        gpu_->model().type() == gpu::Half::kF16 ? tolerance::kDeviceLogitsF16 : tolerance::kDeviceLogitsBf16;
+    const double bound = fp8_ ? tolerance::kDeviceLogitsFp8 : logit_bound();
     detail = fmt::format("relative error {:.2e} (16-bit weights)", error);
     return error <= bound;
   }
@@ -255,17 +265,17 @@ class Check {
   }
 
   void batch() {
-    constexpr std::int64_t kSequences = 11;
+    const std::int64_t count = amount(11, 5);
     Sequences sequences(*gpu_);
     std::vector<std::vector<std::int32_t>> texts;
-    for (std::int64_t i = 0; i < kSequences; ++i) {
+    for (std::int64_t i = 0; i < count; ++i) {
       texts.push_back(ids(3 + 17 * i % (length() - 8), 10 + static_cast<std::uint64_t>(i)));
       sequences.add(i, 0, texts.back());
       sequences.run();
     }
-    const std::vector<std::int32_t> next = ids(kSequences, 9);
+    const std::vector<std::int32_t> next = ids(count, 9);
     std::vector<float> alone;
-    for (std::int64_t i = 0; i < kSequences; ++i) {
+    for (std::int64_t i = 0; i < count; ++i) {
       sequences.add(i, static_cast<std::int64_t>(texts[static_cast<std::size_t>(i)].size()),
                     std::span(next).subspan(static_cast<std::size_t>(i), 1));
       sequences.run();
@@ -273,7 +283,7 @@ class Check {
       alone.insert(alone.end(), row.begin(), row.end());
     }
     std::vector<std::int64_t> rows;
-    for (std::int64_t i = 0; i < kSequences; ++i) {
+    for (std::int64_t i = 0; i < count; ++i) {
       sequences.add(i, static_cast<std::int64_t>(texts[static_cast<std::size_t>(i)].size()),
                     std::span(next).subspan(static_cast<std::size_t>(i), 1));
       rows.push_back(i);
@@ -286,7 +296,7 @@ class Check {
 
   /// A recorded step pads the batch and rounds the length up: nothing of that may show.
   void graphs() {
-    const std::vector<std::int32_t> text = ids(length() - 12, 3), next = ids(12, 4);
+    const std::vector<std::int32_t> text = ids(length() - 12, 3), next = ids(amount(12, 4), 4);
     const auto decode = [&](gpu::StepModel& model) {
       Sequences sequences(model);
       for (std::int64_t i = 0; i < 3; ++i) {
@@ -294,7 +304,7 @@ class Check {
         sequences.run();
       }
       std::vector<float> out;
-      for (std::int64_t step = 0; step < 12; ++step) {
+      for (std::int64_t step = 0; step < static_cast<std::int64_t>(next.size()); ++step) {
         for (std::int64_t i = 0; i < 3; ++i) {
           sequences.add(i, static_cast<std::int64_t>(text.size()) - i + step,
                         std::span(next).subspan(static_cast<std::size_t>(step), 1));
@@ -314,7 +324,7 @@ class Check {
   void engine() {
     std::vector<std::vector<std::int32_t>> prompts;
     const std::vector<std::int32_t> common = ids(70, 5);
-    for (std::uint64_t i = 0; i < 10; ++i) {
+    for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(amount(10, 4)); ++i) {
       prompts.push_back(common);
       const std::vector<std::int32_t> own = ids(static_cast<std::int64_t>(1 + 9 * i), 20 + i);
       prompts.back().insert(prompts.back().end(), own.begin(), own.end());
@@ -345,6 +355,7 @@ class Check {
   }
 
   std::string name_;
+  bool fp8_;
   model::ModelFiles files_;
   model::LanguageModel cpu_model_;
   engine::LanguageStepModel cpu_;
@@ -363,12 +374,13 @@ int main(int argc, char** argv) {
     return 77;
   }
   try {
+    emulated = std::string_view(argv[1]) == "emulated";
     const device::Properties properties = device::open(std::max(0, device::parse_name(argv[1])));
     fmt::print("{}\n", gpu::describe(properties, gpu::Half::kBf16));
     for (int i = 2; i < argc; ++i) {
       const double begin = monotonic_seconds();
       try {
-        Check(argv[i]).run();
+        for (const bool fp8 : {false, true}) Check(argv[i], fp8).run();
       } catch (const Error& error) {
         report(argv[i], "exception", false, error.what());
         if (error.code() == ErrorCode::kDevice) break;

@@ -73,7 +73,7 @@ __device__ __forceinline__ void store_result(const AttentionArguments& a, std::i
 
 template <Half kType, int kDim, CacheType kCache>
 __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments a) {
-  extern __shared__ __align__(1024) unsigned char pages[];
+  AWQ_DYNAMIC_SHARED(pages, 1024);
   __shared__ float unit_largest[kWarps][kTileRows];
   __shared__ float unit_sum[kWarps][kTileRows];
   __shared__ Fold folds[kWarps][kTileRows];

@@ -26,7 +26,7 @@ __device__ __forceinline__ std::uint32_t swizzled(int row, int piece) {
 template <Half kType, int kTokenTiles>
 __global__ void __launch_bounds__(kWarps * 32, 2) dense_kernel(const __grid_constant__ DenseProblem problem) {
   using Shape = DenseShape<kTokenTiles>;
-  extern __shared__ __align__(128) std::uint8_t shared[];
+  AWQ_DYNAMIC_SHARED(shared, 128);
   const std::uint32_t base = ptx::shared_address(shared);
   const int thread = static_cast<int>(threadIdx.x);
   const int warp = thread >> 5;

@@ -8,6 +8,9 @@
 
 #include "kernels/api/cuda_types.h"
 
+/// The block's dynamic shared memory, as bytes.
+#define AWQ_DYNAMIC_SHARED(name, alignment) extern __shared__ __align__(alignment) std::uint8_t name[]
+
 /// Instructions that CUDA C++ has no name for. Addresses of shared memory are 32-bit offsets (shared_address()).
 namespace awq::kernels::cuda::ptx {
 
@@ -102,6 +105,27 @@ __device__ __forceinline__ std::uint16_t to_half(float x) {
     memcpy(&r, &v, 2);
   }
   return r;
+}
+/// (a & mask) | bits in one instruction.
+__device__ __forceinline__ std::uint32_t and_or(std::uint32_t a, std::uint32_t mask, std::uint32_t bits) {
+  std::uint32_t d;
+  asm("lop3.b32 %0,%1,%2,%3,0xEA;" : "=r"(d) : "r"(a), "r"(mask), "r"(bits));
+  return d;
+}
+/// Both halves of a word.
+template <Half kType>
+__device__ __forceinline__ std::uint32_t subtract_halves(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t d;
+  if constexpr (kType == Half::kF16) {
+    asm("sub.f16x2 %0,%1,%2;" : "=r"(d) : "r"(a), "r"(b));
+  } else {
+    __nv_bfloat162 x, y;
+    memcpy(&x, &a, 4);
+    memcpy(&y, &b, 4);
+    x = __hsub2(x, y);
+    memcpy(&d, &x, 4);
+  }
+  return d;
 }
 /// The two F16 numbers of a word.
 __device__ __forceinline__ float2 widen_f16(std::uint32_t word) {

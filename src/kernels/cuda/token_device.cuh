@@ -13,7 +13,7 @@ namespace awq::kernels::cuda {
 template <Half kType>
 __device__ __forceinline__ float2 unpack_halves(std::uint32_t pair) {
   if constexpr (kType == Half::kF16) {
-    return __half22float2(*reinterpret_cast<const __half2*>(&pair));
+    return ptx::widen_f16(pair);
   } else {
     return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000U));
   }

@@ -22,40 +22,20 @@ __device__ __forceinline__ ZeroConstants zero_constants(std::uint32_t byte) {
   }
 }
 
-__device__ __forceinline__ std::uint32_t and_or(std::uint32_t a, std::uint32_t mask, std::uint32_t bits) {
-  std::uint32_t d;
-  asm("lop3.b32 %0,%1,%2,%3,0xEA;" : "=r"(d) : "r"(a), "r"(mask), "r"(bits));
-  return d;
-}
-template <Half kType>
-__device__ __forceinline__ std::uint32_t subtract(std::uint32_t a, std::uint32_t b) {
-  std::uint32_t d;
-  if constexpr (kType == Half::kF16) {
-    asm("sub.f16x2 %0,%1,%2;" : "=r"(d) : "r"(a), "r"(b));
-  } else {
-    __nv_bfloat162 x, y;
-    memcpy(&x, &a, 4);
-    memcpy(&y, &b, 4);
-    x = __hsub2(x, y);
-    memcpy(&d, &x, 4);
-  }
-  return d;
-}
-
 /// A word of codes to the A fragment of one 16 x 16 tile: a[h + 2 u] holds rows g + 8 h, columns 8 u + 2 t, + 1.
 template <Half kType>
 __device__ __forceinline__ void expand_codes(std::uint32_t word, const ZeroConstants& zero, std::uint32_t (&a)[4]) {
   if constexpr (kType == Half::kF16) {
     const std::uint32_t upper = word >> 8;
-    a[0] = subtract<kType>(and_or(word, 0x000f000fU, 0x64006400U), zero.low);
-    a[1] = subtract<kType>(and_or(word, 0x00f000f0U, 0x54005400U), zero.high);
-    a[2] = subtract<kType>(and_or(upper, 0x000f000fU, 0x64006400U), zero.low);
-    a[3] = subtract<kType>(and_or(upper, 0x00f000f0U, 0x54005400U), zero.high);
+    a[0] = ptx::subtract_halves<kType>(ptx::and_or(word, 0x000f000fU, 0x64006400U), zero.low);
+    a[1] = ptx::subtract_halves<kType>(ptx::and_or(word, 0x00f000f0U, 0x54005400U), zero.high);
+    a[2] = ptx::subtract_halves<kType>(ptx::and_or(upper, 0x000f000fU, 0x64006400U), zero.low);
+    a[3] = ptx::subtract_halves<kType>(ptx::and_or(upper, 0x00f000f0U, 0x54005400U), zero.high);
   } else {
-    a[0] = subtract<kType>(and_or(word, 0x000f000fU, 0x43004300U), zero.low);
-    a[1] = subtract<kType>(and_or(word >> 4, 0x000f000fU, 0x43004300U), zero.high);
-    a[2] = subtract<kType>(and_or(word >> 8, 0x000f000fU, 0x43004300U), zero.low);
-    a[3] = subtract<kType>(and_or(word >> 12, 0x000f000fU, 0x43004300U), zero.high);
+    a[0] = ptx::subtract_halves<kType>(ptx::and_or(word, 0x000f000fU, 0x43004300U), zero.low);
+    a[1] = ptx::subtract_halves<kType>(ptx::and_or(word >> 4, 0x000f000fU, 0x43004300U), zero.high);
+    a[2] = ptx::subtract_halves<kType>(ptx::and_or(word >> 8, 0x000f000fU, 0x43004300U), zero.low);
+    a[3] = ptx::subtract_halves<kType>(ptx::and_or(word >> 12, 0x000f000fU, 0x43004300U), zero.high);
   }
 }
 

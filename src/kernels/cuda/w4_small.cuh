@@ -8,7 +8,7 @@ namespace awq::kernels::cuda {
 
 template <Half kType, int kGroup>
 __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const __grid_constant__ SmallArgs args) {
-  extern __shared__ __align__(128) std::uint8_t shared[];
+  AWQ_DYNAMIC_SHARED(shared, 128);
   constexpr int kGroups = 128 / kGroup;
   constexpr int kPair = kGroups == 1 ? 2 : 1;  // steps at a time: two chains of products hide each other's latency
   constexpr int kStep = small_step_bytes(kGroups);

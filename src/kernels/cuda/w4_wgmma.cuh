@@ -17,7 +17,7 @@ template <int kTokens, Half kType, int kGroup, bool kCluster>
 __global__ void __launch_bounds__(kWgmmaThreads<kTokens>, wgmma_blocks_together(kTokens))
     w4_wgmma_kernel(const __grid_constant__ CUtensorMap x, const __grid_constant__ WgmmaArgs args) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // other targets hold an empty kernel that the table never starts
-  extern __shared__ __align__(1024) std::uint8_t shared[];
+  AWQ_DYNAMIC_SHARED(shared, 1024);
   constexpr WgmmaMemory kMemory{kTokens, kGroup, kCluster};
   const std::uint32_t base = ptx::keep_value(ptx::shared_address(shared));
   const int warpgroup = __shfl_sync(0xffffffffU, static_cast<int>(threadIdx.x) >> 7, 0);

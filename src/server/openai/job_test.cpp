@@ -115,7 +115,8 @@ TEST(Job, AnExpensiveGrammarIsTheClientsMistake) {
   for (const bool stream : {false, true}) {
     Call call;
     server.post("/v1/completions",
-                R"({"prompt": "x", "max_tokens": 40, "guided_regex": "qqqqqqqq([a-z]{1,50}){1,50}", "stream": )" +
+                R"({"prompt": "x", "min_tokens": 200, "max_tokens": 200,
+                    "guided_regex": "qqqqqqqq([a-z]{1,50}){1,50}", "stream": )" +
                     std::string(stream ? "true}" : "false}"),
                 call);
     ASSERT_TRUE(call.wait());

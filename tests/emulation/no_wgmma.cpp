@@ -1,0 +1,13 @@
+// In place of the kernels with Hopper's matrix instructions, which the emulated device does not have.
+
+#include "kernels/cuda/w4_kernels.h"
+
+namespace awq::kernels::cuda {
+
+const char* wgmma_objection(const W4Problem&, const DeviceLimits&, int, int, int) {
+  return "needs compute capability 9.0";
+}
+std::uint64_t wgmma_workspace(const W4Layout&, std::int64_t, const DeviceLimits&) { return 0; }
+int wgmma_run(const W4Problem&, const DeviceLimits&, Stream, int, int, int) { return 1; }
+
+}  // namespace awq::kernels::cuda
