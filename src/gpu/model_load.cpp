@@ -67,6 +67,11 @@ bool overlap_by_environment() {
   return value == nullptr || std::strcmp(value, "0") != 0;
 }
 
+bool chain_by_environment() {
+  const char* value = std::getenv("AWQ_CUDA_CHAIN");
+  return value != nullptr && std::strcmp(value, "1") == 0;
+}
+
 Model::Model(const model::WeightSource& source, const ModelOptions& options) : config_(source.config()) {
   kernels::cuda::allow_overlap(options.overlap);
   check_widths(config_);
@@ -106,6 +111,7 @@ Model::Model(const model::WeightSource& source, const ModelOptions& options) : c
       quantized_ = quantized_ && linear->quantized();
     }
   }
+  if (quantized_ && options.chain) chained_tokens_ = most_chained_tokens();
 }
 
 Model::Layer Model::load_layer(const model::WeightSource& source, std::int64_t index) {
