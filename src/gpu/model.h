@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gpu/linear.h"
+#include "kernels/api/cuda_chain.h"
 #include "kernels/api/cuda_token.h"
 #include "ops/kv_dtype.h"
 
@@ -14,6 +15,8 @@ namespace awq::gpu {
 
 /// False where the environment says AWQ_CUDA_OVERLAP=0.
 bool overlap_by_environment();
+/// True where the environment says AWQ_CUDA_CHAIN=1.
+bool chain_by_environment();
 
 struct ModelOptions {
   /// What activations are computed in where the checkpoint is F32; else it is the type of the embedding.
@@ -24,6 +27,8 @@ struct ModelOptions {
   bool repeat_first_layer = false;
   /// Kernels may start while the one before them ends (kernels::cuda::allow_overlap).
   bool overlap = overlap_by_environment();
+  /// Few tokens run the linears from one attention to the next in one launch (cuda_chain.h). Off until it is measured.
+  bool chain = chain_by_environment();
 };
 
 /// Bounds of the batches that scratch memory is laid out for.
@@ -51,6 +56,7 @@ struct Activations {
   float* logits = nullptr;        ///< [rows, vocab_size]
   std::byte* linear_workspace = nullptr;
   std::byte* attention_workspace = nullptr;
+  std::byte* chain_workspace = nullptr;  ///< zero before the first pass
 };
 
 /// Keys and values of all layers: layer i at data + i * layer_bytes.
@@ -76,6 +82,8 @@ class Model {
   bool quantized() const { return quantized_; }
   /// Names of the kernels that the linears of the layers run for `m` tokens, each once.
   std::vector<std::string> linear_kernels(std::int64_t m) const;
+  /// Batches of up to so many tokens run chains of linears; 0: none does.
+  std::int64_t chained_tokens() const { return chained_tokens_; }
   /// Bytes of weights that one token reads, the head included.
   std::uint64_t bytes_per_token() const;
   /// 2 N K of the linears of the layers; of the head.
@@ -98,11 +106,19 @@ class Model {
   struct Layer {
     Linear qkv, o, gate_up, down;
     device::Buffer norms;  ///< binary32: input_norm, mlp_norm [hidden_size], q_norm, k_norm [head_dim]
+    const float* input_norm() const { return reinterpret_cast<const float*>(norms.data()); }
+    const float* mlp_norm(std::int64_t hidden_size) const { return input_norm() + hidden_size; }
   };
   Layer load_layer(const model::WeightSource& source, std::int64_t index);
   Layer copy_layer(const Layer& from, const device::Stream& stream) const;
   void apply(const Linear& linear, const Activations& work, const std::byte* x, std::int64_t m, std::byte* y,
              const device::Stream& stream);
+  /// From the output of attention in layer `index` to the input of attention in the next one.
+  void finish_layer(std::size_t index, const Activations& work, std::int64_t tokens, const device::Stream& stream);
+  /// The same in one launch.
+  kernels::cuda::W4Chain chain(std::size_t index, std::int64_t tokens) const;
+  std::int64_t most_chained_tokens() const;
+  void run_chain(std::size_t index, const Activations& work, std::int64_t tokens, const device::Stream& stream);
   void attend(const Layer& layer, std::int64_t index, const Activations& work,
               const kernels::cuda::SequenceBatch& batch, const KvPool& kv, const device::Stream& stream);
 
@@ -110,6 +126,7 @@ class Model {
   Half type_ = Half::kBf16;
   kernels::cuda::CacheType cache_type_ = kernels::cuda::CacheType::kHalf;
   bool quantized_ = true;
+  std::int64_t chained_tokens_ = 0;
   std::vector<Layer> layers_;
   device::Buffer embedding_;  ///< empty when the head serves as the embedding
   Linear head_;

@@ -53,6 +53,7 @@ Activations Model::lay_out(const BatchLimits& limits, device::Arena& arena) cons
     }
   }
   out.linear_workspace = arena.take(linear_bytes);
+  out.chain_workspace = arena.take(kernels::cuda::kW4ChainWorkspaceBytes);
   out.attention_workspace = arena.take(kernels::cuda::attention_workspace_bytes(
       static_cast<std::int32_t>(config_.num_attention_heads), static_cast<std::int32_t>(config_.head_dim),
       static_cast<std::int32_t>(limits.sequences), static_cast<std::int32_t>(limits.tokens),
@@ -83,6 +84,7 @@ void Model::apply(const Linear& linear, const Activations& work, const std::byte
 
 std::vector<std::string> Model::linear_kernels(std::int64_t m) const {
   std::vector<std::string> names;
+  if (m <= chained_tokens_) names.emplace_back("chain");
   for (const Layer& layer : layers_) {
     for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
       std::string name = "cublasLt";
@@ -127,29 +129,42 @@ void Model::forward(const Activations& work, const std::int32_t* ids, const kern
   const std::int64_t tokens = batch.tokens;
   const std::int64_t h = config_.hidden_size;
   const float eps = static_cast<float>(config_.rms_norm_eps);
-  const auto input_norm = [&](std::size_t i) { return reinterpret_cast<const float*>(layers_[i].norms.data()); };
   const void* table = embedding_.bytes() != 0 ? embedding_.data() : head_.weight();
   check(kernels::cuda::embed(type_, table, ids, tokens, h, work.hidden, stream.get()), "the embedding");
-  check(kernels::cuda::rms_norm(type_, work.hidden, nullptr, input_norm(0), eps, tokens, h, work.normed, stream.get()),
+  check(kernels::cuda::rms_norm(type_, work.hidden, nullptr, layers_.front().input_norm(), eps, tokens, h, work.normed,
+                                stream.get()),
         "a norm");
+  apply(layers_.front().qkv, work, work.normed, tokens, work.qkv, stream);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& layer = layers_[i];
-    apply(layer.qkv, work, work.normed, tokens, work.qkv, stream);
-    attend(layer, static_cast<std::int64_t>(i), work, batch, kv, stream);
-    apply(layer.o, work, work.attended, tokens, work.branch, stream);
-    check(kernels::cuda::add_rms_norm(type_, work.hidden, work.branch, input_norm(i) + h, eps, tokens, h, work.normed,
-                                      stream.get()),
-          "a norm");
-    apply(layer.gate_up, work, work.normed, tokens, work.gate_up, stream);
-    check(kernels::cuda::silu_multiply(type_, work.gate_up, tokens, config_.intermediate_size, work.product,
-                                       stream.get()),
-          "the activation function");
-    apply(layer.down, work, work.product, tokens, work.branch, stream);
-    // The addition is fused with the norm of the layer that follows.
-    const float* next = i + 1 < layers_.size() ? input_norm(i + 1) : nullptr;
-    check(kernels::cuda::add_rms_norm(type_, work.hidden, work.branch, next, eps, tokens, h, work.normed, stream.get()),
-          "a norm");
+    attend(layers_[i], static_cast<std::int64_t>(i), work, batch, kv, stream);
+    if (tokens <= chained_tokens_) {
+      run_chain(i, work, tokens, stream);
+    } else {
+      finish_layer(i, work, tokens, stream);
+    }
   }
+}
+
+void Model::finish_layer(std::size_t index, const Activations& work, std::int64_t tokens,
+                         const device::Stream& stream) {
+  const Layer& layer = layers_[index];
+  const std::int64_t h = config_.hidden_size;
+  const float eps = static_cast<float>(config_.rms_norm_eps);
+  apply(layer.o, work, work.attended, tokens, work.branch, stream);
+  check(kernels::cuda::add_rms_norm(type_, work.hidden, work.branch, layer.mlp_norm(h), eps, tokens, h, work.normed,
+                                    stream.get()),
+        "a norm");
+  apply(layer.gate_up, work, work.normed, tokens, work.gate_up, stream);
+  check(
+      kernels::cuda::silu_multiply(type_, work.gate_up, tokens, config_.intermediate_size, work.product, stream.get()),
+      "the activation function");
+  apply(layer.down, work, work.product, tokens, work.branch, stream);
+  // The addition is fused with the norm of the layer that follows.
+  const bool is_last = index + 1 == layers_.size();
+  const float* next = is_last ? nullptr : layers_[index + 1].input_norm();
+  check(kernels::cuda::add_rms_norm(type_, work.hidden, work.branch, next, eps, tokens, h, work.normed, stream.get()),
+        "a norm");
+  if (!is_last) apply(layers_[index + 1].qkv, work, work.normed, tokens, work.qkv, stream);
 }
 
 void Model::head(const Activations& work, const std::int32_t* row_ids, std::int64_t count,

@@ -54,7 +54,8 @@ kernels::cuda::CacheType cache_type(std::optional<ops::KvDtype> wanted, Half typ
   if (*wanted == ops::KvDtype::kFp8) return kernels::cuda::CacheType::kE4M3;
   if (*wanted == ops::KvDtype::kInt8) return kernels::cuda::CacheType::kInt8;
   fail(ErrorCode::kInvalidArgument,
-       "--kv-cache-dtype {}: on a device this model's keys and values are kept like its activations, in {}, or in 8 bits: "
+       "--kv-cache-dtype {}: on a device this model's keys and values are kept like its activations, in {}, or in 8 "
+       "bits: "
        "expected auto, {}, int8 or fp8",
        ops::kv_dtype_name(*wanted), ops::kv_dtype_name(own), ops::kv_dtype_name(own));
 }
@@ -68,6 +69,11 @@ ops::KvDtype Model::kv_dtype() const {
 bool overlap_by_environment() {
   const char* value = std::getenv("AWQ_CUDA_OVERLAP");
   return value == nullptr || std::strcmp(value, "0") != 0;
+}
+
+bool chain_by_environment() {
+  const char* value = std::getenv("AWQ_CUDA_CHAIN");
+  return value != nullptr && std::strcmp(value, "1") == 0;
 }
 
 Model::Model(const model::WeightSource& source, const ModelOptions& options) : config_(source.config()) {
@@ -109,6 +115,7 @@ Model::Model(const model::WeightSource& source, const ModelOptions& options) : c
       quantized_ = quantized_ && linear->quantized();
     }
   }
+  if (quantized_ && options.chain) chained_tokens_ = most_chained_tokens();
 }
 
 Model::Layer Model::load_layer(const model::WeightSource& source, std::int64_t index) {

@@ -1,6 +1,7 @@
 // What a build without CUDA has in place of the kernels for NVIDIA devices. Nothing reaches them: layer `device`
 // refuses to open one.
 
+#include "kernels/api/cuda_chain.h"
 #include "kernels/api/cuda_linear.h"
 #include "kernels/api/cuda_measure.h"
 #include "kernels/api/cuda_token.h"
@@ -19,6 +20,8 @@ int w4_linear(const W4Problem&, Stream, int) { return kNotSupported; }
 const char* const* w4_kernel_names() { return kNoNames; }
 const char* w4_kernel_objection(const W4Problem&, int) { return kReason; }
 int w4_choice(const W4Problem&) { return -1; }
+const char* w4_chain_objection(const W4Chain&) { return kReason; }
+int w4_chain(const W4Chain&, Stream) { return kNotSupported; }
 int dense_linear(const DenseProblem&, Stream) { return kNotSupported; }
 
 int fill_normal(Half, void*, std::int64_t, float, std::uint32_t, Stream) { return kNotSupported; }

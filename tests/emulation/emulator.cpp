@@ -37,7 +37,7 @@ struct Thread {
   std::unique_ptr<char[]> stack;
   jmp_buf place;
   State state = State::kReady;
-  bool started = false;  // has a context
+  bool started = false;         // has a context
   std::uint64_t given[2] = {};  // of the exchanges so far, in turn
   unsigned exchanges = 0;
   std::vector<Copy> copies;  // that are not done, in order

@@ -133,6 +133,7 @@ class Check {
     if (kv_dtype) name_ += fmt::format(", {}", ops::kv_dtype_name(*kv_dtype));
     gpu_ = load(true);
     plain_ = load(false);
+    chained_ = load(true, true);
   }
 
   void run() {
@@ -140,14 +141,16 @@ class Check {
     chunks();
     batch();
     graphs();
+    chains();
     engine();
   }
 
  private:
   static constexpr std::int64_t kLength = 200;
 
-  std::unique_ptr<gpu::StepModel> load(bool with_graphs) const {
-    return gpu::load_step_model(files_, {.f32_as = gpu::f32_activation_type(files_), .kv_dtype = kv_dtype_},
+  std::unique_ptr<gpu::StepModel> load(bool with_graphs, bool chain = false) const {
+    return gpu::load_step_model(files_,
+                                {.f32_as = gpu::f32_activation_type(files_), .kv_dtype = kv_dtype_, .chain = chain},
                                 {.max_model_len = Sequences::kBlocks * 16,
                                  .max_num_seqs = 16,
                                  .max_num_batched_tokens = 512,
@@ -321,6 +324,39 @@ class Check {
     report(name_, "recorded steps and direct ones", good, detail);
   }
 
+  /// Linears in one launch give what they give alone: prompts of a few tokens, then sequences alone and together.
+  void chains() {
+    if (chained_->model().chained_tokens() == 0) {
+      // Some shapes do not fit; what the checks of a device are given does.
+      return report(name_, "chains of linears", !gpu_->model().quantized(), "none: 16-bit weights");
+    }
+    const std::vector<std::int32_t> text = ids(40, 6);
+    const auto decode = [&](gpu::StepModel& model) {
+      Sequences sequences(model);
+      std::vector<float> out;
+      std::int64_t past = 0;
+      for (const std::int64_t count : {1, 2, 3, 1, 1, 8, 1}) {
+        const std::vector<std::int64_t> last{count - 1};
+        for (std::int64_t i = 0; i < 3; ++i) {
+          sequences.add(
+              i, past,
+              std::span(text).subspan(static_cast<std::size_t>(past + 2 * i), static_cast<std::size_t>(count)));
+          if (past == 7 && i < 2) continue;  // then all three in one step
+          sequences.run();
+          const std::vector<float> rows = sequences.logits(past == 7 ? std::vector<std::int64_t>{0, 1, 2} : last);
+          out.insert(out.end(), rows.begin(), rows.end());
+        }
+        past += count;
+      }
+      return out;
+    };
+    const std::vector<float> found = decode(*chained_), expected = decode(*plain_);
+    std::string detail;
+    const bool good = alike(found, expected, detail);
+    report(name_, "chains of linears", good,
+           fmt::format("{}, up to {} tokens", detail, chained_->model().chained_tokens()));
+  }
+
   void engine() {
     std::vector<std::vector<std::int32_t>> prompts;
     const std::vector<std::int32_t> common = ids(70, 5);
@@ -359,7 +395,7 @@ class Check {
   model::ModelFiles files_;
   model::LanguageModel cpu_model_;
   engine::LanguageStepModel cpu_;
-  std::unique_ptr<gpu::StepModel> gpu_, plain_;
+  std::unique_ptr<gpu::StepModel> gpu_, plain_, chained_;
 };
 
 }  // namespace

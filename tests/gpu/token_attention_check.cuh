@@ -24,8 +24,12 @@ struct Shape {
 };
 
 inline std::string label(const Shape& s) {
-  return std::string(name(s.type)) + (s.cache == cuda::CacheType::kE4M3 ? " fp8" : s.cache == cuda::CacheType::kInt8 ? " int8" : "") + " heads " + std::to_string(s.num_heads) + "/" +
-         std::to_string(s.num_kv_heads) + " x " + std::to_string(s.head_dim) + " window " + std::to_string(s.window);
+  return std::string(name(s.type)) +
+         (s.cache == cuda::CacheType::kE4M3   ? " fp8"
+          : s.cache == cuda::CacheType::kInt8 ? " int8"
+                                              : "") +
+         " heads " + std::to_string(s.num_heads) + "/" + std::to_string(s.num_kv_heads) + " x " +
+         std::to_string(s.head_dim) + " window " + std::to_string(s.window);
 }
 
 /// The cache and the block tables of some sequences; blocks lie in it in no order.
@@ -476,7 +480,8 @@ inline void check_rope_shape(const Shape& shape, bool norms) {
       const RowCodes codes(shape, static_cast<float>(most));
       // A largest number on the edge between two scales may take either: its rotation is rounded.
       if (!is_query && shape.has_codes()) {
-        good_scales &= row.scale() == codes.scale() || row.scale() == RowCodes(shape, static_cast<float>(most * (1 + 0x1p-18))).scale() ||
+        good_scales &= row.scale() == codes.scale() ||
+                       row.scale() == RowCodes(shape, static_cast<float>(most * (1 + 0x1p-18))).scale() ||
                        row.scale() == RowCodes(shape, static_cast<float>(most * (1 - 0x1p-18))).scale();
       }
       for (int i = 0; i < dim; ++i) {

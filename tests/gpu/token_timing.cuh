@@ -123,9 +123,9 @@ inline void time_attention(int sequences, int length, int queries, int num_heads
   const double operations = 4.0 * sequences * queries * keys * num_heads * dim;
   const double bytes =
       static_cast<double>(sequences) * length / 16 * num_kv_heads * static_cast<double>(cuda::kv_head_bytes(type, dim));
-  print_time(prefix(type) + "attention " + std::to_string(sequences) +
-                 " x " + std::to_string(length) + " tokens, " + std::to_string(queries) + " new, " +
-                 std::to_string(num_heads) + "/" + std::to_string(num_kv_heads) + " x " + std::to_string(dim),
+  print_time(prefix(type) + "attention " + std::to_string(sequences) + " x " + std::to_string(length) + " tokens, " +
+                 std::to_string(queries) + " new, " + std::to_string(num_heads) + "/" + std::to_string(num_kv_heads) +
+                 " x " + std::to_string(dim),
              time, queries <= 16 ? bytes : 0, operations);
 }
 

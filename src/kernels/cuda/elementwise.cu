@@ -3,6 +3,8 @@
 #include <climits>
 
 #include "kernels/api/cuda_token.h"
+#include "kernels/cuda/norm_row.cuh"
+#include "kernels/cuda/silu.cuh"
 #include "kernels/cuda/token_device.cuh"
 
 namespace awq::kernels::cuda {
@@ -35,20 +37,11 @@ __global__ void embed_kernel(const std::uint16_t* table, const std::int32_t* ids
 /// Sum over the block, in one order that depends on blockDim alone; every thread gets it.
 __device__ float block_sum(float value) {
   __shared__ float warp_sums[kWarp];
-  for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffU, value, distance);
+  value = norm_warp_sum(value);
   if (threadIdx.x % kWarp == 0) warp_sums[threadIdx.x / kWarp] = value;
   __syncthreads();
   const unsigned lane = threadIdx.x % kWarp;
-  value = lane < blockDim.x / kWarp ? warp_sums[lane] : 0.0F;
-  for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffU, value, distance);
-  return value;
-}
-
-__device__ __forceinline__ float square_sum(float4 v, float sum) {
-  sum = __fmaf_rn(v.x, v.x, sum);
-  sum = __fmaf_rn(v.y, v.y, sum);
-  sum = __fmaf_rn(v.z, v.z, sum);
-  return __fmaf_rn(v.w, v.w, sum);
+  return norm_warp_sum(lane < blockDim.x / kWarp ? warp_sums[lane] : 0.0F);
 }
 
 struct NormArguments {
@@ -79,11 +72,7 @@ __device__ __forceinline__ float4 load_four(const NormArguments& a, std::int64_t
 template <Half kType>
 __device__ __forceinline__ void store_four(const NormArguments& a, std::int64_t out, std::int64_t i, float4 v,
                                            float factor) {
-  const float4 w = *reinterpret_cast<const float4*>(a.weight + i);
-  uint2 halves;
-  halves.x = ptx::pack_halves<kType>(v.x * factor * w.x, v.y * factor * w.y);
-  halves.y = ptx::pack_halves<kType>(v.z * factor * w.z, v.w * factor * w.w);
-  *reinterpret_cast<uint2*>(a.y + out * a.width + i) = halves;
+  *reinterpret_cast<uint2*>(a.y + out * a.width + i) = norm_four<kType>(v, factor, a.weight + i);
 }
 
 /// One block per row, which stays in registers: kFours fours of elements per thread; 0: any width, read twice.
@@ -103,7 +92,7 @@ __global__ void __launch_bounds__(512) norm_kernel(NormArguments a) {
       sum = square_sum(kept[f], sum);
     }
     if (a.weight == nullptr) return;
-    const float factor = rsqrtf(block_sum(sum) / static_cast<float>(a.width) + a.eps);
+    const float factor = norm_factor(block_sum(sum), static_cast<float>(a.width), a.eps);
 #pragma unroll
     for (int f = 0; f < kFours; ++f) {
       const std::int64_t i = (threadIdx.x + f * blockDim.x) * 4LL;
@@ -120,7 +109,7 @@ __global__ void __launch_bounds__(512) norm_kernel(NormArguments a) {
       sum = __fmaf_rn(v, v, sum);
     }
     if (a.weight == nullptr) return;
-    const float factor = rsqrtf(block_sum(sum) / static_cast<float>(a.width) + a.eps);
+    const float factor = norm_factor(block_sum(sum), static_cast<float>(a.width), a.eps);
     // Every thread reads what it has written itself.
     for (std::int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
       a.y[out * a.width + i] = ptx::to_half<kType>(x[i] * factor * a.weight[i]);
@@ -134,18 +123,13 @@ int launch_norm(const NormArguments& a, std::int64_t tokens, Stream stream) {
                       is_aligned(a.y, 8);
   const std::int64_t fours = (a.width + 3) / 4;
   // The width alone decides: the sums of a row must not depend on how many rows there are.
-  const auto threads = static_cast<unsigned>(fours >= 512 ? 512 : (fours + kWarp - 1) / kWarp * kWarp);
+  const auto threads = static_cast<unsigned>(norm_threads(fours).warps) * kWarp;
   const dim3 grid(static_cast<unsigned>(tokens));
   if (!vector || fours > 8 * 512) return launch(norm_kernel<kType, 0>, grid, threads, 0, stream, 1, a);
   if (fours <= 512) return launch(norm_kernel<kType, 1>, grid, threads, 0, stream, 1, a);
   if (fours <= 1024) return launch(norm_kernel<kType, 2>, grid, threads, 0, stream, 1, a);
   if (fours <= 2048) return launch(norm_kernel<kType, 4>, grid, threads, 0, stream, 1, a);
   return launch(norm_kernel<kType, 8>, grid, threads, 0, stream, 1, a);
-}
-
-/// exp() by the device's power of two: off by |gate| ulps at most, far below the rounding of the result.
-__device__ __forceinline__ float silu_times(float gate, float up) {
-  return __fdividef(gate, 1.0F + __expf(-gate)) * up;
 }
 
 template <Half kType>

@@ -8,9 +8,9 @@
 /// Codes of keys and values as halves: half(code * scale), for E4M3 an exact product (kernels/kv_scale.h). NaN comes
 /// through the scale: no code that is stored is one.
 ///
-/// E4M3: a code's bits, shifted to where a half has its exponent, are the code times a power of two that the bias of the
-/// exponents differs by, subnormal numbers included; that power and the scale are one factor. Int8: the code's bits in
-/// the mantissa of a number whose last place is 1, less what they are too much.
+/// E4M3: a code's bits, shifted to where a half has its exponent, are the code times a power of two that the bias of
+/// the exponents differs by, subnormal numbers included; that power and the scale are one factor. Int8: the code's bits
+/// in the mantissa of a number whose last place is 1, less what they are too much.
 namespace awq::kernels::cuda {
 
 /// Devices of compute capability 8.9 and later have an instruction for F16, which needs no other factor.

@@ -32,10 +32,16 @@ inline bool launches_overlap() {
   return false;
 }
 
-/// Enqueues `kernel`; `cluster` blocks along x share their memory (1: no cluster).
+/// How a launch differs from a plain one.
+struct LaunchTraits {
+  unsigned cluster = 1;   ///< blocks along x that share their memory
+  bool together = false;  ///< all blocks run at the same time: they wait for each other
+};
+
+/// Enqueues `kernel`.
 template <class... Parameters, class... Arguments>
 int launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, std::size_t shared_bytes, Stream stream,
-           unsigned cluster, const Arguments&... arguments) {
+           LaunchTraits traits, const Arguments&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return 0;
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
@@ -45,16 +51,27 @@ int launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, std::size
   cudaLaunchAttribute attributes[2] = {};
   unsigned count = 0;
   if (launches_overlap()) {
+    // Blocks that wait for each other need no more than this either: kernels before them end without them, and those
+    // behind them begin when the last of them has begun.
     attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+  } else if (traits.together) {
+    attributes[count].id = cudaLaunchAttributeCooperative;
+    attributes[count++].val.cooperative = 1;
   }
-  if (cluster > 1) {
+  if (traits.cluster > 1) {
     attributes[count].id = cudaLaunchAttributeClusterDimension;
-    attributes[count++].val.clusterDim = {cluster, 1, 1};
+    attributes[count++].val.clusterDim = {traits.cluster, 1, 1};
   }
   config.attrs = attributes;
   config.numAttrs = count;
   return static_cast<int>(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
+}
+/// `cluster` blocks along x share their memory (1: no cluster).
+template <class... Parameters, class... Arguments>
+int launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, std::size_t shared_bytes, Stream stream,
+           unsigned cluster, const Arguments&... arguments) {
+  return launch(kernel, grid, threads, shared_bytes, stream, LaunchTraits{.cluster = cluster}, arguments...);
 }
 
 enum class Carveout : std::uint8_t {

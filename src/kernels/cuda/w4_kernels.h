@@ -14,6 +14,9 @@ struct DeviceLimits {
   int shared_bytes = 0;  ///< most dynamic shared memory of a block
 };
 
+/// Of the current device; all zeros where there is none.
+DeviceLimits current_limits();
+
 struct W4Kernel {
   const char* name;
   W4Choice choice;  ///< what w4_choose() looks for

@@ -21,6 +21,8 @@ DeviceLimits read_limits(int device) {
   return limits;
 }
 
+}  // namespace
+
 DeviceLimits current_limits() {
   static std::mutex mutex;
   static std::array<DeviceLimits, 64> known{};
@@ -32,8 +34,6 @@ DeviceLimits current_limits() {
   }
   return known[static_cast<std::size_t>(device)];
 }
-
-}  // namespace
 
 std::uint64_t w4_workspace_bytes(const W4Layout& layout, std::int64_t m) {
   std::uint64_t most = 0;

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kernels/cuda/w4_dequant.cuh"
 #include "kernels/cuda/w4_small.h"
+#include "kernels/cuda/w4_small_products.cuh"
 
 /// Up to eight tokens: every warp streams 16 rows of one leaf through a ring of its own, without a barrier in the loop.
 namespace awq::kernels::cuda {
@@ -117,44 +117,7 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
       at[u] = ring + slot * kStep;
       if (++slot == kSmallDepth) slot = 0;
     }
-    float product[kCount][4];
-    ZeroConstants zero[kCount]{};
-    float2 scale[kCount]{};
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      std::uint32_t x[kCount][2][4];
-      uint4 codes[kCount];
-#pragma unroll
-      for (int u = 0; u < kCount; ++u) {
-        ptx::load_matrices(x_at + (2 * u + h) * stride + pieces_low, x[u][0]);
-        ptx::load_matrices(x_at + (2 * u + h) * stride + pieces_high, x[u][1]);
-        codes[u] = ptx::load_shared_16(at[u] + lane * 16 + h * 512);
-      }
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const int k = h * 64 + j * 16;
-#pragma unroll
-        for (int u = 0; u < kCount; ++u) {
-          if (k % kGroup == 0) {
-            zero[u] = zero_constants<kType>(ptx::load_shared_1(at[u] + 1024 + kGroups * 32 + k / kGroup * 8 + g));
-            scale[u] = ptx::widen_f16(ptx::load_shared_4(at[u] + 1024 + k / kGroup * 32 + 4 * g));
-          }
-          std::uint32_t a[4];
-          expand_codes<kType>(word_of(codes[u], j), zero[u], a);
-          const std::uint32_t b0 = x[u][j >> 1][2 * (j & 1)];
-          const std::uint32_t b1 = x[u][j >> 1][2 * (j & 1) + 1];
-          if (k % kGroup == 0) {
-            ptx::mma<kType, true>(product[u], a, b0, b1);
-          } else {
-            ptx::mma<kType, false>(product[u], a, b0, b1);
-          }
-          if ((k + 16) % kGroup == 0) {
-#pragma unroll
-            for (int c = 0; c < 4; ++c) acc[c] = __fmaf_rn(c < 2 ? scale[u].x : scale[u].y, product[u][c], acc[c]);
-          }
-        }
-      }
-    }
+    small_products<kType, kGroup>(at, {x_at, stride, pieces_low, pieces_high}, lane, acc);
     x_at += 2 * kCount * stride;
   };
 
