@@ -2,7 +2,6 @@
 
 #include <cstdint>
 
-#include "base/host_device.h"
 #include "kernels/api/cuda_types.h"
 #include "kernels/api/draw.h"
 
@@ -43,7 +42,7 @@ struct KvBlocks {
   CacheType type = CacheType::kHalf;
 };
 /// Bytes of one head in one block, keys, values and scales.
-AWQ_HOST_DEVICE constexpr std::int64_t kv_head_bytes(CacheType type, std::int64_t head_dim) {
+constexpr std::int64_t kv_head_bytes(CacheType type, std::int64_t head_dim) {
   constexpr std::int64_t kTokens = 16;
   return type == CacheType::kHalf ? 2 * kTokens * head_dim * 2 : 2 * kTokens * head_dim + 2 * kTokens * 2;
 }

@@ -22,7 +22,7 @@ struct Loader {
   static constexpr int kTurns = kPieces / kThreadsPerPage;
   static constexpr int kScalePieces = kCache == CacheType::kHalf ? 0 : 4;
   static constexpr int kPageStride = (kPieces + kScalePieces) * 16;
-  static_assert(kPageStride == kv_head_bytes(kCache, kDim));
+  static_assert(kPageStride == kv_page_bytes(kCache, kDim));
   static_assert(kPieces % kThreadsPerPage == 0 && kThreadsPerPage % kRowPieces == 0);
   static_assert(kBlockTokens % (kThreadsPerPage / kRowPieces) == 0);
 

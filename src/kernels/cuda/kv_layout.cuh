@@ -36,6 +36,13 @@ __host__ __device__ constexpr int kv_code(int head_dim, int slot, int dim) {
 __host__ __device__ constexpr int kv_side_bytes(CacheType type, int head_dim) {
   return kBlockTokens * head_dim * (type == CacheType::kHalf ? 2 : 1);
 }
+/// kv_head_bytes(), for devices as well.
+__host__ __device__ constexpr std::int64_t kv_page_bytes(CacheType type, int head_dim) {
+  return 2 * kv_side_bytes(type, head_dim) + (type == CacheType::kHalf ? 0 : 4 * kBlockTokens);
+}
+static_assert(kv_page_bytes(CacheType::kHalf, 80) == kv_head_bytes(CacheType::kHalf, 80));
+static_assert(kv_page_bytes(CacheType::kE4M3, 80) == kv_head_bytes(CacheType::kE4M3, 80));
+static_assert(kv_page_bytes(CacheType::kInt8, 80) == kv_head_bytes(CacheType::kInt8, 80));
 /// Where the scale of a token's keys, or values, begins in a block and head, in bytes.
 __host__ __device__ constexpr int kv_scale_offset(int head_dim, bool is_value, int slot) {
   return 2 * kBlockTokens * head_dim + ((is_value ? kBlockTokens : 0) + slot) * 2;
@@ -43,7 +50,7 @@ __host__ __device__ constexpr int kv_scale_offset(int head_dim, bool is_value, i
 /// Bytes from block 0 to the keys of a head in a block.
 __host__ __device__ constexpr std::int64_t kv_page(CacheType type, std::int64_t block, int num_kv_heads, int kv_head,
                                                    int head_dim) {
-  return (block * num_kv_heads + kv_head) * kv_head_bytes(type, head_dim);
+  return (block * num_kv_heads + kv_head) * kv_page_bytes(type, head_dim);
 }
 
 }  // namespace awq::kernels::cuda
