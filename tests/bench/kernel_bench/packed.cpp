@@ -1,20 +1,17 @@
-// Microbenchmark of the packed kernels: each is checked against the reference, then timed on weights that do not fit
-// the cache. Prints GB/s of packed weights, the share of a plain sequential reader measured in the same run, and TOP/s.
-// Threads by OMP_NUM_THREADS, rows by --benchmark_filter, e.g. 'i8_u4g.*/1/'.
+// Packed weights with integer activations; what loading and rounding cost.
 
 #include <benchmark/benchmark.h>
 #include <omp.h>
-#include <time.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/cpu_features.h"
+#include "kernel_bench/kernel_bench.h"
 #include "kernels/api/packed.h"
 #include "kernels/packed_test_support.h"
 #include "kernels/ref/packed_ref.h"
@@ -22,16 +19,6 @@
 
 namespace awq::kernels {
 namespace {
-
-/// With one thread its own processor time, so that other work on the machine disturbs less; else wall-clock time.
-double now() {
-  if (omp_get_max_threads() > 1) return omp_get_wtime();
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-constexpr std::int64_t kColdBytes = std::int64_t{768} << 20;
 
 /// Copies of one packed weight, as many as exceed the cache, touched first by the threads that read them.
 struct ColdWeights {
@@ -43,9 +30,13 @@ struct ColdWeights {
     const std::int64_t bytes = problem.layout.bytes();
     copies = (kColdBytes + bytes - 1) / bytes;
     memory = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(copies * bytes));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel
     for (std::int64_t i = 0; i < copies; ++i) {
-      std::memcpy(memory.data() + i * bytes, problem.weight.data(), static_cast<std::size_t>(bytes));
+      const PackedLayout& layout = problem.layout;
+      const ops::BlockRange range = ops::thread_blocks(layout.blocks(), omp_get_thread_num(), omp_get_num_threads());
+      const std::int64_t begin = range.begin * layout.block_bytes();
+      std::memcpy(memory.data() + i * bytes + begin, problem.weight.data() + begin,
+                  static_cast<std::size_t>(range.end * layout.block_bytes() - begin));
     }
   }
 };
@@ -60,38 +51,6 @@ ColdWeights& weights_of(const test::PackedShape& shape) {
     made = shape;
   }
   return *current;
-}
-
-double& reader_rate() {
-  static double rate = 0;
-  return rate;
-}
-
-/// One sequential stream per thread, eight sums of 64-bit words.
-void plain_reader(benchmark::State& state) {
-  ColdWeights& w = weights_of({2048, 2048, 128, 4});
-  const auto words = static_cast<std::int64_t>(w.memory.size() / 8);
-  double seconds = 1e9;
-  for (auto _ : state) {
-    const double start = now();
-    std::uint64_t total = 0;
-#pragma omp parallel reduction(+ : total)
-    {
-      const std::int64_t threads = omp_get_num_threads();
-      const std::int64_t begin = words * omp_get_thread_num() / threads / 8 * 8;
-      const std::int64_t end = words * (omp_get_thread_num() + 1) / threads / 8 * 8;
-      const auto* data = reinterpret_cast<const std::uint64_t*>(w.memory.data());
-      std::uint64_t sum[8] = {};
-      for (std::int64_t i = begin; i < end; i += 8) {
-        for (int j = 0; j < 8; ++j) sum[j] += data[i + j];
-      }
-      for (const std::uint64_t s : sum) total += s;
-    }
-    benchmark::DoNotOptimize(total);
-    seconds = std::min(seconds, now() - start);
-  }
-  reader_rate() = static_cast<double>(w.memory.size()) / seconds / 1e9;
-  state.counters["GB/s"] = reader_rate();
 }
 
 void check(const PackedKernel& kernel, const ColdWeights& w, const test::ActivationMemory& a,
@@ -127,7 +86,7 @@ void time_kernel(benchmark::State& state, const PackedKernel& kernel, const test
   constexpr std::int64_t kPiece = 16;
   double seconds = 1e9;
   for (auto _ : state) {
-    const double start = now();
+    const double start = bench_now();
 #pragma omp parallel
     for (std::int64_t c = 0; c < copies; ++c) {
       const PackedArgs args{.layout = layout, .weight = w.memory.data() + c * layout.bytes(), .x = a.x, .y = y.data()};
@@ -141,11 +100,11 @@ void time_kernel(benchmark::State& state, const PackedKernel& kernel, const test
       }
 #pragma omp barrier
     }
-    seconds = std::min(seconds, now() - start);
+    seconds = std::min(seconds, bench_now() - start);
   }
   const double bytes = static_cast<double>(copies * layout.bytes());
   state.counters["GB/s"] = bytes / seconds / 1e9;
-  if (reader_rate() > 0) state.counters["share"] = bytes / seconds / 1e9 / reader_rate();
+  if (reader_rate() > 0) state.counters["share"] = bytes / seconds / reader_rate();
   state.counters["TOP/s"] = 2.0 * static_cast<double>(copies * m * shape.n * shape.k) / seconds / 1e12;
 }
 
@@ -156,11 +115,11 @@ void time_packing(benchmark::State& state) {
   const PackSource source{p.codes.data(), p.scales.data(), p.zero_points.data()};
   double seconds = 1e9;
   for (auto _ : state) {
-    const double start = now();
+    const double start = bench_now();
     for (std::int64_t b = 0; b < p.layout.blocks(); ++b) {
       pack_block(p.layout, source, b, out.data() + b * p.layout.block_bytes());
     }
-    seconds = std::min(seconds, now() - start);
+    seconds = std::min(seconds, bench_now() - start);
   }
   state.counters["Gweights/s"] = 2048.0 * 2048.0 / seconds / 1e9;
 }
@@ -175,17 +134,18 @@ void time_rounding(benchmark::State& state) {
   const test::ActivationMemory a(shape, kRows, 8, 1, false, x, *quantizer);
   double seconds = 1e9;
   for (auto _ : state) {
-    const double start = now();
+    const double start = bench_now();
     for (std::int64_t row = 0; row < kRows; ++row) quantizer->run(a.x, x.data(), row);
-    seconds = std::min(seconds, now() - start);
+    seconds = std::min(seconds, bench_now() - start);
   }
   state.counters["Ginputs/s"] = static_cast<double>(kRows * shape.k) / seconds / 1e9;
 }
 
-void add_benchmarks() {
+}  // namespace
+
+void add_packed_rows() {
   benchmark::RegisterBenchmark("pack_block", time_packing)->Iterations(10)->Unit(benchmark::kMillisecond);
   benchmark::RegisterBenchmark("round_activations", time_rounding)->Iterations(50)->Unit(benchmark::kMillisecond);
-  benchmark::RegisterBenchmark("plain_reader", plain_reader)->Iterations(8)->Unit(benchmark::kMillisecond);
   const std::vector<std::pair<std::int64_t, std::int64_t>> shapes = {{2048, 2048}, {5632, 2048}, {2048, 5632}};
   for (const auto& [n, k] : shapes) {
     for (const PackedKernel* row = packed_kernels_cpu(); row->name != nullptr; ++row) {
@@ -206,12 +166,4 @@ void add_benchmarks() {
   }
 }
 
-}  // namespace
 }  // namespace awq::kernels
-
-int main(int argc, char** argv) {
-  awq::kernels::add_benchmarks();
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
-}
