@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/cpu_features.h"
-#include "kernel_bench/kernel_bench.h"
+#include "kernel_bench.h"
 #include "kernels/api/packed.h"
 #include "kernels/packed_test_support.h"
 #include "kernels/ref/packed_ref.h"

@@ -14,7 +14,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/cpu_features.h"
-#include "kernel_bench/kernel_bench.h"
+#include "kernel_bench.h"
 #include "kernels/api/attention.h"
 #include "kernels/packed_test_support.h"
 #include "kernels/ref/attention_ref.h"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
-#include "kernel_bench/kernel_bench.h"
+#include "kernel_bench.h"
 #include "ops/gemm.h"
 
 namespace awq::kernels {

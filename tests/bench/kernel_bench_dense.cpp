@@ -17,7 +17,7 @@
 #include "base/aligned_buffer.h"
 #include "base/cpu_features.h"
 #include "base/float16.h"
-#include "kernel_bench/kernel_bench.h"
+#include "kernel_bench.h"
 #include "kernels/api/linear.h"
 #include "kernels/packed_test_support.h"
 #include "kernels/ref/linear_ref.h"
