@@ -35,6 +35,16 @@ class Bench(Case):
         self.assertEqual(report["instruction_set"], "scalar")
         self.assertEqual([peak["kernel"] for peak in report["peaks"]], ["peak_f32_ref"])
 
+    def test_bound_threads_are_all_there(self):
+        # OpenMP binds the first thread to one processor before main() runs: that is not all that the process may use.
+        threads = []
+        for binding in ("OMP_PROC_BIND=false", "OMP_PROC_BIND=close", "GOMP_CPU_AFFINITY=0-4095"):
+            for spin in ("OMP_PLACES=threads", "GOMP_SPINCOUNT=2000"):  # the program starts itself again, or does not
+                result = self.check_ok(awq("bench", "--config", self.config, "--batch", "1", "--json", *QUICK[:-2],
+                                           prefix=("env", "OMP_PLACES=threads", binding, spin)))
+                threads.append(json.loads(result.out)["threads"])
+        self.assertEqual(threads, threads[:1] * len(threads))
+
     def test_threads_of_the_decode(self):
         result = self.check_ok(awq("bench", "--config", self.config, "--batch", "2", "--json", *QUICK, "--threads-decode", 2))
         report = json.loads(result.out)
