@@ -25,7 +25,7 @@ struct GenerateOptions {
   double gpu_memory_utilization = 0.9;      ///< share of a device's memory that may be in use
   std::uint64_t kv_cache_memory_bytes = 0;  ///< of a device; 0: what gpu_memory_utilization leaves
   /// Of cached keys and values: auto, f32, bf16, f16, int8 or fp8. "auto" is f16; on a device it is the type of
-  /// activations, beside which there is fp8 alone.
+  /// activations, beside which there are int8 and fp8.
   std::string kv_dtype = "auto";
   std::int64_t spec_ngram = 0;  ///< tokens guessed per step from earlier text, at most 15; changes the speed alone
   int threads = 0;

@@ -66,7 +66,7 @@ inline void add_device_memory_flags(CLI::App& app, double& utilization, std::uin
 /// Of cached keys and values. Servers have the first name.
 inline void add_kv_dtype_flag(CLI::App& app, std::string& kv_dtype) {
   app.add_option("--kv-cache-dtype,--kv-dtype", kv_dtype,
-                 "Type of cached keys and values: auto, f32, bf16, f16, int8 or fp8; on a device auto or fp8")
+                 "Type of cached keys and values: auto, f32, bf16, f16, int8 or fp8; on a device auto, int8 or fp8")
       ->capture_default_str();
 }
 

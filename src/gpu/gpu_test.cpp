@@ -68,14 +68,14 @@ TEST(KvPlan, RefusesACacheThatHoldsNoSequence) {
   EXPECT_EQ(code_of([&] { plan_kv_blocks(plan); }), ErrorCode::kInvalidArgument);
 }
 
-TEST(CacheType, IsThatOfActivationsOrFp8) {
+TEST(CacheType, IsThatOfActivationsOrHasEightBits) {
   using kernels::cuda::CacheType;
   for (const Half type : {Half::kF16, Half::kBf16}) {
     const ops::KvDtype own = type == Half::kF16 ? ops::KvDtype::kF16 : ops::KvDtype::kBf16;
     EXPECT_EQ(cache_type(std::nullopt, type), CacheType::kHalf);
     EXPECT_EQ(cache_type(ops::KvDtype::kFp8, type), CacheType::kE4M3);
-    for (const ops::KvDtype other :
-         {ops::KvDtype::kF32, ops::KvDtype::kBf16, ops::KvDtype::kF16, ops::KvDtype::kInt8}) {
+    EXPECT_EQ(cache_type(ops::KvDtype::kInt8, type), CacheType::kInt8);
+    for (const ops::KvDtype other : {ops::KvDtype::kF32, ops::KvDtype::kBf16, ops::KvDtype::kF16}) {
       if (other == own) {
         EXPECT_EQ(cache_type(other, type), CacheType::kHalf);
       } else {
@@ -86,6 +86,7 @@ TEST(CacheType, IsThatOfActivationsOrFp8) {
   // 16 tokens of 128 keys and values, and two scales each.
   EXPECT_EQ(kernels::cuda::kv_head_bytes(CacheType::kHalf, 128), 8192);
   EXPECT_EQ(kernels::cuda::kv_head_bytes(CacheType::kE4M3, 128), 4096 + 64);
+  EXPECT_EQ(kernels::cuda::kv_head_bytes(CacheType::kInt8, 128), 4096 + 64);
 }
 
 TEST(Batch, WordsLieWhereTheViewSays) {

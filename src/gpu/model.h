@@ -21,7 +21,7 @@ bool chain_by_environment();
 struct ModelOptions {
   /// What activations are computed in where the checkpoint is F32; else it is the type of the embedding.
   Half f32_as = Half::kBf16;
-  /// Of cached keys and values: the type of activations, which is what nullopt stands for, or fp8.
+  /// Of cached keys and values: the type of activations, which is what nullopt stands for, int8 or fp8.
   std::optional<ops::KvDtype> kv_dtype = std::nullopt;
   /// All layers are copies of the first one: for measurements with random weights.
   bool repeat_first_layer = false;

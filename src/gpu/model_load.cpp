@@ -52,14 +52,18 @@ kernels::cuda::CacheType cache_type(std::optional<ops::KvDtype> wanted, Half typ
   const ops::KvDtype own = kv_dtype_of(type);
   if (wanted.value_or(own) == own) return kernels::cuda::CacheType::kHalf;
   if (*wanted == ops::KvDtype::kFp8) return kernels::cuda::CacheType::kE4M3;
+  if (*wanted == ops::KvDtype::kInt8) return kernels::cuda::CacheType::kInt8;
   fail(ErrorCode::kInvalidArgument,
-       "--kv-cache-dtype {}: on a device this model's keys and values are kept like its activations, in {}, or in fp8: "
-       "expected auto, {} or fp8",
+       "--kv-cache-dtype {}: on a device this model's keys and values are kept like its activations, in {}, or in 8 "
+       "bits: "
+       "expected auto, {}, int8 or fp8",
        ops::kv_dtype_name(*wanted), ops::kv_dtype_name(own), ops::kv_dtype_name(own));
 }
 
 ops::KvDtype Model::kv_dtype() const {
-  return cache_type_ == kernels::cuda::CacheType::kE4M3 ? ops::KvDtype::kFp8 : kv_dtype_of(type_);
+  using kernels::cuda::CacheType;
+  if (cache_type_ == CacheType::kHalf) return kv_dtype_of(type_);
+  return cache_type_ == CacheType::kE4M3 ? ops::KvDtype::kFp8 : ops::KvDtype::kInt8;
 }
 
 bool overlap_by_environment() {

@@ -9,7 +9,7 @@ namespace {
 void check_emulated() {
   const std::vector<int> lengths = {37, 1, 70, 290};
   for (const Half type : {Half::kBf16, Half::kF16}) {
-    for (const cuda::CacheType cache : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3}) {
+    for (const cuda::CacheType cache : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3, cuda::CacheType::kInt8}) {
       check_rope_shape({type, 3, 1, 64, 0, cache}, false);
       check_rope_shape({type, 2, 2, 128, 0, cache}, true);
       check_rope_shape({type, 2, 1, 6, 0, cache}, true);

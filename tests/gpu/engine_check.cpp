@@ -122,15 +122,15 @@ std::vector<std::vector<std::int32_t>> generate(engine::StepModel& model, const 
 
 class Check {
  public:
-  /// `fp8`: with keys and values in it, on the processor as well.
-  Check(const std::filesystem::path& folder, bool fp8)
+  /// `kv_dtype`: int8 or fp8, on the processor as well.
+  Check(const std::filesystem::path& folder, std::optional<ops::KvDtype> kv_dtype)
       : name_(folder.filename().string()),
-        fp8_(fp8),
+        kv_dtype_(kv_dtype),
         files_(model::ModelFiles::open(folder)),
         cpu_model_(files_),
         cpu_(cpu_model_, engine_options(true)) {
     if (name_ == "model") name_ = folder.parent_path().filename().string();
-    if (fp8) name_ += ", fp8";
+    if (kv_dtype) name_ += fmt::format(", {}", ops::kv_dtype_name(*kv_dtype));
     gpu_ = load(true);
     plain_ = load(false);
     chained_ = load(true, true);
@@ -149,9 +149,8 @@ class Check {
   static constexpr std::int64_t kLength = 200;
 
   std::unique_ptr<gpu::StepModel> load(bool with_graphs, bool chain = false) const {
-    gpu::ModelOptions model{.f32_as = gpu::f32_activation_type(files_), .chain = chain};
-    if (fp8_) model.kv_dtype = ops::KvDtype::kFp8;
-    return gpu::load_step_model(files_, model,
+    return gpu::load_step_model(files_,
+                                {.f32_as = gpu::f32_activation_type(files_), .kv_dtype = kv_dtype_, .chain = chain},
                                 {.max_model_len = Sequences::kBlocks * 16,
                                  .max_num_seqs = 16,
                                  .max_num_batched_tokens = 512,
@@ -164,7 +163,7 @@ class Check {
     out.max_num_seqs = 16;
     out.max_num_batched_tokens = 512;
     out.prefix_caching = prefix_caching;
-    if (fp8_) out.kv_dtype = ops::KvDtype::kFp8;
+    if (kv_dtype_) out.kv_dtype = *kv_dtype_;
     return out;
   }
   std::vector<std::int32_t> ids(std::int64_t count, std::uint64_t seed) const {
@@ -172,6 +171,8 @@ class Check {
   }
   std::int64_t length() const { return std::min(kLength, engine::cached_context(files_.config())); }
   double logit_bound() const {
+    if (kv_dtype_ == ops::KvDtype::kFp8) return tolerance::kDeviceLogitsFp8;
+    if (kv_dtype_ == ops::KvDtype::kInt8) return tolerance::kDeviceLogitsBf16;
     return gpu_->model().type() == gpu::Half::kF16 ? tolerance::kDeviceLogitsF16 : tolerance::kDeviceLogitsBf16;
   }
   /// Rows of a text in one chunk, on some model.
@@ -187,7 +188,7 @@ class Check {
   void logits() {
     const std::vector<std::int32_t> text = ids(length(), 1);
     const std::vector<float> found = rows_of(*gpu_, text), expected = rows_of(cpu_, text);
-    const double bound = fp8_ ? tolerance::kDeviceLogitsFp8 : logit_bound();
+    const double bound = logit_bound();
     const double error = relative_error(found, expected);
     report(name_, "logits", error <= bound, fmt::format("relative error {:.2e}, bound {:.2e}", error, bound));
     // The likeliest tokens agree, except where the processor's logits nearly tie.
@@ -240,7 +241,7 @@ class Check {
       return different == 0;
     }
     const double error = relative_error(a, b);
-    const double bound = fp8_ ? tolerance::kDeviceLogitsFp8 : logit_bound();
+    const double bound = logit_bound();
     detail = fmt::format("relative error {:.2e} (16-bit weights)", error);
     return error <= bound;
   }
@@ -390,7 +391,7 @@ class Check {
   }
 
   std::string name_;
-  bool fp8_;
+  std::optional<ops::KvDtype> kv_dtype_;
   model::ModelFiles files_;
   model::LanguageModel cpu_model_;
   engine::LanguageStepModel cpu_;
@@ -415,7 +416,8 @@ int main(int argc, char** argv) {
     for (int i = 2; i < argc; ++i) {
       const double begin = monotonic_seconds();
       try {
-        for (const bool fp8 : {false, true}) Check(argv[i], fp8).run();
+        Check(argv[i], std::nullopt).run();
+        for (const ops::KvDtype codes : {ops::KvDtype::kFp8, ops::KvDtype::kInt8}) Check(argv[i], codes).run();
       } catch (const Error& error) {
         report(argv[i], "exception", false, error.what());
         if (error.code() == ErrorCode::kDevice) break;

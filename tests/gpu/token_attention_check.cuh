@@ -20,12 +20,16 @@ struct Shape {
   int window;
   cuda::CacheType cache = cuda::CacheType::kHalf;
 
-  bool has_codes() const { return cache == cuda::CacheType::kE4M3; }
+  bool has_codes() const { return cache != cuda::CacheType::kHalf; }
 };
 
 inline std::string label(const Shape& s) {
-  return std::string(name(s.type)) + (s.has_codes() ? " fp8" : "") + " heads " + std::to_string(s.num_heads) + "/" +
-         std::to_string(s.num_kv_heads) + " x " + std::to_string(s.head_dim) + " window " + std::to_string(s.window);
+  return std::string(name(s.type)) +
+         (s.cache == cuda::CacheType::kE4M3   ? " fp8"
+          : s.cache == cuda::CacheType::kInt8 ? " int8"
+                                              : "") +
+         " heads " + std::to_string(s.num_heads) + "/" + std::to_string(s.num_kv_heads) + " x " +
+         std::to_string(s.head_dim) + " window " + std::to_string(s.window);
 }
 
 /// The cache and the block tables of some sequences; blocks lie in it in no order.
@@ -84,7 +88,36 @@ struct Texts {
   }
 };
 
-/// The same with keys and values as a cache of codes gives them back, which halves hold exactly.
+/// The numbers of a row as a cache of codes gives them back: halves.
+class RowCodes {
+ public:
+  RowCodes(const Shape& shape, float most) : shape_(shape) {
+    if (shape.cache == cuda::CacheType::kE4M3) {
+      scale_ = awq::kernels::e4m3_row_scale(most);
+      return;
+    }
+    // The smallest half that 127 times of hold the row.
+    std::uint16_t bits = to_half(shape.type, most / 127);
+    while (from_half(shape.type, bits) * 127 < most) ++bits;
+    scale_ = from_half(shape.type, bits);
+  }
+  float scale() const { return scale_; }
+  float rounded(float x) const {
+    if (shape_.cache == cuda::CacheType::kE4M3) return awq::to_float(awq::kernels::e4m3_code(x, scale_)) * scale_;
+    return from_half(shape_.type, to_half(shape_.type, std::nearbyint(x / scale_) * scale_));
+  }
+  /// Half a step at a number of this size.
+  double allowed(double x) const {
+    if (shape_.cache == cuda::CacheType::kE4M3) return 0x1p-4 * std::fabs(x) + 0x1p-10 * scale_;
+    return 0.5001 * scale_ + rounding(shape_.type) * std::fabs(x);
+  }
+
+ private:
+  Shape shape_;
+  float scale_;
+};
+
+/// The same texts with keys and values as a cache of codes gives them back.
 inline Texts rounded(Texts texts) {
   const Shape& shape = texts.shape;
   const auto dim = static_cast<std::size_t>(shape.head_dim);
@@ -95,11 +128,8 @@ inline Texts rounded(Texts texts) {
       std::uint16_t* row = qkv.data() + head * dim;
       float most = 0;
       for (std::size_t i = 0; i < dim; ++i) most = std::max(most, std::fabs(from_half(shape.type, row[i])));
-      const float scale = awq::kernels::e4m3_row_scale(most);
-      for (std::size_t i = 0; i < dim; ++i) {
-        const awq::E4M3 code = awq::kernels::e4m3_code(from_half(shape.type, row[i]), scale);
-        row[i] = to_half(shape.type, awq::to_float(code) * scale);
-      }
+      const RowCodes codes(shape, most);
+      for (std::size_t i = 0; i < dim; ++i) row[i] = to_half(shape.type, codes.rounded(from_half(shape.type, row[i])));
     }
   }
   texts.shape.cache = cuda::CacheType::kHalf;
@@ -307,7 +337,7 @@ inline void check_attention() {
   const std::vector<int> some = {700, 63, 1, 257, 1030};
   const std::vector<int> few = {130, 17, 300};
   for (const Half type : {Half::kBf16, Half::kF16}) {
-    for (const cuda::CacheType cache : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3}) {
+    for (const cuda::CacheType cache : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3, cuda::CacheType::kInt8}) {
       check_shape({type, 32, 8, 128, 0, cache}, some, true);
       check_shape({type, 8, 8, 64, 0, cache}, some, true);
       check_shape({type, 28, 4, 128, 0, cache}, few, true);
@@ -343,12 +373,16 @@ class StoredRow {
   }
   float scale() const { return scale_; }
   float at(int i) const {
-    if (shape_.has_codes()) return awq::to_float(awq::E4M3{side_[cuda::kv_code(shape_.head_dim, slot_, i)]}) * scale_;
+    if (shape_.has_codes()) {
+      const std::uint8_t code = side_[cuda::kv_code(shape_.head_dim, slot_, i)];
+      const float number = shape_.cache == cuda::CacheType::kE4M3 ? awq::to_float(awq::E4M3{code})
+                                                                  : static_cast<float>(static_cast<std::int8_t>(code));
+      return from_half(shape_.type, to_half(shape_.type, number * scale_));
+    }
     std::uint16_t bits = 0;
     std::memcpy(&bits, side_ + 2 * cuda::kv_element(shape_.head_dim, slot_, i), sizeof(bits));
     return from_half(shape_.type, bits);
   }
-  float rounded(float x) const { return awq::to_float(awq::kernels::e4m3_code(x, scale_)) * scale_; }
 
  private:
   const Shape& shape_;
@@ -434,16 +468,26 @@ inline void check_rope_shape(const Shape& shape, bool norms) {
                    : stored.data() + cuda::kv_page(shape.cache, cache.table()[s * cache.stride() + position / 16],
                                                    shape.num_kv_heads, kv, dim);
       const StoredRow row(shape, page, is_value, position % 16);
+      const auto expected_at = [&](int i) {
+        if (is_value) return v[i];
+        const int j = i % half;
+        const double cosine = cosines[position * half + j];
+        const double sine = sines[position * half + j];
+        return v[i] * cosine + (i < half ? -v[j + half] * sine : v[j] * sine);
+      };
+      double most = 0;
+      for (int i = 0; i < dim; ++i) most = std::max(most, std::fabs(expected_at(i)));
+      const RowCodes codes(shape, static_cast<float>(most));
+      // A largest number on the edge between two scales may take either: its rotation is rounded.
       if (!is_query && shape.has_codes()) {
-        float most = 0;
-        for (int i = 0; i < dim; ++i) most = std::max(most, std::fabs(row.at(i)));
-        // The largest number is in the upper half of what its scale can hold, or rounded down to the middle of it.
-        good_scales &= row.scale() == 0x1p-14F || (most >= 224 * row.scale() && most <= 448 * row.scale());
+        good_scales &= row.scale() == codes.scale() ||
+                       row.scale() == RowCodes(shape, static_cast<float>(most * (1 + 0x1p-18))).scale() ||
+                       row.scale() == RowCodes(shape, static_cast<float>(most * (1 - 0x1p-18))).scale();
       }
       for (int i = 0; i < dim; ++i) {
         if (is_value) {
           const float x = from_half(shape.type, rows[at + i]);
-          same_values &= row.at(i) == (shape.has_codes() ? row.rounded(x) : x);
+          same_values &= row.at(i) == (shape.has_codes() ? codes.rounded(x) : x);
           continue;
         }
         const int j = i % half;
@@ -454,7 +498,7 @@ inline void check_rope_shape(const Shape& shape, bool norms) {
         // The two products may cancel: their roundings in binary32 stay. A code is off by half a step more.
         double allowed = rounding(shape.type) * std::fabs(expected) +
                          0x1p-20 * (std::fabs(v[i] * cosine) + std::fabs(turned)) + smallest(shape.type);
-        if (!is_query && shape.has_codes()) allowed += 0x1p-4 * std::fabs(expected) + 0x1p-10 * row.scale();
+        if (!is_query && shape.has_codes()) allowed += codes.allowed(expected);
         errors.add(is_query ? from_half(shape.type, got[at + i]) : row.at(i), expected, allowed);
       }
     }
@@ -466,7 +510,7 @@ inline void check_rope_shape(const Shape& shape, bool norms) {
 }
 
 inline void check_rope(Half type) {
-  for (const cuda::CacheType cache : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3}) {
+  for (const cuda::CacheType cache : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3, cuda::CacheType::kInt8}) {
     for (const int dim : {6, 8, 16, 48, 64, 80, 96, 128, 256}) {
       check_rope_shape({type, 6, 3, dim, 0, cache}, false);
       check_rope_shape({type, 5, 1, dim, 0, cache}, true);

@@ -65,6 +65,11 @@ inline void fill(const DeviceArray<std::uint16_t>& array) {
   require(cudaGetLastError(), "fill");
 }
 
+inline std::string prefix(awq::kernels::cuda::CacheType type) {
+  using awq::kernels::cuda::CacheType;
+  return type == CacheType::kHalf ? "" : type == CacheType::kE4M3 ? "fp8 " : "int8 ";
+}
+
 /// `sequences` of `length` tokens each, the last `queries` of them new.
 inline void time_attention(int sequences, int length, int queries, int num_heads, int num_kv_heads, int dim,
                            awq::kernels::cuda::CacheType type) {
@@ -118,9 +123,9 @@ inline void time_attention(int sequences, int length, int queries, int num_heads
   const double operations = 4.0 * sequences * queries * keys * num_heads * dim;
   const double bytes =
       static_cast<double>(sequences) * length / 16 * num_kv_heads * static_cast<double>(cuda::kv_head_bytes(type, dim));
-  print_time(std::string(type == cuda::CacheType::kE4M3 ? "fp8 " : "") + "attention " + std::to_string(sequences) +
-                 " x " + std::to_string(length) + " tokens, " + std::to_string(queries) + " new, " +
-                 std::to_string(num_heads) + "/" + std::to_string(num_kv_heads) + " x " + std::to_string(dim),
+  print_time(prefix(type) + "attention " + std::to_string(sequences) + " x " + std::to_string(length) + " tokens, " +
+                 std::to_string(queries) + " new, " + std::to_string(num_heads) + "/" + std::to_string(num_kv_heads) +
+                 " x " + std::to_string(dim),
              time, queries <= 16 ? bytes : 0, operations);
 }
 
@@ -201,9 +206,9 @@ inline void time_rows(int tokens) {
                                   "");
                         }),
              inners * 6, 0);
-  for (const auto type : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3}) {
+  for (const auto type : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3, cuda::CacheType::kInt8}) {
     const cuda::KvBlocks kv = {cache.data(), kv_heads, dim, type};
-    print_time((type == cuda::CacheType::kE4M3 ? "fp8 rope_and_store" : "rope_and_store") + label,
+    print_time(prefix(type) + "rope_and_store" + label,
                time_graph(copies,
                           [&](int i, cudaStream_t stream) {
                             require(cuda::rope_and_store(kType, qkv.data() + i * rows * (heads + 2 * kv_heads) * dim,
@@ -246,7 +251,8 @@ inline void time_rows(int tokens) {
 
 inline void time_all() {
   for (const int tokens : {1, 64, 2048}) time_rows(tokens);
-  for (const auto type : {awq::kernels::cuda::CacheType::kHalf, awq::kernels::cuda::CacheType::kE4M3}) {
+  using awq::kernels::cuda::CacheType;
+  for (const auto type : {CacheType::kHalf, CacheType::kE4M3, CacheType::kInt8}) {
     time_attention(1, 512, 1, 32, 8, 128, type);
     time_attention(1, 2048, 1, 32, 8, 128, type);
     time_attention(1, 8192, 1, 32, 8, 128, type);

@@ -30,6 +30,7 @@ int silu_multiply(Half type, const void* gate_up, std::int64_t tokens, std::int6
 enum class CacheType : std::uint8_t {
   kHalf,  ///< as they are computed
   kE4M3,  ///< 8-bit floats, with a power of two for each token and head as scale (kernels/kv_scale.h)
+  kInt8,  ///< -127 .. 127, with the largest magnitude of each token and head over 127, rounded up to a half, as scale
 };
 
 /// Keys and values of one layer in blocks of kKvBlockTokens (16) tokens: [block][kv head][K, V][token][head_dim],

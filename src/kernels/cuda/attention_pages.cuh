@@ -94,7 +94,7 @@ class HalfUnit {
 
 /// `slots` holds four pages of codes of keys and then four of values, all on their way at once. A lane keeps the scales
 /// of tokens 2 lane and 2 lane + 1 of the unit.
-template <Half kType, int kDim>
+template <Half kType, int kDim, CacheType kCache>
 class CodeUnit {
  public:
   __device__ __forceinline__ CodeUnit(const AttentionArguments& a, const UnitPages& unit, int kv_head,
@@ -102,7 +102,7 @@ class CodeUnit {
       : lane_(unit.lane), codes_(slots + lane_offset(unit.lane)) {
     const unsigned char* pages[kUnitPages];
 #pragma unroll
-    for (int page = 0; page < kUnitPages; ++page) pages[page] = unit.page<CacheType::kE4M3, kDim>(a, kv_head, page);
+    for (int page = 0; page < kUnitPages; ++page) pages[page] = unit.page<kCache, kDim>(a, kv_head, page);
 #pragma unroll
     for (int side = 0; side < 2; ++side) {
 #pragma unroll
@@ -114,7 +114,7 @@ class CodeUnit {
     }
     constexpr int kLanesPerPage = kBlockTokens / 2;
     const int slot = lane_ % kLanesPerPage * 2;
-    const unsigned char* own = unit.page<CacheType::kE4M3, kDim>(a, kv_head, lane_ / kLanesPerPage);
+    const unsigned char* own = unit.page<kCache, kDim>(a, kv_head, lane_ / kLanesPerPage);
     const int token = unit.first_token + 2 * lane_;
     // A scale that no row looks at may be anything, NaN included.
     const std::uint32_t seen =
@@ -123,8 +123,8 @@ class CodeUnit {
     value_scales_ = *reinterpret_cast<const std::uint32_t*>(own + kv_scale_offset(kDim, true, slot)) & seen;
   }
   __device__ __forceinline__ void score(const std::uint32_t (&q)[kDim / 16][4], float (&s)[kUnitKeys / 8][4]) {
-    key_scales_ = code_factors<kType>(key_scales_);
-    value_scales_ = code_factors<kType>(value_scales_);
+    key_scales_ = code_factors<kType, kCache>(key_scales_);
+    value_scales_ = code_factors<kType, kCache>(value_scales_);
     static_assert(kUnitPages == 4);
     ptx::copy_wait<6>();
     __syncwarp();  // the other lanes' copies have arrived, too
@@ -145,8 +145,8 @@ class CodeUnit {
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
         std::uint32_t b[2][2];  // [columns 0-7, 8-15 of the chunk][tokens 0-7, 8-15]
-        widen_codes<kType>(words[2 * c], low, b[0][0], b[1][0]);
-        widen_codes<kType>(words[2 * c + 1], high, b[0][1], b[1][1]);
+        widen_codes<kType, kCache>(words[2 * c], low, b[0][0], b[1][0]);
+        widen_codes<kType, kCache>(words[2 * c + 1], high, b[0][1], b[1][1]);
         ptx::mma<kType, false>(o[4 * i + 2 * c], p, b[0][0], b[0][1]);
         ptx::mma<kType, false>(o[4 * i + 2 * c + 1], p, b[1][0], b[1][1]);
       }
@@ -187,7 +187,7 @@ class CodeUnit {
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
           std::uint32_t b[2];
-          widen_codes<kType>(words[n / 2][2 * c + n % 2], factors[n], b[0], b[1]);
+          widen_codes<kType, kCache>(words[n / 2][2 * c + n % 2], factors[n], b[0], b[1]);
           ptx::mma<kType, false>(s[2 * first + n], q[2 * i + c], b[0], b[1]);
         }
       }
@@ -201,6 +201,6 @@ class CodeUnit {
 };
 
 template <Half kType, int kDim, CacheType kCache>
-using CachedUnit = std::conditional_t<kCache == CacheType::kHalf, HalfUnit<kType, kDim>, CodeUnit<kType, kDim>>;
+using CachedUnit = std::conditional_t<kCache == CacheType::kHalf, HalfUnit<kType, kDim>, CodeUnit<kType, kDim, kCache>>;
 
 }  // namespace awq::kernels::cuda

@@ -19,18 +19,18 @@ class CachedRow {
   /// `side`: the keys or the values of the token's block and head, `scale` its scale where there is one.
   __device__ __forceinline__ CachedRow(const unsigned char* side, const unsigned char* scale, int dim, int slot)
       : side_(side), dim_(dim), slot_(slot) {
-    if constexpr (kCache == CacheType::kE4M3) scale_ = *reinterpret_cast<const std::uint16_t*>(scale);
+    if constexpr (kCache != CacheType::kHalf) scale_ = *reinterpret_cast<const std::uint16_t*>(scale);
   }
   __device__ __forceinline__ float at(int i) const {
-    if constexpr (kCache == CacheType::kE4M3) {
-      return widen_code<kType>(side_[kv_code(dim_, slot_, i)], scale_);
+    if constexpr (kCache != CacheType::kHalf) {
+      return widen_code<kType, kCache>(side_[kv_code(dim_, slot_, i)], scale_);
     } else {
       return widen_half<kType>(reinterpret_cast<const std::uint16_t*>(side_)[kv_element(dim_, slot_, i)]);
     }
   }
   /// Elements i and i + 1, for even i.
   __device__ __forceinline__ float2 pair(int i) const {
-    if constexpr (kCache == CacheType::kE4M3) {
+    if constexpr (kCache != CacheType::kHalf) {
       return make_float2(at(i), at(i + 1));
     } else {
       const auto* halves = reinterpret_cast<const std::uint16_t*>(side_) + kv_element(dim_, slot_, i);

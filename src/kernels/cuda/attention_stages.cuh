@@ -118,9 +118,9 @@ class HalfStages {
 
 /// Codes, which all threads widen together, once for all warps and one unit ahead of the products; one more unit is on
 /// its way.
-template <Half kType, int kDim, int kWarps>
+template <Half kType, int kDim, int kWarps, CacheType kCache>
 class CodeStages {
-  using Load = Loader<kDim, kWarps, CacheType::kE4M3>;
+  using Load = Loader<kDim, kWarps, kCache>;
   static constexpr int kCodeBytes = kUnitPages * Load::kPageStride;
 
  public:
@@ -172,14 +172,14 @@ class CodeStages {
       const bool is_value = piece >= Load::kPieces / 2;
       const auto* scale = reinterpret_cast<const std::uint16_t*>(page + kv_scale_offset(kDim, is_value, slot));
       // A scale that no row looks at may be anything, NaN included.
-      const std::uint32_t factors = load_.sees(token) ? code_factors<kType>(twice(*scale)) : 0;
+      const std::uint32_t factors = load_.sees(token) ? code_factors<kType, kCache>(twice(*scale)) : 0;
       const uint4 codes = *reinterpret_cast<const uint4*>(page + piece * 16);
       uint4 low;
       uint4 high;
-      widen_codes<kType>(codes.x, factors, low.x, high.x);
-      widen_codes<kType>(codes.y, factors, low.y, high.y);
-      widen_codes<kType>(codes.z, factors, low.z, high.z);
-      widen_codes<kType>(codes.w, factors, low.w, high.w);
+      widen_codes<kType, kCache>(codes.x, factors, low.x, high.x);
+      widen_codes<kType, kCache>(codes.y, factors, low.y, high.y);
+      widen_codes<kType, kCache>(codes.z, factors, low.z, high.z);
+      widen_codes<kType, kCache>(codes.w, factors, low.w, high.w);
       const int chunk = (piece % Load::kRowPieces) ^ kv_code_turn(kDim, slot);
       unsigned char* side = halves + (is_value ? kPageBytes<kDim> : 0);
       auto* to_low = reinterpret_cast<uint4*>(side + 2 * kv_element(kDim, slot, chunk * 16));
@@ -199,6 +199,6 @@ class CodeStages {
 
 template <Half kType, int kDim, int kWarps, CacheType kCache>
 using Stages =
-    std::conditional_t<kCache == CacheType::kHalf, HalfStages<kDim, kWarps>, CodeStages<kType, kDim, kWarps>>;
+    std::conditional_t<kCache == CacheType::kHalf, HalfStages<kDim, kWarps>, CodeStages<kType, kDim, kWarps, kCache>>;
 
 }  // namespace awq::kernels::cuda

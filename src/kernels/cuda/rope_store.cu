@@ -56,8 +56,26 @@ struct LaneNumbers {
 
 __device__ __forceinline__ std::uint32_t larger(std::uint32_t a, std::uint32_t b) { return a > b ? a : b; }
 
+/// The scale of a row whose largest magnitude is `most`, as a half: NaN when that is not finite. Numbers beyond what a
+/// half holds saturate.
+template <Half kType, CacheType kCache>
+__device__ __forceinline__ std::uint16_t row_scale(float most) {
+  if constexpr (kCache == CacheType::kE4M3) return ptx::to_half<kType>(e4m3_row_scale(most));
+  if (!(most < INFINITY)) return ptx::to_half<kType>(most - most);
+  constexpr float kMostScale = 515.5F;  // times 127 it is the largest that F16 does not round to infinity
+  if (kType == Half::kF16 && most > 127 * kMostScale) return ptx::to_half<kType>(kMostScale);
+  const std::uint16_t scale = ptx::to_half<kType>(most / 127);
+  return widen_half<kType>(scale) * 127 < most ? scale + 1 : scale;
+}
+template <CacheType kCache>
+__device__ __forceinline__ std::uint32_t row_code(float value, float scale) {
+  if constexpr (kCache == CacheType::kE4M3) return e4m3_code(value, scale).bits;
+  const float steps = scale > 0 ? rintf(value / scale) : 0;
+  return static_cast<std::uint8_t>(static_cast<std::int8_t>(fminf(fmaxf(steps, -127.0F), 127.0F)));
+}
+
 /// The codes of a token's keys or values and their scale; `side` are those of its block and head.
-template <Half kType, int kWidth, int kTurns>
+template <Half kType, CacheType kCache, int kWidth, int kTurns>
 __device__ __forceinline__ void store_codes(unsigned char* side, unsigned char* scale_at, int head_dim, int slot,
                                             const LaneNumbers<kWidth, kTurns>& numbers) {
   const int lane = static_cast<int>(threadIdx.x % 32);
@@ -77,8 +95,9 @@ __device__ __forceinline__ void store_codes(unsigned char* side, unsigned char* 
   for (int distance = 16; distance > 0; distance /= 2) {
     most = larger(most, __shfl_xor_sync(0xffffffffU, most, distance));
   }
-  const float scale = e4m3_row_scale(__uint_as_float(most));
-  if (lane == 0) *reinterpret_cast<std::uint16_t*>(scale_at) = ptx::to_half<kType>(scale);
+  const std::uint16_t stored_scale = row_scale<kType, kCache>(__uint_as_float(most));
+  if (lane == 0) *reinterpret_cast<std::uint16_t*>(scale_at) = stored_scale;
+  const float scale = widen_half<kType>(stored_scale);
 #pragma unroll
   for (int turn = 0; turn < kTurns; ++turn) {
     const int j = (turn * 32 + lane) * kWidth;
@@ -86,8 +105,8 @@ __device__ __forceinline__ void store_codes(unsigned char* side, unsigned char* 
     std::uint32_t high[kWidth];
 #pragma unroll
     for (int e = 0; e < kWidth; ++e) {
-      low[e] = e4m3_code(numbers.low[turn][e], scale).bits;
-      high[e] = e4m3_code(numbers.high[turn][e], scale).bits;
+      low[e] = row_code<kCache>(numbers.low[turn][e], scale);
+      high[e] = row_code<kCache>(numbers.high[turn][e], scale);
     }
     if constexpr (kWidth == 2) {
       if (head_dim % 64 == 0) {
@@ -189,8 +208,8 @@ __global__ void __launch_bounds__(kWarpsPerBlock * 32) rope_kernel(RopeArguments
     const std::int32_t block = a.blocks[static_cast<std::int64_t>(sequence) * a.block_stride + position / kBlockTokens];
     unsigned char* page = a.cache + kv_page(kCache, block, a.num_kv_heads, kv_head, a.head_dim);
     unsigned char* own = page + (is_value ? kv_side_bytes(kCache, a.head_dim) : 0);
-    if constexpr (kCache == CacheType::kE4M3) {
-      store_codes<kType>(own, page + kv_scale_offset(a.head_dim, is_value, slot), a.head_dim, slot, numbers);
+    if constexpr (kCache != CacheType::kHalf) {
+      store_codes<kType, kCache>(own, page + kv_scale_offset(a.head_dim, is_value, slot), a.head_dim, slot, numbers);
       return;
     }
     side = reinterpret_cast<std::uint16_t*>(own);

@@ -36,6 +36,7 @@ template <class Function>
 int for_half_and_cache(Half type, CacheType cache, Function&& function) {
   return for_half(type, [&]<Half kType>() {
     if (cache == CacheType::kE4M3) return function.template operator()<kType, CacheType::kE4M3>();
+    if (cache == CacheType::kInt8) return function.template operator()<kType, CacheType::kInt8>();
     return function.template operator()<kType, CacheType::kHalf>();
   });
 }
