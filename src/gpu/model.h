@@ -15,8 +15,8 @@ namespace awq::gpu {
 
 /// False where the environment says AWQ_CUDA_OVERLAP=0.
 bool overlap_by_environment();
-/// True where the environment says AWQ_CUDA_CHAIN=1.
-bool chain_by_environment();
+/// True where the environment says AWQ_CUDA_FUSE=1.
+bool fuse_by_environment();
 
 struct ModelOptions {
   /// What activations are computed in where the checkpoint is F32; else it is the type of the embedding.
@@ -27,8 +27,9 @@ struct ModelOptions {
   bool repeat_first_layer = false;
   /// Kernels may start while the one before them ends (kernels::cuda::allow_overlap).
   bool overlap = overlap_by_environment();
-  /// Few tokens run the linears from one attention to the next in one launch (cuda_chain.h). Off until it is measured.
-  bool chain = chain_by_environment();
+  /// Steps of decoding take two launches a layer: rotation with attention (rotate_and_attend()), and for few tokens all
+  /// linears up to the next attention (cuda_chain.h). Off until a device has measured it.
+  bool fuse = fuse_by_environment();
 };
 
 /// Bounds of the batches that scratch memory is laid out for.
@@ -126,6 +127,7 @@ class Model {
   Half type_ = Half::kBf16;
   kernels::cuda::CacheType cache_type_ = kernels::cuda::CacheType::kHalf;
   bool quantized_ = true;
+  bool fused_ = false;
   std::int64_t chained_tokens_ = 0;
   std::vector<Layer> layers_;
   device::Buffer embedding_;  ///< empty when the head serves as the embedding

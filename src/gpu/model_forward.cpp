@@ -107,13 +107,13 @@ void Model::attend(const Layer& layer, std::int64_t index, const Activations& wo
                                        .head_dim = static_cast<std::int32_t>(d),
                                        .type = cache_type_};
   const auto* norms = reinterpret_cast<const float*>(layer.norms.data());
-  const float* q_norm = config_.qk_norm ? norms + 2 * config_.hidden_size : nullptr;
-  const float* k_norm = config_.qk_norm ? q_norm + d : nullptr;
   const auto* cosines = reinterpret_cast<const float*>(rope_.data());
-  const float* sines = cosines + positions_ * (d / 2);
-  check(kernels::cuda::rope_and_store(type_, work.qkv, heads, batch, cosines, sines, q_norm, k_norm,
-                                      static_cast<float>(config_.rms_norm_eps), blocks, stream.get()),
-        "the rotary embedding");
+  kernels::cuda::Rotation rotation{
+      .cosines = cosines, .sines = cosines + positions_ * (d / 2), .eps = static_cast<float>(config_.rms_norm_eps)};
+  if (config_.qk_norm) {
+    rotation.q_norm = norms + 2 * config_.hidden_size;
+    rotation.k_norm = rotation.q_norm + d;
+  }
   const kernels::cuda::AttentionProblem problem{.type = type_,
                                                 .num_heads = heads,
                                                 .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d))),
@@ -121,6 +121,13 @@ void Model::attend(const Layer& layer, std::int64_t index, const Activations& wo
                                                 .q = work.qkv,
                                                 .q_stride = config_.q_width() + 2 * config_.kv_width(),
                                                 .out = work.attended};
+  if (fused_) {
+    return check(
+        kernels::cuda::rotate_and_attend(problem, rotation, batch, blocks, work.attention_workspace, stream.get()),
+        "attention");
+  }
+  check(kernels::cuda::rope_and_store(type_, work.qkv, heads, batch, rotation, blocks, stream.get()),
+        "the rotary embedding");
   check(kernels::cuda::attention(problem, batch, blocks, work.attention_workspace, stream.get()), "attention");
 }
 

@@ -71,8 +71,8 @@ bool overlap_by_environment() {
   return value == nullptr || std::strcmp(value, "0") != 0;
 }
 
-bool chain_by_environment() {
-  const char* value = std::getenv("AWQ_CUDA_CHAIN");
+bool fuse_by_environment() {
+  const char* value = std::getenv("AWQ_CUDA_FUSE");
   return value != nullptr && std::strcmp(value, "1") == 0;
 }
 
@@ -115,7 +115,8 @@ Model::Model(const model::WeightSource& source, const ModelOptions& options) : c
       quantized_ = quantized_ && linear->quantized();
     }
   }
-  if (quantized_ && options.chain) chained_tokens_ = most_chained_tokens();
+  fused_ = options.fuse;
+  if (quantized_ && fused_) chained_tokens_ = most_chained_tokens();
 }
 
 Model::Layer Model::load_layer(const model::WeightSource& source, std::int64_t index) {

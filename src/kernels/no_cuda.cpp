@@ -37,8 +37,10 @@ int add_rms_norm(Half, float*, const void*, const float*, float, std::int64_t, s
   return kNotSupported;
 }
 int silu_multiply(Half, const void*, std::int64_t, std::int64_t, void*, Stream) { return kNotSupported; }
-int rope_and_store(Half, void*, std::int32_t, const SequenceBatch&, const float*, const float*, const float*,
-                   const float*, float, const KvBlocks&, Stream) {
+int rope_and_store(Half, void*, std::int32_t, const SequenceBatch&, const Rotation&, const KvBlocks&, Stream) {
+  return kNotSupported;
+}
+int rotate_and_attend(const AttentionProblem&, const Rotation&, const SequenceBatch&, const KvBlocks&, void*, Stream) {
   return kNotSupported;
 }
 std::uint64_t attention_workspace_bytes(std::int32_t, std::int32_t, std::int32_t, std::int32_t, std::int32_t) {

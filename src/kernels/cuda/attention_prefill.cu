@@ -185,7 +185,7 @@ __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(Attent
   const Units whole = {(first_key(span.last_key, a.window) + kUnitKeys - 1) / kUnitKeys,
                        (first_position + 1) / kUnitKeys - 1};
   std::uint32_t q[kDim / 16][4];
-  load_queries<kDim>(a, tile.query_begin, tile.queries, kv_head, first_row, lane, q);
+  load_queries<kDim>(QueryRows{a, tile.query_begin, tile.queries, kv_head}, first_row, lane, q);
 
   Sums<kDim> row;
   Sums<kDim> chunk;
