@@ -19,8 +19,6 @@
 #include "base/resources.h"
 #include "base/stop.h"
 
-extern char** environ;
-
 namespace awq::bench {
 namespace {
 
@@ -79,6 +77,7 @@ class Child {
  public:
   Child(const std::vector<std::string>& words, int out, int error) {
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
     std::vector<char*> environment;
