@@ -1,7 +1,8 @@
-// Rotation, the cache of keys and values and attention (tests/gpu/token_attention_check.cuh) on the emulated device, in
+// Rotation, the cache of keys and values and attention (tests/gpu/token_*_check.cuh) on the emulated device, in
 // shapes that it takes seconds for. Exit status 1 when a check failed.
 
 #include "gpu/token_attention_check.cuh"
+#include "gpu/token_rope_check.cuh"
 
 namespace check {
 namespace {
@@ -21,6 +22,7 @@ void check_emulated() {
       check_shape({type, 2, 1, 128, 20, cache}, {130, 17}, true);
       check_shape({type, 2, 1, 16, 0, cache}, {70, 17}, true);
       check_shape({type, 2, 2, 256, 9, cache}, {40, 3}, false);
+      for (const int dim : {64, 80, 128}) check_nan({type, 2, 1, dim, 0, cache});
     }
   }
 }

@@ -1,140 +1,9 @@
 #pragma once
 
-#include <cstring>
-#include <numeric>
+#include "token_texts.cuh"
 
-#include "kernels/cuda/kv_layout.cuh"
-#include "kernels/kv_scale.h"
-#include "token_check_support.cuh"
-
+/// Attention over caches of all types, as an engine steps through texts.
 namespace check {
-
-namespace cuda = awq::kernels::cuda;
-
-/// Steps through some sequences as an engine does: every step is a batch of new tokens of some of them.
-struct Shape {
-  Half type;
-  int num_heads;
-  int num_kv_heads;
-  int head_dim;
-  int window;
-  cuda::CacheType cache = cuda::CacheType::kHalf;
-
-  bool has_codes() const { return cache != cuda::CacheType::kHalf; }
-};
-
-inline std::string label(const Shape& s) {
-  return std::string(name(s.type)) +
-         (s.cache == cuda::CacheType::kE4M3   ? " fp8"
-          : s.cache == cuda::CacheType::kInt8 ? " int8"
-                                              : "") +
-         " heads " + std::to_string(s.num_heads) + "/" + std::to_string(s.num_kv_heads) + " x " +
-         std::to_string(s.head_dim) + " window " + std::to_string(s.window);
-}
-
-/// The cache and the block tables of some sequences; blocks lie in it in no order.
-class Cache {
- public:
-  Cache(const Shape& shape, const std::vector<int>& lengths, Random& random)
-      : shape_(shape),
-        stride_(*std::max_element(lengths.begin(), lengths.end()) / 16 + 3),
-        table_(lengths.size() * stride_, -1),
-        data_(count_blocks(lengths) * shape.num_kv_heads * cuda::kv_head_bytes(shape.cache, shape.head_dim)) {
-    std::vector<std::int32_t> free(count_blocks(lengths));
-    std::iota(free.begin(), free.end(), 0);
-    for (std::size_t i = free.size(); i > 1; --i) std::swap(free[i - 1], free[random.below(static_cast<int>(i))]);
-    std::size_t next = 0;
-    for (std::size_t s = 0; s < lengths.size(); ++s) {
-      for (int b = 0; b * 16 < lengths[s]; ++b) table_[s * stride_ + b] = free[next++];
-    }
-  }
-  static std::size_t count_blocks(const std::vector<int>& lengths) {
-    std::size_t blocks = 3;
-    for (const int length : lengths) blocks += (length + 15) / 16;
-    return blocks;
-  }
-  cuda::KvBlocks blocks() const { return {data_.data(), shape_.num_kv_heads, shape_.head_dim, shape_.cache}; }
-  int stride() const { return static_cast<int>(stride_); }
-  const std::vector<std::int32_t>& table() const { return table_; }
-  const DeviceArray<std::uint8_t>& data() const { return data_; }
-
- private:
-  Shape shape_;
-  std::size_t stride_;
-  std::vector<std::int32_t> table_;
-  DeviceArray<std::uint8_t> data_;
-};
-
-/// One sequence's part of a step.
-struct Slice {
-  int sequence;
-  int past;
-  int queries;
-};
-
-/// Inputs and results of all positions of some sequences.
-struct Texts {
-  Shape shape;
-  std::vector<int> lengths;
-  std::vector<std::vector<std::uint16_t>> qkv;  ///< [length, heads + 2 kv heads, head_dim]
-
-  std::size_t row() const {
-    return static_cast<std::size_t>(shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim;
-  }
-  std::size_t out_row() const { return static_cast<std::size_t>(shape.num_heads) * shape.head_dim; }
-
-  Texts(const Shape& s, const std::vector<int>& l, Random& random) : shape(s), lengths(l) {
-    for (const int length : l) qkv.push_back(random_halves(s.type, length * row(), random));
-  }
-};
-
-/// The numbers of a row as a cache of codes gives them back: halves.
-class RowCodes {
- public:
-  RowCodes(const Shape& shape, float most) : shape_(shape) {
-    if (shape.cache == cuda::CacheType::kE4M3) {
-      scale_ = awq::kernels::e4m3_row_scale(most);
-      return;
-    }
-    // The smallest half that 127 times of hold the row.
-    std::uint16_t bits = to_half(shape.type, most / 127);
-    while (from_half(shape.type, bits) * 127 < most) ++bits;
-    scale_ = from_half(shape.type, bits);
-  }
-  float scale() const { return scale_; }
-  float rounded(float x) const {
-    if (shape_.cache == cuda::CacheType::kE4M3) return awq::to_float(awq::kernels::e4m3_code(x, scale_)) * scale_;
-    return from_half(shape_.type, to_half(shape_.type, std::nearbyint(x / scale_) * scale_));
-  }
-  /// Half a step at a number of this size.
-  double allowed(double x) const {
-    if (shape_.cache == cuda::CacheType::kE4M3) return 0x1p-4 * std::fabs(x) + 0x1p-10 * scale_;
-    return 0.5001 * scale_ + rounding(shape_.type) * std::fabs(x);
-  }
-
- private:
-  Shape shape_;
-  float scale_;
-};
-
-/// The same texts with keys and values as a cache of codes gives them back.
-inline Texts rounded(Texts texts) {
-  const Shape& shape = texts.shape;
-  const auto dim = static_cast<std::size_t>(shape.head_dim);
-  const std::size_t heads = static_cast<std::size_t>(shape.num_heads) + 2 * shape.num_kv_heads;
-  for (auto& qkv : texts.qkv) {
-    for (std::size_t head = 0; head < qkv.size() / dim; ++head) {
-      if (head % heads < static_cast<std::size_t>(shape.num_heads)) continue;
-      std::uint16_t* row = qkv.data() + head * dim;
-      float most = 0;
-      for (std::size_t i = 0; i < dim; ++i) most = std::max(most, std::fabs(from_half(shape.type, row[i])));
-      const RowCodes codes(shape, most);
-      for (std::size_t i = 0; i < dim; ++i) row[i] = to_half(shape.type, codes.rounded(from_half(shape.type, row[i])));
-    }
-  }
-  texts.shape.cache = cuda::CacheType::kHalf;
-  return texts;
-}
 
 using Results = std::vector<std::vector<std::uint16_t>>;
 
@@ -345,6 +214,30 @@ inline void check_shape(const Shape& shape, const std::vector<int>& lengths, boo
               run_texts(texts, cut_decode, false, fused, 7), whole);
 }
 
+/// A key that is not a number shows in every row that sees it, and in no other.
+inline void check_nan(const Shape& shape) {
+  constexpr int kLength = 70;
+  constexpr int kBad = 20;
+  Random random(11);
+  Texts texts(shape, {kLength}, random);
+  const std::size_t angles = static_cast<std::size_t>(kLength) * shape.head_dim / 2;
+  const DeviceArray<float> cosines(std::vector<float>(angles, 1.0F));
+  const DeviceArray<float> sines(std::vector<float>(angles, 0.0F));
+  const Rope rope = {cosines.data(), sines.data()};
+  const Results clean = run_texts(texts, cut_whole, false, rope, 1);
+  texts.qkv[0][kBad * texts.row() + static_cast<std::size_t>(shape.num_heads) * shape.head_dim + 3] =
+      to_half(shape.type, NAN);
+  for (const Cut cut : {cut_whole, cut_decode}) {
+    const Results results = run_texts(texts, cut, false, rope, 1);
+    bool good = true;
+    for (std::size_t i = 0; i < results[0].size(); ++i) {
+      const bool sees = i / texts.out_row() >= kBad;
+      good &= sees ? std::isnan(from_half(shape.type, results[0][i])) : results[0][i] == clean[0][i];
+    }
+    report("attention " + label(shape) + (cut == cut_whole ? "" : " decoded") + " shows a NaN", good);
+  }
+}
+
 inline void check_attention() {
   const std::vector<int> some = {700, 63, 1, 257, 1030};
   const std::vector<int> few = {130, 17, 300};
@@ -359,6 +252,7 @@ inline void check_attention() {
       check_shape({type, 32, 1, 128, 0, cache}, few, true);
       check_shape({type, 4, 2, 16, 0, cache}, few, true);
       check_shape({type, 6, 3, 96, 50, cache}, few, true);
+      for (const int dim : {64, 80, 128}) check_nan({type, 2, 1, dim, 0, cache});
     }
   }
   check_shape({Half::kBf16, 3, 3, 80, 0}, few, false);
@@ -369,166 +263,6 @@ inline void check_attention() {
   check_shape({Half::kBf16, 2, 1, 256, 0, cuda::CacheType::kE4M3}, few, false);
   check_shape({Half::kBf16, 4, 2, 128, 0}, {8200, 40}, true);
   check_shape({Half::kBf16, 4, 2, 128, 0, cuda::CacheType::kE4M3}, {8200, 40}, true);
-}
-
-/// The keys or values of a token in a copy of the cache; `page` are its block and head.
-class StoredRow {
- public:
-  StoredRow(const Shape& shape, const unsigned char* page, bool is_value, int slot)
-      : shape_(shape), side_(page), slot_(slot) {
-    if (page == nullptr) return;
-    side_ += is_value ? cuda::kv_side_bytes(shape.cache, shape.head_dim) : 0;
-    if (!shape.has_codes()) return;
-    std::uint16_t bits = 0;
-    std::memcpy(&bits, page + cuda::kv_scale_offset(shape.head_dim, is_value, slot), sizeof(bits));
-    scale_ = from_half(shape.type, bits);
-  }
-  float scale() const { return scale_; }
-  float at(int i) const {
-    if (shape_.has_codes()) {
-      const std::uint8_t code = side_[cuda::kv_code(shape_.head_dim, slot_, i)];
-      const float number = shape_.cache == cuda::CacheType::kE4M3 ? awq::to_float(awq::E4M3{code})
-                                                                  : static_cast<float>(static_cast<std::int8_t>(code));
-      return from_half(shape_.type, to_half(shape_.type, number * scale_));
-    }
-    std::uint16_t bits = 0;
-    std::memcpy(&bits, side_ + 2 * cuda::kv_element(shape_.head_dim, slot_, i), sizeof(bits));
-    return from_half(shape_.type, bits);
-  }
-
- private:
-  const Shape& shape_;
-  const unsigned char* side_;
-  int slot_;
-  float scale_ = 1;
-};
-
-/// Rotation, norms of heads, and where keys and values end up.
-inline void check_rope_shape(const Shape& shape, bool norms) {
-  Random random(shape.head_dim + norms);
-  const std::vector<int> lengths = {37, 5, 90};
-  const Texts texts(shape, lengths, random);
-  const int dim = shape.head_dim;
-  const int half = dim / 2;
-  std::vector<float> cosines;
-  std::vector<float> sines;
-  for (int p = 0; p < 90; ++p) {
-    for (int j = 0; j < half; ++j) {
-      cosines.push_back(static_cast<float>(std::cos(p * std::pow(1e4, -2.0 * j / dim))));
-      sines.push_back(static_cast<float>(std::sin(p * std::pow(1e4, -2.0 * j / dim))));
-    }
-  }
-  const auto q_norm = random_floats(dim, random, 1, 0.3F);
-  const auto k_norm = random_floats(dim, random, 1, 0.3F);
-  const DeviceArray<float> device_cosines(cosines);
-  const DeviceArray<float> device_sines(sines);
-  const DeviceArray<float> device_q_norm(q_norm);
-  const DeviceArray<float> device_k_norm(k_norm);
-  const Cache cache(shape, lengths, random);
-  const DeviceArray<std::int32_t> tables(cache.table());
-
-  // The sequences have 30, 0 and 77 tokens already.
-  const std::vector<std::int32_t> past = {30, 0, 77};
-  const std::vector<std::int32_t> begin = {0, 7, 12, 25};
-  std::vector<std::int32_t> owner;
-  std::vector<std::uint16_t> rows;
-  for (int s = 0; s < 3; ++s) {
-    owner.insert(owner.end(), lengths[s] - past[s], s);
-    rows.insert(rows.end(), texts.qkv[s].begin() + static_cast<std::ptrdiff_t>(past[s] * texts.row()),
-                texts.qkv[s].end());
-  }
-  const DeviceArray<std::int32_t> device_past(past);
-  const DeviceArray<std::int32_t> device_begin(begin);
-  const DeviceArray<std::int32_t> device_owner(owner);
-  const DeviceArray<std::uint16_t> qkv(rows);
-  cuda::SequenceBatch batch;
-  batch.sequences = 3;
-  batch.tokens = 25;
-  batch.max_queries = 13;
-  batch.max_length = 90;
-  batch.query_begin = device_begin.data();
-  batch.past = device_past.data();
-  batch.blocks = tables.data();
-  batch.block_stride = cache.stride();
-  batch.token_sequence = device_owner.data();
-  const float eps = 1e-6F;
-  require(cuda::rope_and_store(shape.type, qkv.data(), shape.num_heads, batch,
-                               {device_cosines.data(), device_sines.data(), norms ? device_q_norm.data() : nullptr,
-                                norms ? device_k_norm.data() : nullptr, eps},
-                               cache.blocks(), nullptr),
-          "rope_and_store");
-  const auto got = qkv.download();
-  const auto stored = cache.data().download();
-  Errors errors;
-  bool same_values = true;
-  bool good_scales = true;
-  for (int t = 0; t < 25; ++t) {
-    const int s = owner[t];
-    const int position = past[s] + t - begin[s];
-    for (int head = 0; head < shape.num_heads + 2 * shape.num_kv_heads; ++head) {
-      const std::size_t at = t * texts.row() + static_cast<std::size_t>(head) * dim;
-      const bool is_query = head < shape.num_heads;
-      const int kv = (head - shape.num_heads) % shape.num_kv_heads;
-      const bool is_value = head >= shape.num_heads + shape.num_kv_heads;
-      std::vector<double> v(dim);
-      double squares = 0;
-      for (int i = 0; i < dim; ++i) squares += std::pow(v[i] = from_half(shape.type, rows[at + i]), 2);
-      for (int i = 0; norms && !is_value && i < dim; ++i) {
-        v[i] *= (is_query ? q_norm : k_norm)[i] / std::sqrt(squares / dim + eps);
-      }
-      const unsigned char* page =
-          is_query ? nullptr
-                   : stored.data() + cuda::kv_page(shape.cache, cache.table()[s * cache.stride() + position / 16],
-                                                   shape.num_kv_heads, kv, dim);
-      const StoredRow row(shape, page, is_value, position % 16);
-      const auto expected_at = [&](int i) {
-        if (is_value) return v[i];
-        const int j = i % half;
-        const double cosine = cosines[position * half + j];
-        const double sine = sines[position * half + j];
-        return v[i] * cosine + (i < half ? -v[j + half] * sine : v[j] * sine);
-      };
-      double most = 0;
-      for (int i = 0; i < dim; ++i) most = std::max(most, std::fabs(expected_at(i)));
-      const RowCodes codes(shape, static_cast<float>(most));
-      // A largest number on the edge between two scales may take either: its rotation is rounded.
-      if (!is_query && shape.has_codes()) {
-        good_scales &= row.scale() == codes.scale() ||
-                       row.scale() == RowCodes(shape, static_cast<float>(most * (1 + 0x1p-18))).scale() ||
-                       row.scale() == RowCodes(shape, static_cast<float>(most * (1 - 0x1p-18))).scale();
-      }
-      for (int i = 0; i < dim; ++i) {
-        if (is_value) {
-          const float x = from_half(shape.type, rows[at + i]);
-          same_values &= row.at(i) == (shape.has_codes() ? codes.rounded(x) : x);
-          continue;
-        }
-        const int j = i % half;
-        const double cosine = cosines[position * half + j];
-        const double sine = sines[position * half + j];
-        const double turned = i < half ? -v[j + half] * sine : v[j] * sine;
-        const double expected = v[i] * cosine + turned;
-        // The two products may cancel: their roundings in binary32 stay. A code is off by half a step more.
-        double allowed = rounding(shape.type) * std::fabs(expected) +
-                         0x1p-20 * (std::fabs(v[i] * cosine) + std::fabs(turned)) + smallest(shape.type);
-        if (!is_query && shape.has_codes()) allowed += codes.allowed(expected);
-        errors.add(is_query ? from_half(shape.type, got[at + i]) : row.at(i), expected, allowed);
-      }
-    }
-  }
-  const std::string what = "rope_and_store " + label(shape) + (norms ? " with norms" : "");
-  errors.report(what);
-  report(what + " values", same_values);
-  if (shape.has_codes()) report(what + " scales", good_scales);
-}
-
-inline void check_rope(Half type) {
-  for (const cuda::CacheType cache : {cuda::CacheType::kHalf, cuda::CacheType::kE4M3, cuda::CacheType::kInt8}) {
-    for (const int dim : {6, 8, 16, 48, 64, 80, 96, 128, 256}) {
-      check_rope_shape({type, 6, 3, dim, 0, cache}, false);
-      check_rope_shape({type, 5, 1, dim, 0, cache}, true);
-    }
-  }
 }
 
 }  // namespace check

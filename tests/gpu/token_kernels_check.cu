@@ -4,6 +4,7 @@
 #include "kernels/ref/draw_ref.h"
 #include "token_attention_check.cuh"
 #include "token_check_support.cuh"
+#include "token_rope_check.cuh"
 #include "token_timing.cuh"
 
 /// Checks the kernels of kernels/api/cuda_token.h on a device against binary64, and with --time measures them.
