@@ -73,6 +73,7 @@ __device__ __forceinline__ void store_result(const AttentionArguments& a, std::i
 
 template <Half kType, int kDim, CacheType kCache>
 __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments a) {
+  if constexpr (ptx::kBeforeSm80) return;  // launch_attention_plain() takes its place
   AWQ_DYNAMIC_SHARED(pages, 1024);
   __shared__ float unit_largest[kWarps][kTileRows];
   __shared__ float unit_sum[kWarps][kTileRows];
