@@ -30,7 +30,11 @@ struct BenchOptions {
   /// --json prints; empty: none. Split into words and run without a shell; {prompt}, {gen}, {depth} and {threads} in
   /// it are numbers of this run.
   std::string against;
-  double against_seconds = 1800;                     ///< that one run of it may take
+  double against_seconds = 1800;  ///< that one run of it may take
+  std::string dtype = "auto";     ///< of activations on a device: the model's ("auto"), "f16" or "bf16"
+  /// 4-bit linears on a device: "exact", or "fast": many tokens by way of 16-bit weights, whose results then depend on
+  /// how many there are.
+  std::string cuda_linear = "exact";
   std::function<void(const std::string&)> on_stage;  ///< what is measured next
 };
 

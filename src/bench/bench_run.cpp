@@ -15,6 +15,7 @@
 #include "bench/model_bench.h"
 #include "bench/random_weights.h"
 #include "device/device.h"
+#include "gpu/load.h"
 #include "ops/activation_names.h"
 #include "ops/kv_dtype.h"
 
@@ -155,6 +156,7 @@ BenchSummary run(const BenchOptions& options) {
   out.kv_dtype = ops::kv_dtype_name(ops::parse_kv_dtype(options.kv_dtype).value_or(ops::kDefaultKvDtype));
   const bool int8_head = wants_int8_head(options.head);
   const int device = device::parse_name(options.device);
+  gpu::model_options(options.dtype, options.cuda_linear, device >= 0);  // names that are wrong
   std::optional<Against> against;
   if (!options.against.empty()) against.emplace(options);
   if (device >= 0) {

@@ -208,6 +208,8 @@ std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
   add_kv_dtype_flag(app, o.kv_dtype);
+  add_dtype_flag(app, o.dtype);
+  add_cuda_linear_flag(app, o.cuda_linear);
   app.add_option("--layers", o.layers, "Run the first layers only (0: all)")->capture_default_str();
   app.add_option("--prompt", o.prompt, "Tokens of the prefill")->capture_default_str();
   app.add_option("--gen", o.gen, "Tokens of the decode")->capture_default_str();

@@ -15,6 +15,8 @@ constexpr const char* kNoNames[] = {nullptr};
 
 }  // namespace
 
+int built_capability(int) { return 0; }
+const char* type_objection(Half) { return kReason; }
 std::uint64_t w4_workspace_bytes(const W4Layout&, std::int64_t) { return 0; }
 int w4_linear(const W4Problem&, Stream, int) { return kNotSupported; }
 const char* const* w4_kernel_names() { return kNoNames; }
@@ -22,6 +24,8 @@ const char* w4_kernel_objection(const W4Problem&, int) { return kReason; }
 int w4_choice(const W4Problem&) { return -1; }
 const char* w4_chain_objection(const W4Chain&) { return kReason; }
 int w4_chain(const W4Chain&, Stream) { return kNotSupported; }
+int w4_expand(const W4Layout&, Half, const void*, const float*, void*, Stream) { return kNotSupported; }
+bool w4_panel_pays(const W4Layout&, std::int64_t) { return false; }
 int dense_linear(const DenseProblem&, Stream) { return kNotSupported; }
 
 int fill_normal(Half, void*, std::int64_t, float, std::uint32_t, Stream) { return kNotSupported; }

@@ -36,7 +36,7 @@ constexpr std::int64_t split_queries(std::int64_t num_heads, std::int32_t head_d
 }
 
 bool has_tensor_kernels(std::int32_t head_dim) {
-  return (head_dim == 64 || head_dim == 128) && device_generation() >= 8;
+  return (head_dim == 64 || head_dim == 128) && code_capability() >= 80;
 }
 
 }  // namespace

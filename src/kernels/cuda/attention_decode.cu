@@ -188,11 +188,13 @@ __device__ __forceinline__ void decode_block(const AttentionArguments& a, const 
 
 template <Half kType, int kDim, CacheType kCache>
 __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments a) {
+  if constexpr (ptx::kBeforeSm80) return;  // launch_attention_plain() takes its place
   decode_block<kType, kDim, kCache, false>(a, nullptr);
 }
 template <Half kType, int kDim, CacheType kCache>
 __global__ void __launch_bounds__(kThreads, 3) rotating_decode_kernel(const __grid_constant__ AttentionArguments a,
                                                                       const __grid_constant__ RopeArguments rotation) {
+  if constexpr (ptx::kBeforeSm80) return;
   decode_block<kType, kDim, kCache, true>(a, &rotation);
 }
 

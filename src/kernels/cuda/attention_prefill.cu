@@ -151,6 +151,7 @@ __device__ __forceinline__ void store_rows(const AttentionArguments& a, const Ti
 
 template <Half kType, int kDim, int kWarps, CacheType kCache>
 __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(AttentionArguments a) {
+  if constexpr (ptx::kBeforeSm80) return;  // launch_attention_plain() takes its place
   AWQ_DYNAMIC_SHARED(memory, 1024);
   __shared__ Tile kept;
   __shared__ int positions[kWarps * kTileRows];
