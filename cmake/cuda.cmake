@@ -4,7 +4,7 @@
 set(AWQ_CUDA AUTO CACHE STRING "Kernels for NVIDIA devices: AUTO (with a CUDA compiler of 12.4 or newer), ON or OFF")
 set_property(CACHE AWQ_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(AWQ_CUDA_ARCHITECTURES "" CACHE STRING
-  "Compute capabilities to build for, e.g. 90a or 80;86; empty: all that the compiler knows of 80;86;89;90a;100;120")
+  "Compute capabilities to build for, e.g. 90a or 80;86; empty: all that the compiler knows of 75;80;86;89;90a;100;120")
 
 set(AWQ_HAVE_CUDA OFF)
 set(cuda_missing "")
@@ -68,7 +68,7 @@ endif()
 
 if(NOT AWQ_CUDA_ARCHITECTURES)
   execute_process(COMMAND ${AWQ_NVCC} --list-gpu-code OUTPUT_VARIABLE known_codes ERROR_QUIET)
-  foreach(target 80 86 89 90a 100 120)
+  foreach(target 75 80 86 89 90a 100 120)
     string(REGEX REPLACE "a$" "" plain ${target})
     if(known_codes MATCHES "sm_${plain}[^0-9]")
       list(APPEND cuda_targets ${target})

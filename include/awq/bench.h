@@ -24,8 +24,17 @@ struct BenchOptions {
   int repetitions = 3;                                           ///< medians are reported
   std::uint64_t read_bytes = 0;  ///< buffer of the bandwidth loop; 0: 1 GiB or four times the last cache
   int threads = 0;
-  int threads_decode = 0;                            ///< of steps of one token per sequence; 0: as many
-  std::string device = "cpu";                        ///< "cpu", "cuda", "cuda:N" or "auto"
+  int threads_decode = 0;      ///< of steps of one token per sequence; 0: as many
+  std::string device = "cpu";  ///< "cpu", "cuda", "cuda:N" or "auto"
+  /// A command that measures another program, in turn with this one, and prints what llama-bench -o json or awq bench
+  /// --json prints; empty: none. Split into words and run without a shell; {prompt}, {gen}, {depth} and {threads} in
+  /// it are numbers of this run.
+  std::string against;
+  double against_seconds = 1800;  ///< that one run of it may take
+  std::string dtype = "auto";     ///< of activations on a device: the model's ("auto"), "f16" or "bf16"
+  /// 4-bit linears on a device: "exact", or "fast": many tokens by way of 16-bit weights, whose results then depend on
+  /// how many there are.
+  std::string cuda_linear = "exact";
   std::function<void(const std::string&)> on_stage;  ///< what is measured next
 };
 
@@ -51,6 +60,21 @@ struct BenchKernel {
   std::int64_t in_features = 0;
   std::int64_t rows = 0;
   std::string kernel;
+};
+
+/// A test of ours beside the same one of another program; medians of the turns.
+struct BenchComparison {
+  std::string test;  ///< "prefill" or "decode"
+  std::int64_t tokens = 0, depth = 0;
+  double tokens_per_s = 0, peer_tokens_per_s = 0;
+  double ratio = 0;  ///< median of the turns' own ratios, ours over theirs
+};
+
+struct BenchAgainst {
+  std::string command;
+  std::string name;  ///< what the other program says it ran
+  int turns = 0;
+  std::vector<BenchComparison> tests;
 };
 
 struct BenchSummary {
@@ -86,6 +110,7 @@ struct BenchSummary {
   /// many rows, but not what runs a model, whose rows must not depend on each other (docs/numerics.md).
   std::vector<BenchPoint> linears_bf16;
   std::vector<BenchKernel> kernels;
+  BenchAgainst against;          ///< turns = 0 without BenchOptions::against
   double foreign_cpu_share = 0;  ///< processor time that other programs took meanwhile, 0 to 1
 };
 

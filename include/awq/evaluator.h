@@ -26,6 +26,7 @@ struct EvaluateOptions {
   int threads = 0;
   std::string device = "cpu";     ///< "cpu", "cuda", "cuda:N" or "auto"; on a device the whole model is resident
   std::string kv_dtype = "auto";  ///< of the cache, as in GenerateOptions; without a device there is none, only "f32"
+  std::string dtype = "auto";     ///< of activations on a device: the model's ("auto"), "f16" or "bf16"
   /// Inputs of quantized linears: "f32" measures the checkpoint alone, "int8" and "int15" what `run` computes with
   /// them.
   std::string activations = "f32";

@@ -24,6 +24,10 @@ struct GenerateOptions {
   std::string device = "cpu";               ///< "cpu", "cuda", "cuda:N", or "auto": a device where there is one
   double gpu_memory_utilization = 0.9;      ///< share of a device's memory that may be in use
   std::uint64_t kv_cache_memory_bytes = 0;  ///< of a device; 0: what gpu_memory_utilization leaves
+  std::string dtype = "auto";               ///< of activations on a device: the model's ("auto"), "f16" or "bf16"
+  /// 4-bit linears on a device: "exact", or "fast": many tokens by way of 16-bit weights, whose results then depend on
+  /// how many there are.
+  std::string cuda_linear = "exact";
   /// Of cached keys and values: auto, f32, bf16, f16, int8 or fp8. "auto" is f16; on a device it is the type of
   /// activations, beside which there are int8 and fp8.
   std::string kv_dtype = "auto";

@@ -89,9 +89,13 @@ struct ServeOptions {
   std::string device = "cpu";               ///< "cpu", "cuda", "cuda:N", or "auto": a device where there is one
   double gpu_memory_utilization = 0.9;      ///< share of a device's memory that may be in use
   std::uint64_t kv_cache_memory_bytes = 0;  ///< 0: within half of the free memory, or by gpu_memory_utilization
-  std::string kv_dtype = "auto";            ///< of the cache, as in GenerateOptions
-  std::string activations = "int8";         ///< inputs of quantized linears: int8 (one scale per 32), int15 or f32
-  std::string head = "stored";              ///< output matrix as stored, or rounded to int8 at load
+  std::string dtype = "auto";               ///< of activations on a device: the model's ("auto"), "f16" or "bf16"
+  /// 4-bit linears on a device: "exact", or "fast": many tokens by way of 16-bit weights, whose results then depend on
+  /// how many there are.
+  std::string cuda_linear = "exact";
+  std::string kv_dtype = "auto";     ///< of the cache, as in GenerateOptions
+  std::string activations = "int8";  ///< inputs of quantized linears: int8 (one scale per 32), int15 or f32
+  std::string head = "stored";       ///< output matrix as stored, or rounded to int8 at load
   bool prefix_caching = true;
   std::int64_t spec_tokens = 0;       ///< guessed per step by prompt lookup; 0: off
   bool prompt_tokens_details = true;  ///< usage names the cached tokens

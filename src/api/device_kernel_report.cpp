@@ -6,6 +6,7 @@
 #include <map>
 
 #include "device/memory.h"
+#include "gpu/linear.h"
 #include "kernels/api/cuda_linear.h"
 
 namespace awq::api {
@@ -103,13 +104,18 @@ std::vector<KernelRow> rows_of(const Kind& kind, kernels::cuda::Half type, std::
     if (objection == nullptr && index != chosen) objection = "could run, but was slower in measurements";
     out.push_back({kernels::cuda::w4_kernel_names()[index], objection != nullptr ? objection : ""});
   }
+  out.push_back({gpu::kPanelName, kernels::cuda::w4_panel_pays(kind.layout, m)
+                                      ? "taken with --cuda-linear fast: rows then depend on their number"
+                                      : "not even with --cuda-linear fast: so few tokens do not pay for an expansion"});
   return out;
 }
 
 }  // namespace
 
 std::vector<KernelSummary> explain_device_kernels(const model::ModelFiles& files) {
-  const auto type = files.dtype() == DType::kF16 ? kernels::cuda::Half::kF16 : kernels::cuda::Half::kBf16;
+  // A device without BF16 computes in F16 or not at all (--dtype).
+  const bool f16 = files.dtype() == DType::kF16 || kernels::cuda::type_objection(kernels::cuda::Half::kBf16) != nullptr;
+  const auto type = f16 ? kernels::cuda::Half::kF16 : kernels::cuda::Half::kBf16;
   std::vector<KernelSummary> out;
   for (const Kind& kind : kinds_of(files)) {
     for (const std::int64_t m : kRows) {

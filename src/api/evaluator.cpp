@@ -85,10 +85,13 @@ std::vector<TaskSummary> answer_tasks(const EvaluateOptions& options, Model& mod
   return out;
 }
 
-/// Type of activations for a source whose weights are F32.
-gpu::Half f32_type(const model::WeightSource& source) {
+gpu::ModelOptions model_options(const EvaluateOptions& options, const model::WeightSource& source,
+                                std::optional<ops::KvDtype> kv_dtype) {
+  gpu::ModelOptions out = gpu::model_options(options.dtype, "exact");
+  out.kv_dtype = kv_dtype;
   const auto* files = dynamic_cast<const model::ModelFiles*>(&source);
-  return files != nullptr ? gpu::f32_activation_type(*files) : gpu::Half::kBf16;
+  if (files != nullptr) out.f32_as = gpu::f32_activation_type(*files);
+  return out;
 }
 
 void fill_scores(const eval::Scores& scores, bool compared, EvaluateSummary& summary) {
@@ -118,6 +121,7 @@ EvaluateSummary evaluate_model(const EvaluateOptions& options) {
          "f32",
          options.kv_dtype);
   }
+  gpu::model_options(options.dtype, "exact", device >= 0);  // names that are wrong
   const double begin = monotonic_seconds();
   if (options.context < 2) fail(ErrorCode::kInvalidArgument, "--ctx {}: expected at least 2", options.context);
   if (options.max_tokens < 0)
@@ -133,7 +137,7 @@ EvaluateSummary evaluate_model(const EvaluateOptions& options) {
   if (!options.tasks.empty()) {
     if (device >= 0) {
       const std::int64_t longest = std::min(options.context, files.config().max_position_embeddings);
-      api::DeviceModel resident(subject, f32_type(subject), longest, kv_dtype);
+      api::DeviceModel resident(subject, model_options(options, subject, kv_dtype), longest);
       summary.tasks = answer_tasks(options, resident, *tokenizer);
     } else {
       summary.tasks = answer_tasks(options, subject, *tokenizer);
@@ -153,9 +157,10 @@ EvaluateSummary evaluate_model(const EvaluateOptions& options) {
   const model::WeightSource* base_source = base ? &*base : (simulated ? &files : nullptr);
   summary.windows = static_cast<std::int64_t>(windows.size());
   if (device >= 0) {
-    api::DeviceModel resident(subject, f32_type(subject), context, kv_dtype);
+    api::DeviceModel resident(subject, model_options(options, subject, kv_dtype), context);
     std::optional<api::DeviceModel> resident_base;
-    if (base_source != nullptr) resident_base.emplace(*base_source, f32_type(*base_source), context);
+    if (base_source != nullptr)
+      resident_base.emplace(*base_source, model_options(options, *base_source, std::nullopt), context);
     const eval::Scores scores =
         eval::compare_resident(resident, resident_base ? &*resident_base : nullptr, windows, compare);
     fill_scores(scores, base_source != nullptr, summary);

@@ -30,9 +30,9 @@ quantize::MeasuredScores measure_on_device(const model::ModelFiles& quantized, c
   const auto length = static_cast<std::int64_t>(longest);
   try {
     // One type for both: their difference is to be that of the weights.
-    const gpu::Half type = gpu::f32_activation_type(original);
-    api::DeviceModel base(original, type, length);
-    api::DeviceModel model(quantized, type, length);
+    const gpu::ModelOptions same{.f32_as = gpu::f32_activation_type(original)};
+    api::DeviceModel base(original, same, length);
+    api::DeviceModel model(quantized, same, length);
     return {eval::compare_resident(model, &base, windows, options), "cuda"};
   } catch (const Error& error) {
     // The model is finished: no fault of a device is worth losing it for.

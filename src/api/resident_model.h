@@ -15,9 +15,8 @@ namespace awq::api {
 class DeviceModel : public eval::ResidentModel {
  public:
   /// For windows of up to `length` tokens.
-  DeviceModel(const model::WeightSource& source, gpu::Half f32_as, std::int64_t length,
-              std::optional<ops::KvDtype> kv_dtype = std::nullopt)
-      : model_(gpu::load_step_model(source, {.f32_as = f32_as, .kv_dtype = kv_dtype},
+  DeviceModel(const model::WeightSource& source, const gpu::ModelOptions& options, std::int64_t length)
+      : model_(gpu::load_step_model(source, options,
                                     {.max_model_len = length,
                                      .max_num_seqs = 1,
                                      .max_num_batched_tokens = length,

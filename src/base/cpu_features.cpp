@@ -9,9 +9,12 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
+#include <set>
+#include <vector>
 
 #include "base/cgroup.h"
 #include "base/check.h"
+#include "base/places.h"
 
 namespace awq {
 namespace {
@@ -114,7 +117,12 @@ bool has_arm_int8_matrix() { return cap() > Isa::kScalar && arm_capability(1UL <
 int usable_processors() {
   cpu_set_t mask;
   CPU_ZERO(&mask);
-  int count = sched_getaffinity(0, sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask) : 1;
+  // Bound to a place, the calling thread has one processor, the process has all of them.
+  const std::vector<int> places = place_processors();
+  const std::size_t of_places = std::set<int>(places.begin(), places.end()).size();
+  int count = of_places > 0                                    ? static_cast<int>(of_places)
+              : sched_getaffinity(0, sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask)
+                                                               : 1;
   if (const auto quota = cgroup_processors())
     count = std::min(count, static_cast<int>(std::lround(std::min(*quota, 1e6))));
   return std::max(1, count);

@@ -4,15 +4,18 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "base/resources.h"
+#include "bench/against.h"
 #include "bench/device_bench.h"
 #include "bench/foreign_cpu.h"
 #include "bench/model_bench.h"
 #include "bench/random_weights.h"
 #include "device/device.h"
+#include "gpu/load.h"
 #include "ops/activation_names.h"
 #include "ops/kv_dtype.h"
 
@@ -22,6 +25,7 @@ namespace {
 // Far beyond any machine that could run them; they keep products inside 64 bits.
 constexpr std::int64_t kMostTokens = 1 << 20;
 constexpr std::int64_t kMostSequences = 4096;
+constexpr double kMostSeconds = 1e6;
 constexpr std::uint64_t kLeastReadBytes = 1 << 16;
 constexpr std::uint64_t kMostReadBytes = std::uint64_t{1} << 40;
 
@@ -46,6 +50,10 @@ void check_options(const BenchOptions& o) {
   ops::parse_kv_dtype(o.kv_dtype);
   check_range("--repetitions", o.repetitions, 1, 1000);
   for (const std::int64_t batch : o.batches) check_range("--batch", batch, 1, kMostSequences);
+  if (!(o.against_seconds > 0 && o.against_seconds <= kMostSeconds)) {
+    fail(ErrorCode::kInvalidArgument, "--against-seconds {}: expected more than 0, at most {}", o.against_seconds,
+         kMostSeconds);
+  }
 }
 
 bool wants_int8_head(const std::string& name) {
@@ -114,6 +122,24 @@ void append(std::vector<BenchKernel>& to, std::vector<BenchKernel> rows) {
   to.insert(to.end(), std::make_move_iterator(rows.begin()), std::make_move_iterator(rows.end()));
 }
 
+/// One repetition of a test in the sizes of another program.
+double measure_test(model::LanguageModel& model, const ReadMeter& meter, const BenchOptions& options,
+                    const PeerTest& test) {
+  BenchOptions one = options;
+  one.repetitions = 1;
+  one.batches.clear();
+  one.depth = test.depth;
+  (test.decode ? one.gen : one.prompt) = test.tokens;
+  ModelBench bench(model, meter, 0, one);
+  BenchSummary result;
+  if (test.decode) {
+    bench.decode(result);
+    return result.decode_tokens_per_s;
+  }
+  bench.prefill(result);
+  return result.prefill_tokens_per_s;
+}
+
 }  // namespace
 
 BenchSummary run(const BenchOptions& options) {
@@ -130,12 +156,18 @@ BenchSummary run(const BenchOptions& options) {
   out.kv_dtype = ops::kv_dtype_name(ops::parse_kv_dtype(options.kv_dtype).value_or(ops::kDefaultKvDtype));
   const bool int8_head = wants_int8_head(options.head);
   const int device = device::parse_name(options.device);
+  gpu::model_options(options.dtype, options.cuda_linear, device >= 0);  // names that are wrong
+  std::optional<Against> against;
+  if (!options.against.empty()) against.emplace(options);
   if (device >= 0) {
+    if (against)
+      fail(ErrorCode::kInvalidArgument, "--against: of the processor alone, not with --device {}", options.device);
     device::open(device);  // what is not there should show before anything is loaded
     if (int8_head) {
       fail(ErrorCode::kInvalidArgument, "--head int8: not on a device, which keeps the output matrix in 16 bits");
     }
   }
+  if (against) against->first_turn();
   stage("loading");
   const double begin = monotonic_seconds();
   const std::unique_ptr<model::WeightSource> whole = open_source(options, out.weights);
@@ -155,9 +187,12 @@ BenchSummary run(const BenchOptions& options) {
   const std::uint64_t loaded_peak = peak_rss_bytes();
 
   stage("measuring the machine");
-  const ForeignCpuWatch watch;
   const ReadMeter meter(options.read_bytes);
   measure_machine(meter, out);
+  if (against) {
+    out.against = against->run([&](const PeerTest& test) { return measure_test(model, meter, options, test); });
+  }
+  const ForeignCpuWatch watch;
   ModelBench bench(model, meter, out.matmul_peak_flops, options);
   stage("decode");
   bench.decode(out);

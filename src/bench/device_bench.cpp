@@ -133,9 +133,10 @@ void run_on_device(int device, const model::WeightSource& source, bool random, c
   stage("measuring the device");
   out.read_bandwidth_bytes_per_s = out.best_read_bandwidth_bytes_per_s = device_copy_bandwidth();
   try {
-    out.matmul_peak_flops = device_product_peak(gpu::Half::kBf16);
-    out.matmul_peak_arithmetic = "bf16";
-    out.peaks.push_back({"cublasLt", "bf16", out.matmul_peak_flops});
+    const bool has_bf16 = kernels::cuda::type_objection(gpu::Half::kBf16) == nullptr;
+    out.matmul_peak_flops = device_product_peak(has_bf16 ? gpu::Half::kBf16 : gpu::Half::kF16);
+    out.matmul_peak_arithmetic = has_bf16 ? "bf16" : "f16";
+    out.peaks.push_back({"cublasLt", out.matmul_peak_arithmetic, out.matmul_peak_flops});
   } catch (const Error& error) {
     stage(fmt::format("no peak of matrix products: {}", error.what()));
   }
@@ -147,14 +148,16 @@ void run_on_device(int device, const model::WeightSource& source, bool random, c
   const std::int64_t largest = batches.empty() ? 1 : *std::max_element(batches.begin(), batches.end());
   const std::int64_t chunk = std::min(options.prompt, kMostPrefillTokens);
   const std::int64_t length = std::max(options.prompt, options.depth + options.gen);
-  auto model =
-      gpu::load_step_model(source, {.kv_dtype = ops::parse_kv_dtype(options.kv_dtype), .repeat_first_layer = random},
-                           {.max_model_len = length,
-                            .max_num_seqs = largest,
-                            .max_num_batched_tokens = std::max(chunk, largest),
-                            .memory_utilization = 0.95,
-                            .fill_memory = false,
-                            .graphs = gpu::graphs_by_environment()});
+  gpu::ModelOptions model_options = gpu::model_options(options.dtype, options.cuda_linear);
+  model_options.kv_dtype = ops::parse_kv_dtype(options.kv_dtype);
+  model_options.repeat_first_layer = random;
+  auto model = gpu::load_step_model(source, model_options,
+                                    {.max_model_len = length,
+                                     .max_num_seqs = largest,
+                                     .max_num_batched_tokens = std::max(chunk, largest),
+                                     .memory_utilization = 0.95,
+                                     .fill_memory = false,
+                                     .graphs = gpu::graphs_by_environment()});
   if (model->max_model_len() < length) {
     fail(ErrorCode::kInvalidArgument, "--prompt, and --depth with --gen: expected at most the context of {}",
          model->max_model_len());

@@ -129,8 +129,16 @@ class KernelBench {
     if (dense_ != nullptr) timing.dense_seconds = time_dense(operands, layer, m);
     check_chosen(operands, m, chosen, timing);
     time_kernel(operands, m, chosen, timing);
-    if (!options_.all) return;
     const double enough = kHopeless * summary_.timings.back().seconds;
+    if (options_.all) time_others(operands, m, chosen, timing, enough);
+    // The last one: it overwrites what the others were compared with.
+    if (dense_ != nullptr && (options_.all || kernels::cuda::w4_panel_pays(problem.layout, m))) {
+      time_panel(operands, m, timing, enough);
+    }
+  }
+  /// All kernels that can run but the chosen one; only a check for those that take more than `enough` seconds.
+  void time_others(const KernelOperands& operands, std::int64_t m, int chosen, KernelTiming timing, double enough) {
+    const W4Problem problem = operands.problem(m, 0, operands.y());
     for (int index = 0; kernels::cuda::w4_kernel_names()[index] != nullptr; ++index) {
       if (index == chosen || kernels::cuda::w4_kernel_objection(problem, index) != nullptr) continue;
       stop_flag().throw_if_requested();
@@ -183,16 +191,46 @@ class KernelBench {
     return out;
   }
 
+  /// Expansion and product, as with --cuda-linear fast; not where both together take more than `enough` seconds.
+  void time_panel(const KernelOperands& operands, std::int64_t m, KernelTiming timing, double enough) {
+    const auto launch_panel = [&](int copy, const device::Buffer& y) {
+      const W4Problem problem = operands.problem(m, copy, y);
+      device::check(
+          kernels::cuda::w4_expand(problem.layout, type_, problem.weight, nullptr, operands.panel(), stream_.get()),
+          "w4_expand");
+      const device::DenseShape shape{.type = type_, .m = m, .n = problem.layout.n, .k = problem.layout.k};
+      dense_->run(shape, operands.x(), operands.panel(), nullptr, y.data(), stream_);
+    };
+    operands.poison(operands.y(), m, stream_);
+    launch_panel(0, operands.y());
+    stream_.synchronize();
+    timing.error = operands.sampled_error(m);
+    if (!(timing.error <= kernels::cuda::w4_panel_tolerance(type_))) {
+      fail(ErrorCode::kInternal, "{} with {} tokens: the product by way of a panel is off by {:.2g} of the result",
+           timing.layer, m, timing.error);
+    }
+    timing.same_bits_as.clear();
+    if (device_seconds(stream_, [&] { launch_panel(1, operands.other_y()); }) > enough) return;
+    timing.kernel = gpu::kPanelName;
+    timing.chosen = false;
+    timing.seconds = median_seconds(stream_, [&](int i) { launch_panel(i, operands.other_y()); });
+    finish(timing);
+  }
+
   void time_kernel(const KernelOperands& operands, std::int64_t m, int index, KernelTiming timing, bool chosen = true) {
     timing.kernel = kernels::cuda::w4_kernel_names()[index];
     timing.chosen = chosen;
     timing.seconds = median_seconds(stream_, [&](int i) { launch(operands.problem(m, i, operands.other_y()), index); });
+    finish(timing);
+  }
+  /// Rates of a timing, which is then reported.
+  void finish(KernelTiming timing) {
     const auto n = static_cast<double>(timing.out_features);
     const auto k = static_cast<double>(timing.in_features);
     const W4Layout layout{timing.out_features, timing.in_features, options_.group_size};
     timing.bytes_per_s = static_cast<double>(layout.bytes()) / timing.seconds;
     timing.copy_fraction = timing.bytes_per_s / summary_.copy_bytes_per_s;
-    timing.flops = 2 * n * k * static_cast<double>(m) / timing.seconds;
+    timing.flops = 2 * n * k * static_cast<double>(timing.rows) / timing.seconds;
     if (summary_.dense_flops > 0) timing.dense_fraction = timing.flops / summary_.dense_flops;
     summary_.timings.push_back(timing);
     if (options_.on_timing) options_.on_timing(timing);

@@ -53,6 +53,7 @@ KernelOperands::KernelOperands(const W4Layout& layout, Half type, std::int64_t r
   y_ = device::Buffer(bytes_of(rows, layout.n));
   other_y_ = device::Buffer(bytes_of(rows, layout.n));
   workspace_ = device::Buffer(kernels::cuda::w4_workspace_bytes(layout, rows));
+  panel_ = device::Buffer(kernels::cuda::w4_panel_bytes(layout));
   counter_ = device::Buffer(sizeof(std::uint32_t));
   for (std::int64_t i = 0; i < copies_; ++i) {
     check(kernels::cuda::fill_stream(layout, stream_.data() + i * layout.bytes(), static_cast<std::uint32_t>(7 * i),

@@ -21,6 +21,7 @@ class KernelOperands {
   /// The 16-bit weights of another matrix of this shape.
   const void* halves(int copy) const;
   const void* x() const { return x_.data(); }
+  std::byte* panel() const { return panel_.data(); }          ///< kernels::cuda::w4_panel_bytes()
   const device::Buffer& y() const { return y_; }              ///< [rows, n]
   const device::Buffer& other_y() const { return other_y_; }  ///< [rows, n]
 
@@ -37,7 +38,7 @@ class KernelOperands {
   kernels::cuda::W4Layout layout_;
   kernels::cuda::Half type_;
   std::int64_t copies_ = 1, dense_copies_ = 1;
-  device::Buffer stream_, halves_, x_, y_, other_y_, workspace_, counter_;
+  device::Buffer stream_, halves_, x_, y_, other_y_, workspace_, panel_, counter_;
   std::vector<std::int64_t> sampled_rows_;
   std::vector<double> sampled_;  ///< [sampled_rows_, k] of copy 0
 };

@@ -123,6 +123,7 @@ void ModelBench::prefill(BenchSummary& out) {
   const auto run = [&] {
     std::int64_t last = 0;
     for (std::int64_t past = 0; past < options_.prompt; past += kPrefillChunk) {
+      stop_flag().throw_if_requested();
       const std::int64_t count = std::min(kPrefillChunk, options_.prompt - past);
       const model::SequenceSlice slice{.token_count = count, .past = past, .blocks = blocks_of(0, options_.prompt)};
       model_.run(std::span(ids).subspan(static_cast<std::size_t>(past), static_cast<std::size_t>(count)), {&slice, 1},
@@ -133,7 +134,6 @@ void ModelBench::prefill(BenchSummary& out) {
   };
   std::vector<double> seconds, faults;
   for (int repetition = -1; repetition < options_.repetitions; ++repetition) {  // the first one warms up
-    stop_flag().throw_if_requested();
     const double before = page_faults();
     const double took = seconds_of(run);
     if (repetition < 0) continue;

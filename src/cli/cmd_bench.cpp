@@ -27,7 +27,23 @@ file::OrderedJson points_json(const std::vector<BenchPoint>& points) {
   return out;
 }
 
-file::OrderedJson to_json(const BenchSummary& s) {
+file::OrderedJson against_json(const BenchAgainst& against) {
+  file::OrderedJson out;
+  out["command"] = against.command;
+  out["name"] = against.name;
+  out["turns"] = against.turns;
+  for (const BenchComparison& c : against.tests) {
+    out["tests"].push_back({{"test", c.test},
+                            {"tokens", c.tokens},
+                            {"depth", c.depth},
+                            {"tokens_per_s", c.tokens_per_s},
+                            {"peer_tokens_per_s", c.peer_tokens_per_s},
+                            {"ratio", c.ratio}});
+  }
+  return out;
+}
+
+file::OrderedJson to_json(const BenchSummary& s, const BenchOptions& options) {
   file::OrderedJson out;
   out["architecture"] = s.architecture;
   out["layers"] = s.layers;
@@ -39,6 +55,9 @@ file::OrderedJson to_json(const BenchSummary& s) {
   out["threads"] = s.threads;
   out["threads_decode"] = s.threads_decode;
   if (!s.device.empty()) out["device"] = s.device;
+  out["prompt"] = options.prompt;
+  out["gen"] = options.gen;
+  out["depth"] = options.depth;
   out["prefill_tokens_per_s"] = s.prefill_tokens_per_s;
   out["decode_tokens_per_s"] = s.decode_tokens_per_s;
   out["decode_bytes_per_token"] = s.decode_bytes_per_token;
@@ -63,6 +82,7 @@ file::OrderedJson to_json(const BenchSummary& s) {
     out["kernels"].push_back(
         {{"rows", k.rows}, {"out_features", k.out_features}, {"in_features", k.in_features}, {"kernel", k.kernel}});
   }
+  if (s.against.turns > 0) out["against"] = against_json(s.against);
   out["load_seconds"] = s.load_seconds;
   out["peak_rss_bytes"] = s.peak_rss_bytes;
   out["foreign_cpu_share"] = s.foreign_cpu_share;
@@ -92,6 +112,18 @@ void print_device_table(const BenchSummary& s, const BenchOptions& options) {
   print_points("decode, batch", "of copy", s.batch);
 }
 
+void print_against(const BenchAgainst& a) {
+  if (a.turns == 0) return;
+  fmt::print("against {}: {}, {} in turn\n", a.command, a.name.empty() ? "no name" : a.name,
+             a.turns == 1 ? "one run" : fmt::format("medians of {} runs", a.turns));
+  fmt::print("{:<24} {:>12} {:>12} {:>7}\n", "", "tokens/s", "theirs", "ratio");
+  for (const BenchComparison& c : a.tests) {
+    const std::string depth = c.depth > 0 ? fmt::format(" at {}", c.depth) : std::string();
+    fmt::print("{:<24} {:>12.1f} {:>12.1f} {:>7.2f}\n", fmt::format("{} {}{}", c.test, c.tokens, depth), c.tokens_per_s,
+               c.peer_tokens_per_s, c.ratio);
+  }
+}
+
 void print_table(const BenchSummary& s, const BenchOptions& options) {
   fmt::print("{}, {} layers, {}; activations {}, head {}, cache {}; {} threads, {}\n", s.architecture, s.layers,
              s.weights, s.activations, s.head, s.kv_dtype, s.threads, s.instruction_set);
@@ -108,6 +140,7 @@ void print_table(const BenchSummary& s, const BenchOptions& options) {
   fmt::print("decode {:<10}{:>10.2f} tokens/s, {} per token, {:.1f}% of the plain read loop, {:.1f} page faults\n",
              options.gen, s.decode_tokens_per_s, size_text(s.decode_bytes_per_token), 100 * s.decode_bandwidth_fraction,
              s.decode_page_faults_per_token);
+  print_against(s.against);
   print_points("decode, batch", "of read loop", s.batch);
   print_points("linears, rows", "of read loop", s.linears);
   print_points("linears, bf16", "of read loop", s.linears_bf16);
@@ -121,7 +154,7 @@ int run(BenchOptions& options, const CommonFlags& common) {
   options.on_stage = [](const std::string& text) { print_note(text); };
   const BenchSummary s = bench_model(options);
   if (common.json) {
-    print_json(to_json(s));
+    print_json(to_json(s, options));
   } else if (!s.device.empty()) {
     print_device_table(s, options);
   } else {
@@ -175,6 +208,8 @@ std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
   add_kv_dtype_flag(app, o.kv_dtype);
+  add_dtype_flag(app, o.dtype);
+  add_cuda_linear_flag(app, o.cuda_linear);
   app.add_option("--layers", o.layers, "Run the first layers only (0: all)")->capture_default_str();
   app.add_option("--prompt", o.prompt, "Tokens of the prefill")->capture_default_str();
   app.add_option("--gen", o.gen, "Tokens of the decode")->capture_default_str();
@@ -187,10 +222,18 @@ std::function<int()> add_bench(CLI::App& app, CommonFlags& common) {
   app.add_option("--read-bytes", o.read_bytes, "Buffer of the bandwidth loop (0: 1 GiB or 4 times the last cache)")
       ->capture_default_str()
       ->check(refuse_sign, "");
+  CLI::Option* against = app.add_option("--against", o.against,
+                                        "Another benchmark, run in turn with this one: a command that prints what "
+                                        "llama-bench -o json or awq bench --json prints; {prompt}, {gen}, {depth} and "
+                                        "{threads} in it become numbers");
+  app.add_option("--against-seconds", o.against_seconds, "That one run of it may take")
+      ->needs(against)
+      ->capture_default_str();
   CLI::Option* kernels =
       app.add_flag("--kernels", flags->only_kernels,
                    "Check and time the 4-bit kernels of an NVIDIA device on the shapes of known models")
-          ->excludes(config);
+          ->excludes(config)
+          ->excludes(against);
   KernelBenchOptions& k = flags->kernels;
   app.add_option("--shapes", k.shapes, "Of --kernels: 8b (Llama-3), 70b (Llama-3), 7b (Qwen2.5)")
       ->needs(kernels)

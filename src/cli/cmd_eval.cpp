@@ -90,6 +90,7 @@ std::function<int()> add_eval(CLI::App& app, CommonFlags& common) {
   app.add_option("--activations", o.activations, "Inputs of quantized linears: f32, int8 or int15")
       ->capture_default_str();
   add_kv_dtype_flag(app, o.kv_dtype);
+  add_dtype_flag(app, o.dtype);
   app.add_option("--ctx", o.context, "Tokens per window, at most the model's context")->capture_default_str();
   app.add_option("--max-tokens", o.max_tokens,
                  "Score whole windows of the text until they have this many tokens (0: all)")

@@ -143,6 +143,8 @@ std::function<int()> add_run(CLI::App& app, CommonFlags& common) {
   app.add_flag("--ignore-eos", o.ignore_eos, "Go on after an end-of-sequence token");
   add_kv_dtype_flag(app, o.kv_dtype);
   add_device_memory_flags(app, o.gpu_memory_utilization, o.kv_cache_memory_bytes);
+  add_dtype_flag(app, o.dtype);
+  add_cuda_linear_flag(app, o.cuda_linear);
   app.add_option("--spec-ngram", o.spec_ngram, "Tokens guessed per step from earlier text; the output stays the same")
       ->capture_default_str();
   return [flags, &common, prompt, max_tokens] {

@@ -41,6 +41,8 @@ void add_engine_flags(CLI::App& app, ServeOptions& o) {
       ->capture_default_str();
   add_device_memory_flags(app, o.gpu_memory_utilization, o.kv_cache_memory_bytes);
   add_kv_dtype_flag(app, o.kv_dtype);
+  add_dtype_flag(app, o.dtype);
+  add_cuda_linear_flag(app, o.cuda_linear);
   add_threads_decode_flag(app, o.threads_decode);
   app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
       ->capture_default_str();

@@ -69,6 +69,16 @@ inline void add_kv_dtype_flag(CLI::App& app, std::string& kv_dtype) {
                  "Type of cached keys and values: auto, f32, bf16, f16, int8 or fp8; on a device auto, int8 or fp8")
       ->capture_default_str();
 }
+inline void add_dtype_flag(CLI::App& app, std::string& dtype) {
+  app.add_option("--dtype", dtype, "Type of activations on a device: auto (the model's), f16 or bf16")
+      ->capture_default_str();
+}
+inline void add_cuda_linear_flag(CLI::App& app, std::string& name) {
+  app.add_option("--cuda-linear", name,
+                 "4-bit linears on a device: exact, or fast: many tokens by way of 16-bit weights, which are rounded; "
+                 "tokens may then depend on what else is in a step")
+      ->capture_default_str();
+}
 
 /// One command of the program. add() declares its flags on `app`; the returned function does the work and gives the
 /// exit status.

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "awq/awq.h"
+#include "base/places.h"
 #include "cli/command.h"
 #include "cli/exit_status.h"
 #include "cli/terminal.h"
@@ -117,6 +118,8 @@ int finish_parsing(const CLI::App& app, const CLI::ParseError& error) {
 void shorten_spin(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("GOMP_SPINCOUNT", "2000", 1);
+  setenv("AWQ_SHORT_SPIN", "1", 1);  // other programs that are started get neither
+  leave_place();  // the program that follows finds its places among the processors that this thread may use
   execv("/proc/self/exe", argv);  // comes back only on failure: then the default stays
 }
 

@@ -13,6 +13,9 @@ namespace awq::gpu {
 
 using kernels::cuda::Half;
 
+/// What stands for w4_expand() with a product of cublasLt in lists of kernels.
+inline constexpr const char* kPanelName = "panel";
+
 constexpr DType dtype_of(Half type) { return type == Half::kF16 ? DType::kF16 : DType::kBf16; }
 
 /// Linears that read the same input as one of all their rows, those of the first one first. [out_features, in_features]

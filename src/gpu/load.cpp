@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/check.h"
+
 namespace awq::gpu {
 
 Half f32_activation_type(const model::ModelFiles& files) {
@@ -13,6 +15,29 @@ Half f32_activation_type(const model::ModelFiles& files) {
     }
   }
   return Half::kBf16;
+}
+
+ModelOptions model_options(const std::string& dtype, const std::string& cuda_linear, bool on_device) {
+  ModelOptions out;
+  if (dtype == "f16") {
+    out.type = Half::kF16;
+  } else if (dtype == "bf16") {
+    out.type = Half::kBf16;
+  } else if (dtype != "auto") {
+    fail(ErrorCode::kInvalidArgument, "--dtype {}: expected auto, f16 or bf16", printable(dtype));
+  }
+  if (cuda_linear != "exact" && cuda_linear != "fast") {
+    fail(ErrorCode::kInvalidArgument, "--cuda-linear {}: expected exact or fast", printable(cuda_linear));
+  }
+  out.fast_linears = cuda_linear == "fast";
+  if (!on_device && out.type) {
+    fail(ErrorCode::kInvalidArgument, "--dtype {}: the processor computes in binary32, --device cuda in 16 bits",
+         dtype);
+  }
+  if (!on_device && out.fast_linears) {
+    fail(ErrorCode::kInvalidArgument, "--cuda-linear fast: is of --device cuda alone");
+  }
+  return out;
 }
 
 std::unique_ptr<StepModel> load_step_model(const model::WeightSource& source, const ModelOptions& model,

@@ -15,20 +15,26 @@ namespace awq::gpu {
 
 /// False where the environment says AWQ_CUDA_OVERLAP=0.
 bool overlap_by_environment();
-/// True where the environment says AWQ_CUDA_CHAIN=1.
-bool chain_by_environment();
+/// True where the environment says AWQ_CUDA_FUSE=1.
+bool fuse_by_environment();
 
 struct ModelOptions {
-  /// What activations are computed in where the checkpoint is F32; else it is the type of the embedding.
+  /// What activations are computed in; without a value the type of the embedding, and where that is F32 `f32_as`.
+  std::optional<Half> type;
   Half f32_as = Half::kBf16;
   /// Of cached keys and values: the type of activations, which is what nullopt stands for, int8 or fp8.
   std::optional<ops::KvDtype> kv_dtype = std::nullopt;
+  /// Many tokens go through 4-bit linears by way of a panel where that pays (kernels::cuda::w4_panel_pays): faster, and
+  /// a row then depends on how many there are.
+  bool fast_linears = false;
+  std::int64_t fast_from = 0;  ///< with fast_linears: as many tokens at least, whether it pays or not; 0: where it pays
   /// All layers are copies of the first one: for measurements with random weights.
   bool repeat_first_layer = false;
   /// Kernels may start while the one before them ends (kernels::cuda::allow_overlap).
   bool overlap = overlap_by_environment();
-  /// Few tokens run the linears from one attention to the next in one launch (cuda_chain.h). Off until it is measured.
-  bool chain = chain_by_environment();
+  /// Steps of decoding take two launches a layer: rotation with attention (rotate_and_attend()), and for few tokens all
+  /// linears up to the next attention (cuda_chain.h). Off until a device has measured it.
+  bool fuse = fuse_by_environment();
 };
 
 /// Bounds of the batches that scratch memory is laid out for.
@@ -55,6 +61,7 @@ struct Activations {
   std::byte* last = nullptr;      ///< [rows, hidden_size]
   float* logits = nullptr;        ///< [rows, vocab_size]
   std::byte* linear_workspace = nullptr;
+  std::byte* panel = nullptr;  ///< of the largest linear that is expanded; null where none is
   std::byte* attention_workspace = nullptr;
   std::byte* chain_workspace = nullptr;  ///< zero before the first pass
 };
@@ -78,7 +85,8 @@ class Model {
   Half type() const { return type_; }
   /// Type of cached keys and values.
   ops::KvDtype kv_dtype() const;
-  /// True when all linears of the layers run from packed codes: then a row does not depend on the batch.
+  /// True when all linears of the layers run from packed codes: then a row does not depend on the batch, unless
+  /// ModelOptions::fast_linears is set.
   bool quantized() const { return quantized_; }
   /// Names of the kernels that the linears of the layers run for `m` tokens, each once.
   std::vector<std::string> linear_kernels(std::int64_t m) const;
@@ -94,7 +102,7 @@ class Model {
 
   /// Takes what batches within `limits` need from `arena`.
   Activations lay_out(const BatchLimits& limits, device::Arena& arena) const;
-  /// Uploads the rotary angles of `positions` positions and opens the library that 16-bit weights need.
+  /// Uploads the rotary angles of `positions` positions and opens the library that 16-bit weights and panels need.
   void prepare(std::int64_t positions);
   /// All layers over a batch; ids [batch.tokens] on the device. Leaves the hidden state.
   void forward(const Activations& work, const std::int32_t* ids, const kernels::cuda::SequenceBatch& batch,
@@ -111,6 +119,10 @@ class Model {
   };
   Layer load_layer(const model::WeightSource& source, std::int64_t index);
   Layer copy_layer(const Layer& from, const device::Stream& stream) const;
+  bool uses_panel(const Linear& linear, std::int64_t m) const {
+    if (!fast_linears_ || !linear.quantized()) return false;
+    return fast_from_ > 0 ? m >= fast_from_ : kernels::cuda::w4_panel_pays(linear.layout(), m);
+  }
   void apply(const Linear& linear, const Activations& work, const std::byte* x, std::int64_t m, std::byte* y,
              const device::Stream& stream);
   /// From the output of attention in layer `index` to the input of attention in the next one.
@@ -126,7 +138,10 @@ class Model {
   Half type_ = Half::kBf16;
   kernels::cuda::CacheType cache_type_ = kernels::cuda::CacheType::kHalf;
   bool quantized_ = true;
+  bool fused_ = false;
   std::int64_t chained_tokens_ = 0;
+  bool fast_linears_ = false;
+  std::int64_t fast_from_ = 0;
   std::vector<Layer> layers_;
   device::Buffer embedding_;  ///< empty when the head serves as the embedding
   Linear head_;

@@ -46,14 +46,19 @@ Activations Model::lay_out(const BatchLimits& limits, device::Arena& arena) cons
   out.last = halves(rows, config_.hidden_size);
   out.logits = arena.take_array<float>(rows * config_.vocab_size);
   std::uint64_t linear_bytes = 0;
+  std::uint64_t panel_bytes = 0;
   for (const Layer& layer : layers_) {
     for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
       if (!linear->quantized()) continue;
+      if (uses_panel(*linear, limits.tokens)) {
+        panel_bytes = std::max(panel_bytes, kernels::cuda::w4_panel_bytes(linear->layout()));
+      }
       linear_bytes = std::max(linear_bytes, kernels::cuda::w4_workspace_bytes(linear->layout(), limits.tokens));
     }
   }
   out.linear_workspace = arena.take(linear_bytes);
   out.chain_workspace = arena.take(kernels::cuda::kW4ChainWorkspaceBytes);
+  if (panel_bytes != 0) out.panel = arena.take(panel_bytes);
   out.attention_workspace = arena.take(kernels::cuda::attention_workspace_bytes(
       static_cast<std::int32_t>(config_.num_attention_heads), static_cast<std::int32_t>(config_.head_dim),
       static_cast<std::int32_t>(limits.sequences), static_cast<std::int32_t>(limits.tokens),
@@ -63,11 +68,19 @@ Activations Model::lay_out(const BatchLimits& limits, device::Arena& arena) cons
 
 void Model::apply(const Linear& linear, const Activations& work, const std::byte* x, std::int64_t m, std::byte* y,
                   const device::Stream& stream) {
-  if (linear.quantized()) {
+  const void* weight = linear.weight();
+  const void* bias = linear.bias();
+  if (uses_panel(linear, m)) {
+    check(kernels::cuda::w4_expand(linear.layout(), type_, weight, static_cast<const float*>(bias), work.panel,
+                                   stream.get()),
+          "the expansion of a 4-bit weight");
+    weight = work.panel;
+    if (bias != nullptr) bias = work.panel + linear.out_features() * linear.in_features() * kHalfBytes;
+  } else if (linear.quantized()) {
     const kernels::cuda::W4Problem problem{.layout = linear.layout(),
                                            .type = type_,
-                                           .weight = linear.weight(),
-                                           .bias = static_cast<const float*>(linear.bias()),
+                                           .weight = weight,
+                                           .bias = static_cast<const float*>(bias),
                                            .x = x,
                                            .y = y,
                                            .m = m,
@@ -78,8 +91,8 @@ void Model::apply(const Linear& linear, const Activations& work, const std::byte
                                  .m = dense_rows(m),
                                  .n = linear.out_features(),
                                  .k = linear.in_features(),
-                                 .has_bias = linear.bias() != nullptr};
-  dense_->run(shape, x, linear.weight(), linear.bias(), y, stream);
+                                 .has_bias = bias != nullptr};
+  dense_->run(shape, x, weight, bias, y, stream);
 }
 
 std::vector<std::string> Model::linear_kernels(std::int64_t m) const {
@@ -87,8 +100,8 @@ std::vector<std::string> Model::linear_kernels(std::int64_t m) const {
   if (m <= chained_tokens_) names.emplace_back("chain");
   for (const Layer& layer : layers_) {
     for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
-      std::string name = "cublasLt";
-      if (linear->quantized()) {
+      std::string name = uses_panel(*linear, m) ? kPanelName : "cublasLt";
+      if (linear->quantized() && !uses_panel(*linear, m)) {
         const kernels::cuda::W4Problem problem{.layout = linear->layout(), .type = type_, .m = m};
         name = kernels::cuda::w4_kernel_names()[kernels::cuda::w4_choice(problem)];
       }
@@ -107,13 +120,13 @@ void Model::attend(const Layer& layer, std::int64_t index, const Activations& wo
                                        .head_dim = static_cast<std::int32_t>(d),
                                        .type = cache_type_};
   const auto* norms = reinterpret_cast<const float*>(layer.norms.data());
-  const float* q_norm = config_.qk_norm ? norms + 2 * config_.hidden_size : nullptr;
-  const float* k_norm = config_.qk_norm ? q_norm + d : nullptr;
   const auto* cosines = reinterpret_cast<const float*>(rope_.data());
-  const float* sines = cosines + positions_ * (d / 2);
-  check(kernels::cuda::rope_and_store(type_, work.qkv, heads, batch, cosines, sines, q_norm, k_norm,
-                                      static_cast<float>(config_.rms_norm_eps), blocks, stream.get()),
-        "the rotary embedding");
+  kernels::cuda::Rotation rotation{
+      .cosines = cosines, .sines = cosines + positions_ * (d / 2), .eps = static_cast<float>(config_.rms_norm_eps)};
+  if (config_.qk_norm) {
+    rotation.q_norm = norms + 2 * config_.hidden_size;
+    rotation.k_norm = rotation.q_norm + d;
+  }
   const kernels::cuda::AttentionProblem problem{.type = type_,
                                                 .num_heads = heads,
                                                 .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d))),
@@ -121,6 +134,13 @@ void Model::attend(const Layer& layer, std::int64_t index, const Activations& wo
                                                 .q = work.qkv,
                                                 .q_stride = config_.q_width() + 2 * config_.kv_width(),
                                                 .out = work.attended};
+  if (fused_) {
+    return check(
+        kernels::cuda::rotate_and_attend(problem, rotation, batch, blocks, work.attention_workspace, stream.get()),
+        "attention");
+  }
+  check(kernels::cuda::rope_and_store(type_, work.qkv, heads, batch, rotation, blocks, stream.get()),
+        "the rotary embedding");
   check(kernels::cuda::attention(problem, batch, blocks, work.attention_workspace, stream.get()), "attention");
 }
 

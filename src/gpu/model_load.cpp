@@ -27,9 +27,17 @@ device::Buffer upload_floats(std::initializer_list<std::span<const float>> parts
   return out;
 }
 
-Half activation_type(DType stored, Half f32_as) {
+Half activation_type(DType stored, const ModelOptions& options) {
+  if (options.type) return *options.type;
   if (stored == DType::kF16) return Half::kF16;
-  return stored == DType::kBf16 ? Half::kBf16 : f32_as;
+  return stored == DType::kBf16 ? Half::kBf16 : options.f32_as;
+}
+
+void check_type(Half type) {
+  if (const char* objection = kernels::cuda::type_objection(type)) {
+    fail(ErrorCode::kDevice, "--device cuda: the model computes in {}: {}{}", type == Half::kF16 ? "f16" : "bf16",
+         objection, type == Half::kBf16 ? "; --dtype f16 takes the other type" : "");
+  }
 }
 
 /// Products read rows of 16 bytes.
@@ -71,18 +79,20 @@ bool overlap_by_environment() {
   return value == nullptr || std::strcmp(value, "0") != 0;
 }
 
-bool chain_by_environment() {
-  const char* value = std::getenv("AWQ_CUDA_CHAIN");
+bool fuse_by_environment() {
+  const char* value = std::getenv("AWQ_CUDA_FUSE");
   return value != nullptr && std::strcmp(value, "1") == 0;
 }
 
-Model::Model(const model::WeightSource& source, const ModelOptions& options) : config_(source.config()) {
+Model::Model(const model::WeightSource& source, const ModelOptions& options)
+    : config_(source.config()), fast_linears_(options.fast_linears), fast_from_(options.fast_from) {
   kernels::cuda::allow_overlap(options.overlap);
   check_widths(config_);
   model::LinearWeights head = source.load_head();
   model::LinearWeights embedding = source.load_embedding();
   const model::LinearWeights& table = embedding.out_features != 0 ? embedding : head;
-  type_ = activation_type(table.quantized ? DType::kF32 : table.dtype, options.f32_as);
+  type_ = activation_type(table.quantized ? DType::kF32 : table.dtype, options);
+  check_type(type_);
   cache_type_ = cache_type(options.kv_dtype, type_);
   constexpr std::size_t kHalfBytes = 2;
   if (embedding.out_features != 0) {
@@ -115,7 +125,8 @@ Model::Model(const model::WeightSource& source, const ModelOptions& options) : c
       quantized_ = quantized_ && linear->quantized();
     }
   }
-  if (quantized_ && options.chain) chained_tokens_ = most_chained_tokens();
+  fused_ = options.fuse;
+  if (quantized_ && fused_) chained_tokens_ = most_chained_tokens();
 }
 
 Model::Layer Model::load_layer(const model::WeightSource& source, std::int64_t index) {
@@ -150,7 +161,7 @@ Model::Layer Model::copy_layer(const Layer& from, const device::Stream& stream) 
 }
 
 void Model::prepare(std::int64_t positions) {
-  if (!quantized_ && dense_ == nullptr) {
+  if ((!quantized_ || fast_linears_) && dense_ == nullptr) {
     dense_workspace_ = device::Buffer(device::DenseProduct::kWorkspaceBytes);
     dense_ = std::make_unique<device::DenseProduct>(dense_workspace_.data());
   }

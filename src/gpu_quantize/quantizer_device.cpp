@@ -3,16 +3,28 @@
 #include "gpu_quantize/device_layer_runner.h"
 #include "gpu_quantize/device_site_search.h"
 #include "gpu_quantize/memory_plan.h"
+#include "kernels/api/cuda_linear.h"
 #include "quantize/pipeline.h"
 
 namespace awq::gpu_quantize {
 
 using model::Site;
 
+namespace {
+
+/// A device that has no products in BF16 multiplies in binary32, which a BF16 checkpoint loses nothing by.
+PassShape shape_of(std::int64_t blocks, std::int64_t length, ops::Precision precision) {
+  using kernels::cuda::Half, kernels::cuda::type_objection;
+  const bool lacks_bf16 = type_objection(Half::kBf16) != nullptr && type_objection(Half::kF16) == nullptr;
+  return {.blocks = blocks, .length = length, .bf16 = precision == ops::Precision::kBf16 && !lacks_bf16};
+}
+
+}  // namespace
+
 void QuantizerDevice::begin(const model::ModelFiles& files, const quantize::CalibrationBlocks& blocks,
                             ops::Precision precision, std::span<quantize::HiddenStates> streams) {
   files_ = &files;
-  shape_ = {.blocks = blocks.count, .length = blocks.length, .bf16 = precision == ops::Precision::kBf16};
+  shape_ = shape_of(blocks.count, blocks.length, precision);
   streams_ = streams;
   streams_there_.clear();
 }
@@ -73,9 +85,8 @@ void QuantizerDevice::fetch_hidden() {
 std::uint64_t CudaChoice::planned_bytes(const model::ModelFiles& files, const quantize::OutputPlan& plan,
                                         std::int64_t blocks, std::int64_t length, ops::Precision precision,
                                         const QuantizeOptions& options) const {
-  const PassShape shape{.blocks = blocks, .length = length, .bf16 = precision == ops::Precision::kBf16};
-  return plan_device_bytes(files.config(), files.architecture(), shape, quantize::stream_count(options),
-                           quantize::quantizes_in_sequence(options), plan.scheme);
+  return plan_device_bytes(files.config(), files.architecture(), shape_of(blocks, length, precision),
+                           quantize::stream_count(options), quantize::quantizes_in_sequence(options), plan.scheme);
 }
 
 std::unique_ptr<quantize::LayerDevice> CudaChoice::open() const {

@@ -110,6 +110,41 @@ TEST(CudaSmall, WarpsOfABlockFitAndShareTheRowsEvenly) {
   EXPECT_EQ(small_warps({6144, 4096, 128}, 1, 132, kShared), 12);
 }
 
+TEST(CudaSmall, FitsTheFirstDevicesWithTensorCoresOfItsKind) {
+  constexpr int kShared = 65536;  // compute capability 7.5, of which a T4 has 40 multiprocessors
+  const int depth = small_depth(75);
+  for (const std::int64_t k : {128, 1536, 3584, 4096, 14336}) {
+    for (const std::int64_t m : {1, 2, 4, 8}) {
+      const W4Layout layout{4096, k, 128};
+      const int warps = small_warps(layout, m, 40, kShared, depth);
+      EXPECT_LE(small_shared_bytes(layout, m, warps, depth), warps == 0 ? INT64_MAX : kShared) << k << ", " << m;
+    }
+  }
+  // A ring for copies that run beside the kernel would leave room for half as many.
+  EXPECT_EQ(small_warps({4096, 4096, 128}, 1, 40, kShared, depth), 8);
+  EXPECT_EQ(small_warps({4096, 4096, 128}, 1, 40, kShared, kSmallDepth), 4);
+}
+
+TEST(CudaPanel, PaysFromSomeNumberOfTokensOn) {
+  for (const int capability : {75, 80, 86, 89, 90, 100, 120}) {
+    for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{4096, 4096}, {28672, 4096}, {57344, 8192}}) {
+      EXPECT_FALSE(panel_pays({n, k, 128}, 256, capability)) << n << " x " << k << ", " << capability;
+      EXPECT_TRUE(panel_pays({n, k, 128}, 2048, capability)) << n << " x " << k << ", " << capability;
+      bool before = false;
+      for (std::int64_t m = 1; m <= 4096; ++m) {
+        const bool pays = panel_pays({n, k, 128}, m, capability);
+        EXPECT_TRUE(pays || !before) << n << " x " << k << ", " << m << " tokens";
+        before = pays;
+      }
+    }
+  }
+  // On Hopper 225 p / (100 - p) tokens, p the percentage of docs/benchmarks-cuda.md.
+  EXPECT_FALSE(panel_pays({4096, 4096, 128}, 640, 90));
+  EXPECT_TRUE(panel_pays({4096, 4096, 128}, 641, 90));
+  EXPECT_FALSE(panel_pays({28672, 4096, 128}, 1382, 90));
+  EXPECT_TRUE(panel_pays({28672, 4096, 128}, 1383, 90));
+}
+
 TEST(CudaMma, TilesOfALaunchAreEachTileOnce) {
   for (const int strips : {1, 2, 32, 86}) {
     for (const int token_tiles : {1, 5, 16, 17, 40}) {

@@ -15,6 +15,8 @@ constexpr const char* kNoNames[] = {nullptr};
 
 }  // namespace
 
+int built_capability(int) { return 0; }
+const char* type_objection(Half) { return kReason; }
 std::uint64_t w4_workspace_bytes(const W4Layout&, std::int64_t) { return 0; }
 int w4_linear(const W4Problem&, Stream, int) { return kNotSupported; }
 const char* const* w4_kernel_names() { return kNoNames; }
@@ -22,6 +24,8 @@ const char* w4_kernel_objection(const W4Problem&, int) { return kReason; }
 int w4_choice(const W4Problem&) { return -1; }
 const char* w4_chain_objection(const W4Chain&) { return kReason; }
 int w4_chain(const W4Chain&, Stream) { return kNotSupported; }
+int w4_expand(const W4Layout&, Half, const void*, const float*, void*, Stream) { return kNotSupported; }
+bool w4_panel_pays(const W4Layout&, std::int64_t) { return false; }
 int dense_linear(const DenseProblem&, Stream) { return kNotSupported; }
 
 int fill_normal(Half, void*, std::int64_t, float, std::uint32_t, Stream) { return kNotSupported; }
@@ -37,8 +41,10 @@ int add_rms_norm(Half, float*, const void*, const float*, float, std::int64_t, s
   return kNotSupported;
 }
 int silu_multiply(Half, const void*, std::int64_t, std::int64_t, void*, Stream) { return kNotSupported; }
-int rope_and_store(Half, void*, std::int32_t, const SequenceBatch&, const float*, const float*, const float*,
-                   const float*, float, const KvBlocks&, Stream) {
+int rope_and_store(Half, void*, std::int32_t, const SequenceBatch&, const Rotation&, const KvBlocks&, Stream) {
+  return kNotSupported;
+}
+int rotate_and_attend(const AttentionProblem&, const Rotation&, const SequenceBatch&, const KvBlocks&, void*, Stream) {
   return kNotSupported;
 }
 std::uint64_t attention_workspace_bytes(std::int32_t, std::int32_t, std::int32_t, std::int32_t, std::int32_t) {

@@ -97,6 +97,25 @@ TEST(PackedActivations, QuantizersGiveTheSameBits) {
   }
 }
 
+TEST(PackedActivations, InfinityAndNanAreSeenAtEveryPlace) {
+  const test::PackedShape shape{1, 80, 40, 4};
+  for (const float bad : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                          std::nanf(""), -std::nanf("7")}) {
+    for (const ActivationQuantizer* row = activation_quantizers_cpu(); row->name != nullptr; ++row) {
+      if (!allowed(row->min_isa)) continue;
+      for (std::int64_t at = 0; at < shape.k; ++at) {
+        std::vector<float> x = test::random_inputs(1, shape.k, 5);
+        x[static_cast<std::size_t>(at)] = bad;
+        const ActivationMemory a(shape, 1, 1, 1, false, x, *row);
+        const std::int64_t block = at / 40 * 2 + at % 40 / 32;  // each group of 40 is padded to two units
+        for (std::int64_t b = 0; b < 4; ++b) {
+          EXPECT_EQ(std::isnan(a.scales[static_cast<std::size_t>(b)]), b == block) << row->name << " at " << at;
+        }
+      }
+    }
+  }
+}
+
 TEST(PackedActivations, RoundingErrorIsHalfAStep) {
   const test::PackedShape shape{1, 256, 64, 4};
   const std::vector<float> x = test::random_inputs(3, shape.k, 9);

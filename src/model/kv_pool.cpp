@@ -31,11 +31,17 @@ KvPool::KvPool(const ModelConfig& config, ops::KvDtype dtype, std::int64_t block
   if (!bytes.has_value())
     fail(ErrorCode::kOutOfMemory, "a KV cache of {} blocks is larger than memory can be", block_count);
   memory_ = AlignedBuffer<std::byte>(*bytes);
-  // Page faults belong to the start, not to the requests.
+  // Page faults belong to the start, not to the requests. Any thread may read any block, so that huge pages go to the
+  // threads in turn: each layer then lies on all memory nodes.
   constexpr std::int64_t kPage = 4096;
+  constexpr std::int64_t kTurn = std::int64_t{2} << 20;
   const auto size = static_cast<std::int64_t>(*bytes);
-#pragma omp parallel for schedule(static) if (size >= (1 << 24))
-  for (std::int64_t at = 0; at < size; at += kPage) memory_[static_cast<std::size_t>(at)] = std::byte{0};
+#pragma omp parallel for schedule(static, 1) if (size >= 8 * kTurn)
+  for (std::int64_t turn = 0; turn < size; turn += kTurn) {
+    for (std::int64_t at = turn; at < std::min(size, turn + kTurn); at += kPage) {
+      memory_[static_cast<std::size_t>(at)] = std::byte{0};
+    }
+  }
 }
 
 ops::KvView KvPool::layer(std::int64_t i) const {

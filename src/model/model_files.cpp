@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/parallel.h"
 #include "file/input_file.h"
+#include "model/read_rows.h"
 #include "tensor/convert.h"
 
 namespace awq::model {
@@ -259,7 +260,7 @@ LinearWeights ModelFiles::load_linear(const std::string& module, LinearShape sha
   const auto& tensor = checkpoint_.get(module + ".weight");
   out.dtype = tensor.dtype;
   out.dense = AlignedBuffer<std::byte>(tensor.size_bytes());
-  checkpoint_.read(tensor, out.dense.span());
+  read_rows(checkpoint_, tensor, out.out_features, out.dense.span());
   return out;
 }
 

@@ -35,8 +35,8 @@ DType dtype_of(WeightKind kind) {
 
 // Rows of weights that are expanded at a time: small enough for the cache, large enough for a good product.
 constexpr std::int64_t kTileRows = 256;
-// Fewest rows of outputs that are worth a task of their own; the tiles of all kernels divide it.
-constexpr std::int64_t kRowsPerTask = 24;
+// Rows of dense weights go to threads in runs of this many, which the tiles of all kernels divide.
+constexpr std::int64_t kRowsPerRun = 24;
 
 /// The inputs sorted by group, as they come within one: nothing to sort gives an empty order, groups that differ in
 /// size none at all.
@@ -93,6 +93,12 @@ AlignedBuffer<std::byte> expanded_to_bf16(const quant::QuantizedTensor& tensor) 
   }
   error.rethrow();
   return out;
+}
+
+BlockRange thread_rows(std::int64_t rows, int thread, int threads) {
+  const std::int64_t runs = (rows + kRowsPerRun - 1) / kRowsPerRun;
+  return {std::min(rows, runs * thread / threads * kRowsPerRun),
+          std::min(rows, runs * (thread + 1) / threads * kRowsPerRun)};
 }
 
 const char* linear_objection(const LinearKernel& kernel, const LinearArgs& args) {
@@ -244,10 +250,10 @@ void Linear::forward_few(const float* x, std::int64_t m, float* y) const {
                   .bias = bias_.data(),
                   .y = y};
   const LinearKernel& kernel = select_linear(kind_, args);
-  const std::int64_t tasks = (args.n + kRowsPerTask - 1) / kRowsPerTask;
-#pragma omp parallel for schedule(static) if (args.n * args.k > 65536)
-  for (std::int64_t task = 0; task < tasks; ++task) {
-    kernel.run(args, task * kRowsPerTask, std::min(args.n, (task + 1) * kRowsPerTask));
+#pragma omp parallel if (args.n * args.k > 65536)
+  {
+    const BlockRange range = thread_rows(args.n, omp_get_thread_num(), omp_get_num_threads());
+    kernel.run(args, range.begin, range.end);
   }
 }
 

@@ -294,6 +294,23 @@ TEST(Linear, ThreadsShareAllBlocks) {
   }
 }
 
+TEST(Linear, ThreadsShareAllRows) {
+  for (const std::int64_t rows : {1, 24, 25, 1000, 32000}) {
+    for (const int threads : {1, 2, 3, 8, 64}) {
+      std::int64_t next = 0;
+      for (int t = 0; t < threads; ++t) {
+        const BlockRange range = thread_rows(rows, t, threads);
+        EXPECT_EQ(range.begin, next);
+        EXPECT_GE(range.end, range.begin);
+        EXPECT_TRUE(range.end == rows || range.end % 24 == 0) << "a tile of outputs lies in one range";
+        EXPECT_LE(range.end - range.begin, rows / threads + 48);
+        next = range.end;
+      }
+      EXPECT_EQ(next, rows);
+    }
+  }
+}
+
 TEST(Linear, SelectionNamesTheReasonOfEachRow) {
   for (const int bits : {4, 8}) {
     for (const int planes : {1, 2}) {

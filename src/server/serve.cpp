@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/places.h"
 #include "base/resources.h"
 #include "base/stop.h"
 #include "device/device.h"
@@ -69,6 +70,7 @@ void serve(const ServeOptions& options) {
   const std::unique_ptr<text::Tokenizer> tokenizer = text::Tokenizer::load(options.model);
   const std::unique_ptr<ChatFormat> chat = load_chat_format(options, *tokenizer);
   LoadedModel loaded = load_model(options, files, device::parse_name(options.device));
+  leave_place();  // this thread led the teams that loaded; the engine's own will be bound, the others go anywhere
   engine::Engine engine(std::move(loaded.model), loaded.options);
   ServedModel served = describe_model(options, files, *tokenizer, engine, loaded.runs_on);
   served.chat = chat.get();

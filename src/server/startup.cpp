@@ -87,6 +87,7 @@ LoadedModel load_model(const ServeOptions& o, const model::ModelFiles& files, in
   LoadedModel out;
   out.options = engine_options(o, device >= 0);
   engine::check_sizes(out.options);
+  gpu::ModelOptions on_device = gpu::model_options(o.dtype, o.cuda_linear, device >= 0);
   if (device < 0) {
     auto model = std::make_unique<model::LanguageModel>(files, o.head == "int8");
     out.weight_bytes = model->bytes_per_token();
@@ -98,14 +99,15 @@ LoadedModel load_model(const ServeOptions& o, const model::ModelFiles& files, in
     return out;
   }
   const device::Properties properties = device::open(device);
-  auto model = gpu::load_step_model(
-      files, {.f32_as = gpu::f32_activation_type(files), .kv_dtype = ops::parse_kv_dtype(o.kv_dtype)},
-      {.max_model_len = o.max_model_len,
-       .max_num_seqs = o.max_num_seqs,
-       .max_num_batched_tokens = out.options.max_num_batched_tokens,
-       .memory_utilization = o.gpu_memory_utilization,
-       .cache_memory_bytes = o.kv_cache_memory_bytes,
-       .graphs = gpu::graphs_by_environment()});
+  on_device.f32_as = gpu::f32_activation_type(files);
+  on_device.kv_dtype = ops::parse_kv_dtype(o.kv_dtype);
+  auto model = gpu::load_step_model(files, on_device,
+                                    {.max_model_len = o.max_model_len,
+                                     .max_num_seqs = o.max_num_seqs,
+                                     .max_num_batched_tokens = out.options.max_num_batched_tokens,
+                                     .memory_utilization = o.gpu_memory_utilization,
+                                     .cache_memory_bytes = o.kv_cache_memory_bytes,
+                                     .graphs = gpu::graphs_by_environment()});
   out.weight_bytes = model->model().bytes_per_token();
   out.decode_kernels = joined(model->model().linear_kernels(1));
   out.prefill_kernels = joined(model->model().linear_kernels(out.options.max_num_batched_tokens));

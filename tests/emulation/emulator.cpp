@@ -123,7 +123,8 @@ void prepare(Block& b, const dim3& index, std::size_t shared_bytes) {
     thread.group = 0;
   }
   if (shared_bytes != 0) {
-    if (b.shared == nullptr) b.shared.reset(static_cast<std::uint8_t*>(std::aligned_alloc(1024, kSharedBytes + 1024)));
+    if (b.shared == nullptr)
+      b.shared.reset(static_cast<std::uint8_t*>(std::aligned_alloc(1024, device.shared_bytes + 1024)));
     std::memset(b.shared.get(), 0xA5, shared_bytes);  // uninitialized memory is nothing to lean on
   }
 }

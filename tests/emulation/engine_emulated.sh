@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# engine_emulated.sh AWQ MAKE_RANDOM_MODEL ENGINE_EMULATED_CHECK: a random model in 4 bits whose heads are as wide as
+# engine_emulated.sh AWQ MAKE_RANDOM_MODEL ENGINE_EMULATED_CHECK DEVICE: a random model in 4 bits whose heads are as wide as
 # the tensor cores' attention kernels take, and whose widest linear is summed in two leaves, on the emulated device.
 set -euo pipefail
 work=$(mktemp -d)
@@ -13,4 +13,4 @@ cat >"$work/config.json" <<'JSON'
 JSON
 "$2" "$work/config.json" "$work/model"
 "$1" quantize "$work/model" -o "$work/awq" --method rtn --no-eval
-"$3" emulated "$work/awq"
+"$3" "$4" "$work/awq"

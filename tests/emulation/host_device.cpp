@@ -1,6 +1,8 @@
 // Layer `device` on the processor: its memory is the host's, its stream does everything at once, and its products are
 // those of layer ops.
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -27,6 +29,9 @@ void check(int status, const char* what) {
 
 namespace {
 std::uint64_t in_use = 0, most_in_use = 0;
+
+constexpr std::uint64_t kPage = 4096;
+std::uint64_t pages_of(std::uint64_t bytes) { return (aligned(bytes) + kPage - 1) / kPage * kPage; }
 }  // namespace
 
 std::uint64_t peak_buffer_bytes() { return most_in_use; }
@@ -36,21 +41,34 @@ bool is_sticky(int) { return false; }
 void synchronize() {}
 Properties open(int) {
   using namespace cuda_emulation;
-  return {.name = "emulated", .major = kMajor, .minor = kMinor, .multiprocessors = kMultiprocessors};
+  return {.name = "emulated",
+          .major = cuda_emulation::device.major,
+          .minor = cuda_emulation::device.minor,
+          .multiprocessors = kMultiprocessors};
 }
-int parse_name(const std::string& name) { return name == "cpu" ? -1 : 0; }
+/// "emulated", or "emulated75" for a device of compute capability 7.5.
+int parse_name(const std::string& name) {
+  if (name == "emulated75") cuda_emulation::become_compute_75();
+  return name == "cpu" ? -1 : 0;
+}
 MemoryInfo memory() { return {.free_bytes = std::uint64_t{1} << 40, .total_bytes = std::uint64_t{1} << 40}; }
 
 Buffer::Buffer(std::uint64_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
-  data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, aligned(bytes)));
+  // It ends where a page begins that nobody may touch.
+  void* const memory =
+      mmap(nullptr, pages_of(bytes) + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) fail(ErrorCode::kOutOfMemory, "emulated device: no memory for {} bytes", bytes);
+  auto* const end = static_cast<std::byte*>(memory) + pages_of(bytes);
+  mprotect(end, kPage, PROT_NONE);
+  data_ = end - aligned(bytes);
   std::memset(data_, 0xA5, bytes);  // uninitialized memory is nothing to lean on
   in_use += bytes;
   most_in_use = std::max(most_in_use, in_use);
 }
 Buffer::~Buffer() {
   if (data_ == nullptr) return;
-  std::free(data_);
+  munmap(data_ + aligned(bytes_) - pages_of(bytes_), pages_of(bytes_) + kPage);
   in_use -= bytes_;
 }
 

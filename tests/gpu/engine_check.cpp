@@ -131,26 +131,38 @@ class Check {
         cpu_(cpu_model_, engine_options(true)) {
     if (name_ == "model") name_ = folder.parent_path().filename().string();
     if (kv_dtype) name_ += fmt::format(", {}", ops::kv_dtype_name(*kv_dtype));
-    gpu_ = load(true);
-    plain_ = load(false);
-    chained_ = load(true, true);
+    gpu_ = load(true, options());
+    plain_ = load(false, options());
+    gpu::ModelOptions fused = options();
+    fused.fuse = true;
+    fused_ = load(true, fused);
   }
 
   void run() {
+    types();
     logits();
+    panels();
     chunks();
     batch();
     graphs();
-    chains();
+    fused();
+    if (emulated && kv_dtype_.has_value()) return;  // it would take minutes more
     engine();
   }
 
  private:
   static constexpr std::int64_t kLength = 200;
 
-  std::unique_ptr<gpu::StepModel> load(bool with_graphs, bool chain = false) const {
-    return gpu::load_step_model(files_,
-                                {.f32_as = gpu::f32_activation_type(files_), .kv_dtype = kv_dtype_, .chain = chain},
+  static bool has_bf16() { return kernels::cuda::type_objection(gpu::Half::kBf16) == nullptr; }
+  /// In the checkpoint's type, or in the only one that the device has.
+  gpu::ModelOptions options() const {
+    gpu::ModelOptions out{.f32_as = gpu::f32_activation_type(files_)};
+    if (!has_bf16()) out.type = gpu::Half::kF16;
+    out.kv_dtype = kv_dtype_;
+    return out;
+  }
+  std::unique_ptr<gpu::StepModel> load(bool with_graphs, const gpu::ModelOptions& model) const {
+    return gpu::load_step_model(files_, model,
                                 {.max_model_len = Sequences::kBlocks * 16,
                                  .max_num_seqs = 16,
                                  .max_num_batched_tokens = 512,
@@ -183,6 +195,39 @@ class Check {
     std::vector<std::int64_t> rows;
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(text.size()); i += 7) rows.push_back(i);
     return sequences.logits(rows);
+  }
+
+  /// A device without BF16 says so, and what can be done.
+  void types() {
+    if (has_bf16()) return;
+    gpu::ModelOptions other = options();
+    other.type = gpu::Half::kBf16;
+    std::string detail = "no error";
+    bool good = false;
+    try {
+      load(false, other);
+    } catch (const Error& error) {
+      detail = error.what();
+      good = error.code() == ErrorCode::kDevice && detail.find("--dtype f16") != std::string::npos;
+    }
+    report(name_, "BF16 is refused", good, detail);
+  }
+
+  /// Linears by way of a panel: as near to the processor's logits as without, and steps of few tokens are as ever.
+  void panels() {
+    if (!gpu_->model().quantized()) return;
+    gpu::ModelOptions fast = options();
+    fast.fast_linears = true;
+    fast.fast_from = 24;
+    const std::unique_ptr<gpu::StepModel> model = load(false, fast);
+    const std::vector<std::int32_t> text = ids(length(), 6);
+    const double error = relative_error(rows_of(*model, text), rows_of(cpu_, text));
+    const double bound = logit_bound();
+    const auto few = std::span(text).first(23);
+    const bool same = rows_of(*model, few) == rows_of(*gpu_, few);
+    const bool taken = model->model().linear_kernels(24) == std::vector<std::string>{gpu::kPanelName};
+    report(name_, "by way of panels", error <= bound && same && taken,
+           fmt::format("relative error {:.2e}, bound {:.2e}; few tokens the same: {}", error, bound, same));
   }
 
   void logits() {
@@ -324,12 +369,8 @@ class Check {
     report(name_, "recorded steps and direct ones", good, detail);
   }
 
-  /// Linears in one launch give what they give alone: prompts of a few tokens, then sequences alone and together.
-  void chains() {
-    if (chained_->model().chained_tokens() == 0) {
-      // Some shapes do not fit; what the checks of a device are given does.
-      return report(name_, "chains of linears", !gpu_->model().quantized(), "none: 16-bit weights");
-    }
+  /// Fused launches give what their parts give: prompts of a few tokens, then sequences alone and together.
+  void fused() {
     const std::vector<std::int32_t> text = ids(40, 6);
     const auto decode = [&](gpu::StepModel& model) {
       Sequences sequences(model);
@@ -350,11 +391,10 @@ class Check {
       }
       return out;
     };
-    const std::vector<float> found = decode(*chained_), expected = decode(*plain_);
+    const std::vector<float> found = decode(*fused_), expected = decode(*plain_);
     std::string detail;
     const bool good = alike(found, expected, detail);
-    report(name_, "chains of linears", good,
-           fmt::format("{}, up to {} tokens", detail, chained_->model().chained_tokens()));
+    report(name_, "fused launches", good, fmt::format("{}, up to {} tokens", detail, fused_->model().chained_tokens()));
   }
 
   void engine() {
@@ -395,7 +435,7 @@ class Check {
   model::ModelFiles files_;
   model::LanguageModel cpu_model_;
   engine::LanguageStepModel cpu_;
-  std::unique_ptr<gpu::StepModel> gpu_, plain_, chained_;
+  std::unique_ptr<gpu::StepModel> gpu_, plain_, fused_;
 };
 
 }  // namespace
@@ -410,7 +450,7 @@ int main(int argc, char** argv) {
     return 77;
   }
   try {
-    emulated = std::string_view(argv[1]) == "emulated";
+    emulated = std::string_view(argv[1]).starts_with("emulated");
     const device::Properties properties = device::open(std::max(0, device::parse_name(argv[1])));
     fmt::print("{}\n", gpu::describe(properties, gpu::Half::kBf16));
     for (int i = 2; i < argc; ++i) {

@@ -12,6 +12,7 @@ struct Rope {
   const float* sines;
   const float* q_norm = nullptr;
   const float* k_norm = nullptr;
+  bool fused = false;  ///< rotate_and_attend()
 };
 
 /// Rounded up at random, as graphs do; the kernels may take it as a bound only.
@@ -56,9 +57,7 @@ inline void run_step(const Texts& texts, const Cache& cache, const std::vector<S
   batch.blocks = device_tables.data();
   const DeviceArray<unsigned char> workspace(cuda::attention_workspace_bytes(
       shape.num_heads, shape.head_dim, batch.sequences, batch.tokens, batch.max_length));
-  require(cuda::rope_and_store(shape.type, qkv.data(), shape.num_heads, batch, rope.cosines, rope.sines, rope.q_norm,
-                               rope.k_norm, 1e-6F, cache.blocks(), nullptr),
-          "rope_and_store");
+  const cuda::Rotation rotation = {rope.cosines, rope.sines, rope.q_norm, rope.k_norm, 1e-6F};
   cuda::AttentionProblem problem;
   problem.type = shape.type;
   problem.num_heads = shape.num_heads;
@@ -67,7 +66,14 @@ inline void run_step(const Texts& texts, const Cache& cache, const std::vector<S
   problem.q = qkv.data();
   problem.q_stride = static_cast<std::int64_t>(texts.row());
   problem.out = out.data();
-  require(cuda::attention(problem, batch, cache.blocks(), workspace.data(), nullptr), "attention");
+  if (rope.fused) {
+    require(cuda::rotate_and_attend(problem, rotation, batch, cache.blocks(), workspace.data(), nullptr),
+            "rotate_and_attend");
+  } else {
+    require(cuda::rope_and_store(shape.type, qkv.data(), shape.num_heads, batch, rotation, cache.blocks(), nullptr),
+            "rope_and_store");
+    require(cuda::attention(problem, batch, cache.blocks(), workspace.data(), nullptr), "attention");
+  }
   const auto got = out.download();
   for (std::size_t i = 0; i < slices.size(); ++i) {
     std::copy_n(got.begin() + static_cast<std::ptrdiff_t>(begin[i] * texts.out_row()),
@@ -200,6 +206,12 @@ inline void check_shape(const Shape& shape, const std::vector<int>& lengths, boo
   expect_same("attention " + label(shape) + " decoded", texts, run_texts(texts, cut_decode, true, rope, 4), whole);
   expect_same("attention " + label(shape) + " decoded alone", texts, run_texts(texts, cut_decode, false, rope, 5),
               whole);
+  Rope fused = rope;
+  fused.fused = true;
+  expect_same("attention " + label(shape) + " decoded in one launch a step", texts,
+              run_texts(texts, cut_decode, true, fused, 6), whole);
+  expect_same("attention " + label(shape) + " decoded alone in one launch a step", texts,
+              run_texts(texts, cut_decode, false, fused, 7), whole);
 }
 
 /// A key that is not a number shows in every row that sees it, and in no other.

@@ -86,9 +86,10 @@ inline void check_rope_shape(const Shape& shape, bool norms) {
   batch.block_stride = cache.stride();
   batch.token_sequence = device_owner.data();
   const float eps = 1e-6F;
-  require(cuda::rope_and_store(shape.type, qkv.data(), shape.num_heads, batch, device_cosines.data(),
-                               device_sines.data(), norms ? device_q_norm.data() : nullptr,
-                               norms ? device_k_norm.data() : nullptr, eps, cache.blocks(), nullptr),
+  require(cuda::rope_and_store(shape.type, qkv.data(), shape.num_heads, batch,
+                               {device_cosines.data(), device_sines.data(), norms ? device_q_norm.data() : nullptr,
+                                norms ? device_k_norm.data() : nullptr, eps},
+                               cache.blocks(), nullptr),
           "rope_and_store");
   const auto got = qkv.download();
   const auto stored = cache.data().download();

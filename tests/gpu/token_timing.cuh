@@ -211,9 +211,9 @@ inline void time_rows(int tokens) {
     print_time(prefix(type) + "rope_and_store" + label,
                time_graph(copies,
                           [&](int i, cudaStream_t stream) {
-                            require(cuda::rope_and_store(kType, qkv.data() + i * rows * (heads + 2 * kv_heads) * dim,
-                                                         heads, batch, angles.data(), angles.data(), nullptr, nullptr,
-                                                         1e-5F, kv, stream),
+                            require(cuda::rope_and_store(
+                                        kType, qkv.data() + i * rows * (heads + 2 * kv_heads) * dim, heads, batch,
+                                        {.cosines = angles.data(), .sines = angles.data(), .eps = 1e-5F}, kv, stream),
                                     "");
                           }),
                static_cast<double>(tokens) * 4 * (heads + 2 * kv_heads) * dim, 0);

@@ -2,12 +2,13 @@
 
 #include "base/check.h"
 #include "device/device.h"
+#include "kernels/api/cuda_linear.h"
 
 namespace awq::device {
 namespace {
 
-// What the kernels are built for at least: the first with BF16 matrix products and copies that run beside them.
-constexpr int kLeastMajor = 8, kLeastMinor = 0;
+// What the kernels are built for at least: the first whose tensor cores multiply with sums in binary32.
+constexpr int kLeastMajor = 7, kLeastMinor = 5;
 
 /// Why there is no device to use, or null.
 const char* no_device_reason(cudaError_t status) {
@@ -93,6 +94,10 @@ Properties open(int index) {
   if (out.major < kLeastMajor || (out.major == kLeastMajor && out.minor < kLeastMinor)) {
     fail(ErrorCode::kDevice, "--device cuda:{}: {} has compute capability {}.{}, at least {}.{} is needed", index,
          out.name, out.major, out.minor, kLeastMajor, kLeastMinor);
+  }
+  if (kernels::cuda::built_capability(out.major * 10 + out.minor) == 0) {
+    fail(ErrorCode::kDevice, "--device cuda:{}: {} has compute capability {}.{}, for which this build has no code",
+         index, out.name, out.major, out.minor);
   }
   check(cudaSetDevice(index), "cudaSetDevice");
   check(cudaFree(nullptr), "the start of the device");

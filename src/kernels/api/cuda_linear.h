@@ -11,6 +11,11 @@
 /// the kernel or the number of multiprocessors.
 namespace awq::kernels::cuda {
 
+/// Compute capability of the code in this build that a device of `capability` runs (75 is 7.5); 0: there is none.
+int built_capability(int capability);
+/// Why the current device cannot compute in `type`, or null: BF16 needs compute capability 8.0.
+const char* type_objection(Half type);
+
 /// Shape of a packed weight. N is padded to 128 rows, K to 128 inputs.
 struct W4Layout {
   std::int64_t n = 0;
@@ -57,6 +62,23 @@ const char* const* w4_kernel_names();
 const char* w4_kernel_objection(const W4Problem& problem, int index);
 /// Index of the kernel that w4_linear() takes.
 int w4_choice(const W4Problem& problem);
+
+// Many tokens by way of a panel: the weight is expanded to 16 bits once, then a product of 16-bit matrices
+// (device/dense_product.h) does the rest. Faster than w4_linear() from some number of tokens on, but a row of y has
+// other bits, which depend on the number of rows: only for those who ask for it.
+
+/// Bytes of a panel: the weight [n, k], then a bias [n].
+constexpr std::uint64_t w4_panel_bytes(const W4Layout& layout) {
+  return static_cast<std::uint64_t>(layout.n) * static_cast<std::uint64_t>(layout.k + 1) * 2;
+}
+/// Enqueues the expansion of a packed stream: half(scale (code - zero point)), rounded once, row-major [n, k], and
+/// behind it the bias (null: nothing) rounded to half. `panel` is aligned to 16 bytes.
+int w4_expand(const W4Layout& layout, Half type, const void* weight, const float* bias, void* panel, Stream stream);
+/// True when expansion and product are expected to take less time than w4_linear() for m tokens on the current device;
+/// once true, true for all larger m. (docs/benchmarks-cuda.md, "Many tokens by way of a panel")
+bool w4_panel_pays(const W4Layout& layout, std::int64_t m);
+/// As w4_tolerance(), for products by way of a panel: the rounding of the weights comes to that of the result.
+constexpr double w4_panel_tolerance(Half type) { return type == Half::kF16 ? 6e-4 : 5e-3; }
 
 /// y = x W^T (+ bias) for a 16-bit weight [n, k] row-major, in one order of sums that depends on K alone, so that a row
 /// does not depend on the batch; y in binary32 [m, n]. For the output matrix. k a multiple of 8.

@@ -63,16 +63,22 @@ struct SequenceBatch {
 /// Per head of q and k: optional RMS norm over head_dim (Qwen3; q_norm and k_norm [head_dim] or null), then the rotary
 /// embedding of the token's position (past + index; pairs are (j, j + head_dim / 2), tables [positions, head_dim / 2]).
 /// q is rewritten in place, k and v go to the cache. qkv [tokens, (num_heads + 2 num_kv_heads) * head_dim] half.
-int rope_and_store(Half type, void* qkv, std::int32_t num_heads, const SequenceBatch& batch, const float* cosines,
-                   const float* sines, const float* q_norm, const float* k_norm, float eps, const KvBlocks& kv,
-                   Stream stream);
+struct Rotation {
+  const float* cosines = nullptr;
+  const float* sines = nullptr;
+  const float* q_norm = nullptr;
+  const float* k_norm = nullptr;
+  float eps = 0;
+};
+int rope_and_store(Half type, void* qkv, std::int32_t num_heads, const SequenceBatch& batch, const Rotation& rotation,
+                   const KvBlocks& kv, Stream stream);
 
 struct AttentionProblem {
   Half type = Half::kBf16;
   std::int32_t num_heads = 0;
   float scale = 0;          ///< of the scores
   std::int64_t window = 0;  ///< keys that a query sees, itself included; 0: all
-  const void* q = nullptr;  ///< token t, head h at q + (t * q_stride + h * head_dim) halves
+  void* q = nullptr;        ///< token t, head h at q + (t * q_stride + h * head_dim) halves
   std::int64_t q_stride = 0;
   void* out = nullptr;  ///< [tokens, num_heads * head_dim] half
 };
@@ -84,6 +90,10 @@ std::uint64_t attention_workspace_bytes(std::int32_t num_heads, std::int32_t hea
 /// rising order, whatever else is in the batch and however a prompt was cut into steps.
 int attention(const AttentionProblem& problem, const SequenceBatch& batch, const KvBlocks& kv, void* workspace,
               Stream stream);
+/// rope_and_store() with problem.q as its qkv, then attention(); in one launch where every sequence has one new token
+/// and the tensor cores serve the head, and then q is not rewritten. The results are the same bit by bit.
+int rotate_and_attend(const AttentionProblem& problem, const Rotation& rotation, const SequenceBatch& batch,
+                      const KvBlocks& kv, void* workspace, Stream stream);
 
 /// ids[r] = index of the largest of logits[r, 0 .. vocab), the lowest index among equals; NaN never wins, and a row of
 /// nothing else gets -1. Minus infinity is a number.

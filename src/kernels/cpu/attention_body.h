@@ -5,7 +5,8 @@
 // V has: set(f), load(const float*), store(float*), fma(a, b, c) = a * b + c, mul, sub, add, max, keep(v, a, b, fill)
 // (lanes [a, b) of v, the others `fill`), largest(v), sum(v) (lanes 8 apart are added first, then 4, 2, 1), scale2(p,
 // n) = p * 2^n for whole n, and load_kv<type>(p, i): elements i .. i + 15 of a KV array. Its constants kRows and
-// kVectors are the tile that fits the registers.
+// kVectors are the tile that fits the registers. The loops over a step are functions of their own: merged into their
+// callers some of them lose registers, a fifth of their speed.
 #pragma once
 
 #include <cstddef>
@@ -26,6 +27,7 @@ struct AttentionBody {
   /// The keys of one step.
   struct Step {
     const std::byte* blocks[kBlocks];
+    const std::byte* next[kBlocks];  ///< of the step behind it, or some that may be read
     std::int64_t begin = 0;
     std::int64_t count = 0;  ///< blocks that hold keys of the part
   };
@@ -37,9 +39,15 @@ struct AttentionBody {
     return lanes[0];
   }
 
+  /// Blocks are runs of a few kilobytes in no order, which the processor's own prefetchers do not follow from one to
+  /// the next. So while the first rows of a call read keys, the values at the same place are asked for, and while they
+  /// read values the keys of the next step.
+  static constexpr std::int64_t kElementBytes = kv_element_bytes(kType);
+  static void fetch(const std::byte* p, std::int64_t element) { __builtin_prefetch(p + element * kElementBytes, 0, 2); }
+
   /// Scores of R rows against N blocks, the first of them `block`.
-  template <int R, int N>
-  static void scores(const AttentionArgs& a, const Step& step, std::int64_t row, std::int64_t block) {
+  template <int R, int N, bool kFetch>
+  [[gnu::noinline]] static void scores(const AttentionArgs& a, const Step& step, std::int64_t row, std::int64_t block) {
     V sum[R][N];
     for (int r = 0; r < R; ++r) {
       for (int n = 0; n < N; ++n) sum[r][n] = V::set(0);
@@ -49,6 +57,9 @@ struct AttentionBody {
     for (std::int64_t c = 0; c < dim; ++c) {
       V k[N];
       for (int n = 0; n < N; ++n) k[n] = V::template load_kv<kType>(step.blocks[block + n], c * kKvBlockTokens);
+      if constexpr (kFetch) {
+        for (int n = 0; n < N; ++n) fetch(step.blocks[block + n] + a.layout.value_offset(), c * kKvBlockTokens);
+      }
       for (int r = 0; r < R; ++r) {
         const V x = V::set(q[r * dim + c]);
         for (int n = 0; n < N; ++n) sum[r][n] = V::fma(x, k[n], sum[r][n]);
@@ -65,16 +76,17 @@ struct AttentionBody {
     }
   }
 
-  template <int R>
+  template <int R, bool kFetch>
   static void scores_of_rows(const AttentionArgs& a, const Step& step, std::int64_t row) {
     std::int64_t block = 0;
-    for (; block + V::kVectors <= step.count; block += V::kVectors) scores<R, V::kVectors>(a, step, row, block);
-    for (; block < step.count; ++block) scores<R, 1>(a, step, row, block);
+    for (; block + V::kVectors <= step.count; block += V::kVectors) scores<R, V::kVectors, kFetch>(a, step, row, block);
+    for (; block < step.count; ++block) scores<R, 1, kFetch>(a, step, row, block);
   }
 
   /// Turns the scores of a row into weights; keys [from, to) of the step are seen. Returns the factor for what was
   /// summed before.
-  static float soften(const AttentionArgs& a, const Step& step, std::int64_t row, std::int64_t from, std::int64_t to) {
+  [[gnu::noinline]] static float soften(const AttentionArgs& a, const Step& step, std::int64_t row, std::int64_t from,
+                                        std::int64_t to) {
     float* s = a.scores + row * kAttentionStep;
     V most = V::set(kMinusInfinity);
     for (std::int64_t b = 0; b < step.count; ++b) {
@@ -105,9 +117,10 @@ struct AttentionBody {
   }
 
   /// Adds weights times values of keys [from, to) to 16 * N channels from `channel` of R rows.
-  template <int R, int N>
-  static void add_values(const AttentionArgs& a, const Step& step, std::int64_t row, const float* factors,
-                         std::int64_t channel, std::int64_t from, std::int64_t to) {
+  template <int R, int N, bool kFetch>
+  [[gnu::noinline]] static void add_values(const AttentionArgs& a, const Step& step, std::int64_t row,
+                                           const float* factors, std::int64_t channel, std::int64_t from,
+                                           std::int64_t to) {
     const std::int64_t dim = a.layout.padded_dim();
     V sum[R][N];
     for (int r = 0; r < R; ++r) {
@@ -120,6 +133,7 @@ struct AttentionBody {
       V v[N];
       for (int n = 0; n < N; ++n) {
         v[n] = V::template load_kv<kType>(values, j % kKvBlockTokens * dim + channel + n * 16);
+        if constexpr (kFetch) fetch(step.next[j / kKvBlockTokens], j % kKvBlockTokens * dim + channel + n * 16);
       }
       for (int r = 0; r < R; ++r) {
         const V x = V::set(p[r * kAttentionStep + j]);
@@ -131,20 +145,20 @@ struct AttentionBody {
     }
   }
 
-  template <int R>
+  template <int R, bool kFetch>
   static void add_values_of_rows(const AttentionArgs& a, const Step& step, std::int64_t row, const float* factors,
                                  std::int64_t from, std::int64_t to) {
     const std::int64_t dim = a.layout.padded_dim();
     std::int64_t channel = 0;
     for (; channel + V::kVectors * 16 <= dim; channel += V::kVectors * 16) {
-      add_values<R, V::kVectors>(a, step, row, factors, channel, from, to);
+      add_values<R, V::kVectors, kFetch>(a, step, row, factors, channel, from, to);
     }
-    for (; channel < dim; channel += 16) add_values<R, 1>(a, step, row, factors, channel, from, to);
+    for (; channel < dim; channel += 16) add_values<R, 1, kFetch>(a, step, row, factors, channel, from, to);
   }
 
   /// R rows, one step. Rows that see the same keys share what is loaded.
-  template <int R>
-  static void rows(const AttentionArgs& a, const Step& step, std::int64_t row) {
+  template <int R, bool kFetch>
+  static void rows_of_step(const AttentionArgs& a, const Step& step, std::int64_t row) {
     std::int64_t from[R], to[R];
     bool same = true;
     for (int r = 0; r < R; ++r) {
@@ -154,18 +168,27 @@ struct AttentionBody {
       same = same && from[r] == from[0] && to[r] == to[0];
     }
     if (same && from[0] >= to[0]) return;
-    scores_of_rows<R>(a, step, row);
+    scores_of_rows<R, kFetch>(a, step, row);
     float factors[R];
     for (int r = 0; r < R; ++r) {
       if (from[r] < to[r]) factors[r] = soften(a, step, row + r, from[r], to[r]);
     }
     if (same) {
-      add_values_of_rows<R>(a, step, row, factors, from[0], to[0]);
+      add_values_of_rows<R, kFetch>(a, step, row, factors, from[0], to[0]);
       return;
     }
     for (int r = 0; r < R; ++r) {
-      if (from[r] < to[r]) add_values_of_rows<1>(a, step, row + r, factors + r, from[r], to[r]);
+      if (from[r] < to[r]) add_values_of_rows<1, kFetch>(a, step, row + r, factors + r, from[r], to[r]);
     }
+  }
+
+  template <int R>
+  static void rows(const AttentionArgs& a, const Step& step, std::int64_t row) {
+    return row == 0 ? rows_of_step<R, true>(a, step, row) : rows_of_step<R, false>(a, step, row);
+  }
+
+  static const std::byte* block_of_key(const AttentionArgs& a, std::int64_t key) {
+    return a.head + a.blocks[key / kKvBlockTokens] * a.block_bytes;
   }
 
   static void run(const AttentionArgs& a) {
@@ -180,7 +203,9 @@ struct AttentionBody {
       const std::int64_t keys = a.key_end - step.begin < kAttentionStep ? a.key_end - step.begin : kAttentionStep;
       step.count = (keys + kKvBlockTokens - 1) / kKvBlockTokens;
       for (std::int64_t b = 0; b < step.count; ++b) {
-        step.blocks[b] = a.head + a.blocks[step.begin / kKvBlockTokens + b] * a.block_bytes;
+        const std::int64_t key = step.begin + b * kKvBlockTokens;
+        step.blocks[b] = block_of_key(a, key);
+        step.next[b] = key + kAttentionStep < a.key_end ? block_of_key(a, key + kAttentionStep) : step.blocks[b];
       }
       std::int64_t row = 0;
       for (; row + V::kRows <= a.rows; row += V::kRows) rows<V::kRows>(a, step, row);

@@ -8,12 +8,38 @@
 
 namespace awq::kernels {
 
+/// Weights of one kind as vectors of floats.
+template <class V, WeightKind kKind>
+struct DenseLoad {
+  static constexpr std::int64_t kBytes = kKind == WeightKind::kF32 ? 4 : 2;
+  template <class Halves>
+  static auto widen(Halves halves) {
+    if constexpr (kKind == WeightKind::kBf16) return V::from_bf16(halves);
+    if constexpr (kKind == WeightKind::kF16) return V::from_f16(halves);
+  }
+  static auto load(const char* p) {
+    if constexpr (kKind == WeightKind::kF32) {
+      return V::load(reinterpret_cast<const float*>(p));
+    } else {
+      return widen(V::load_halves(p));
+    }
+  }
+  static auto load_some(const char* p, std::int64_t count) {
+    if constexpr (kKind == WeightKind::kF32) {
+      return V::load_some(reinterpret_cast<const float*>(p), count);
+    } else {
+      return widen(V::some_halves(p, count));
+    }
+  }
+};
+
 /// kRows rows of x times kOutputs outputs. One vector of sums for each, whatever the tile, so that a result depends on
 /// neither; enough of them run side by side to hide the latency of a product, and a single row reads as many streams of
 /// weights as a core's prefetchers follow. With kFetch the weights of the next tile are asked for on the way.
 ///
-/// V provides kLanes; Floats; zero(); multiply_add(a, b, c); load(p) and load_some(p, count) of floats; sum(v). Load
-/// provides kBytes of a weight, and load(p) and load_some(p, count) as Floats.
+/// V provides kLanes; Floats; zero(); multiply_add(a, b, c); load(p) and load_some(p, count) of floats; sum(v); and of
+/// 16-bit numbers load_halves(p), some_halves(p, count), from_bf16(halves) and from_f16(halves). What lies behind
+/// `count` counts as zero.
 template <class V, class Load, int kRows, int kOutputs, bool kFetch>
 inline void dense_tile(const LinearArgs& a, std::int64_t row, std::int64_t n) {
   constexpr std::int64_t kLanes = V::kLanes;
@@ -86,8 +112,9 @@ inline void dense_outputs(const LinearArgs& a, std::int64_t row, std::int64_t n_
 
 /// V::kOutputs says how many outputs the registers hold beside 1, 2, 3 and 4 rows. Beyond four rows a few outputs go to
 /// all of them, four at a time, while their weights are in the first cache.
-template <class V, class Load>
+template <class V, WeightKind kKind>
 inline void dense_run(const LinearArgs& a, std::int64_t n_begin, std::int64_t n_end) noexcept {
+  using Load = DenseLoad<V, kKind>;
   using Outputs = void (*)(const LinearArgs&, std::int64_t, std::int64_t, std::int64_t);
   constexpr std::int64_t kMostRows = 4;
   // Memory streams best by itself beside one row.

@@ -1,4 +1,5 @@
 #include "kernels/cuda/attention_geometry.cuh"
+#include "kernels/cuda/rope_head.cuh"
 #include "kernels/cuda/token_device.cuh"
 
 namespace awq::kernels::cuda {
@@ -35,7 +36,7 @@ constexpr std::int64_t split_queries(std::int64_t num_heads, std::int32_t head_d
 }
 
 bool has_tensor_kernels(std::int32_t head_dim) {
-  return (head_dim == 64 || head_dim == 128) && device_generation() >= 8;
+  return (head_dim == 64 || head_dim == 128) && code_capability() >= 80;
 }
 
 }  // namespace
@@ -50,13 +51,15 @@ std::uint64_t attention_workspace_bytes(std::int32_t num_heads, std::int32_t hea
   return most <= kPartialBudget ? most : one > kPartialBudget ? one : kPartialBudget;
 }
 
-int attention(const AttentionProblem& problem, const SequenceBatch& batch, const KvBlocks& kv, void* workspace,
-              Stream stream) {
-  if (batch.tokens <= 0 || batch.sequences <= 0) return 0;
-  const bool is_possible = kv.head_dim > 0 && kv.head_dim % 2 == 0 && kv.head_dim <= kMaxHeadDim &&
-                           kv.num_kv_heads > 0 && problem.num_heads % kv.num_kv_heads == 0 && problem.scale > 0 &&
-                           batch.sequences <= 65535 && batch.max_length > 0;
-  if (!is_possible) return static_cast<int>(cudaErrorInvalidValue);
+namespace {
+
+bool is_possible(const AttentionProblem& problem, const SequenceBatch& batch, const KvBlocks& kv) {
+  return kv.head_dim > 0 && kv.head_dim % 2 == 0 && kv.head_dim <= kMaxHeadDim && kv.num_kv_heads > 0 &&
+         problem.num_heads % kv.num_kv_heads == 0 && problem.scale > 0 && batch.sequences <= 65535 &&
+         batch.max_length > 0;
+}
+
+AttentionArguments arguments_of(const AttentionProblem& problem, const SequenceBatch& batch, const KvBlocks& kv) {
   constexpr float kLog2E = 1.44269504F;
   constexpr std::int64_t kWidest = 0x7fffffff;
   AttentionArguments a = {};
@@ -77,8 +80,12 @@ int attention(const AttentionProblem& problem, const SequenceBatch& batch, const
   a.blocks = batch.blocks;
   a.block_stride = batch.block_stride;
   a.token_sequence = batch.token_sequence;
-  if (!has_tensor_kernels(kv.head_dim)) return launch_attention_plain(problem.type, a, batch.tokens, stream);
+  return a;
+}
 
+/// How many new tokens of a sequence are split over blocks by chunks, and where partial results go.
+void plan_split(const AttentionProblem& problem, const SequenceBatch& batch, const KvBlocks& kv, void* workspace,
+                AttentionArguments& a) {
   const std::int64_t chunks = divide_up(batch.max_length, kChunkKeys);
   a.chunks = static_cast<std::int32_t>(chunks);
   const std::int64_t most = batch.max_queries < batch.tokens ? batch.max_queries : batch.tokens;
@@ -92,12 +99,38 @@ int attention(const AttentionProblem& problem, const SequenceBatch& batch, const
   const auto rows = static_cast<std::uint64_t>(batch.sequences * split * problem.num_heads);
   a.partial_weights =
       reinterpret_cast<float2*>(static_cast<unsigned char*>(workspace) + value_bytes(rows, chunks, kv.head_dim));
-  if (split > 0) {
+}
+
+}  // namespace
+
+int attention(const AttentionProblem& problem, const SequenceBatch& batch, const KvBlocks& kv, void* workspace,
+              Stream stream) {
+  if (batch.tokens <= 0 || batch.sequences <= 0) return 0;
+  if (!is_possible(problem, batch, kv)) return static_cast<int>(cudaErrorInvalidValue);
+  AttentionArguments a = arguments_of(problem, batch, kv);
+  if (!has_tensor_kernels(kv.head_dim)) return launch_attention_plain(problem.type, a, batch.tokens, stream);
+  plan_split(problem, batch, kv, workspace, a);
+  if (a.split_queries > 0) {
     const int status = launch_attention_decode(problem.type, a, stream);
     if (status != 0) return status;
   }
-  if (most <= split) return 0;
+  if (batch.max_queries <= a.split_queries || batch.tokens <= a.split_queries) return 0;
   return launch_attention_prefill(problem.type, a, batch.tokens, stream);
+}
+
+int rotate_and_attend(const AttentionProblem& problem, const Rotation& rotation, const SequenceBatch& batch,
+                      const KvBlocks& kv, void* workspace, Stream stream) {
+  if (batch.tokens <= 0 || batch.sequences <= 0) return 0;
+  if (!is_possible(problem, batch, kv)) return static_cast<int>(cudaErrorInvalidValue);
+  const bool one_each = batch.max_queries == 1 && batch.tokens == batch.sequences;
+  if (!one_each || !has_tensor_kernels(kv.head_dim) || problem.num_heads / kv.num_kv_heads > kTileRows) {
+    const int status = rope_and_store(problem.type, problem.q, problem.num_heads, batch, rotation, kv, stream);
+    return status != 0 ? status : attention(problem, batch, kv, workspace, stream);
+  }
+  AttentionArguments a = arguments_of(problem, batch, kv);
+  plan_split(problem, batch, kv, workspace, a);
+  return launch_rotating_decode(problem.type, a, RopeArguments(problem.q, problem.num_heads, batch, rotation, kv),
+                                stream);
 }
 
 }  // namespace awq::kernels::cuda

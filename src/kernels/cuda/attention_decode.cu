@@ -1,4 +1,5 @@
 #include "kernels/cuda/attention_pages.cuh"
+#include "kernels/cuda/rope_head.cuh"
 
 /// Few new tokens per sequence: one block per (sequence, head of keys, 16 rows, chunk of 256 keys), one warp per unit
 /// of 64 keys; a second kernel joins the chunks of a row. All query heads of a head of keys share its loads.
@@ -18,15 +19,15 @@ static_assert(kTileRows * kRowFloats<128> * 4 <= kWarpBytes<128>);
 static_assert(kTileRows * kRowFloats<64> * 4 <= kWarpBytes<64>);
 
 /// One warp's unit: scores, weights and sums of values of 16 rows.
-template <Half kType, int kDim, CacheType kCache>
-__device__ __forceinline__ void run_unit(const AttentionArguments& a, int sequence, int query_begin, int queries,
-                                         int past, int kv_head, int first_row, RowSpan span, int unit,
-                                         std::int32_t block, std::uint32_t slots, float (&largest)[2], float (&sum)[2],
+template <Half kType, int kDim, CacheType kCache, class Rows>
+__device__ __forceinline__ void run_unit(const AttentionArguments& a, const Rows& rows, int queries, int past,
+                                         int kv_head, int first_row, RowSpan span, int unit, std::int32_t block,
+                                         std::uint32_t slots, float (&largest)[2], float (&sum)[2],
                                          float (&o)[kDim / 8][4]) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   CachedUnit<kType, kDim, kCache> cached(a, UnitPages(span, unit, block, lane), kv_head, slots);
   std::uint32_t q[kDim / 16][4];
-  load_queries<kDim>(a, query_begin, queries, kv_head, first_row, lane, q);
+  load_queries<kDim>(rows, first_row, lane, q);
   float s[kUnitKeys / 8][4];
   cached.score(q, s);
 
@@ -71,9 +72,21 @@ __device__ __forceinline__ void store_result(const AttentionArguments& a, std::i
       ptx::pack_halves<kType>(__fmul_rn(value.x, inverse), __fmul_rn(value.y, inverse));
 }
 
-template <Half kType, int kDim, CacheType kCache>
-__global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments a) {
+/// Rows of one token that the block has rotated itself.
+template <int kDim>
+struct RotatedRows {
+  const std::uint16_t* rotated;
+  int group;
+
+  __device__ __forceinline__ int count() const { return group; }
+  __device__ __forceinline__ const std::uint16_t* operator()(int row) const { return rotated + row * kDim; }
+};
+
+/// One block's work. With `rotation`, q is not rotated yet and the new keys and values are not stored.
+template <Half kType, int kDim, CacheType kCache, bool kRotates>
+__device__ __forceinline__ void decode_block(const AttentionArguments& a, const RopeArguments* rotation) {
   AWQ_DYNAMIC_SHARED(pages, 1024);
+  [[maybe_unused]] __shared__ std::uint32_t rotated[kRotates ? kTileRows * kDim / 2 : 1];
   __shared__ float unit_largest[kWarps][kTileRows];
   __shared__ float unit_sum[kWarps][kTileRows];
   __shared__ Fold folds[kWarps][kTileRows];
@@ -97,12 +110,28 @@ __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments 
   const RowSpan span = row_span(first_row, kTileRows, queries, past, a.group, a.window);
   if (chunk < span.first_chunk() || chunk > span.last_chunk()) return;
 
+  const auto rows = [&] {
+    if constexpr (kRotates) {
+      // The block with the newest keys stores the new ones before it reads them.
+      auto* const to = reinterpret_cast<std::uint16_t*>(rotated);
+      const int heads = a.group + (chunk == span.last_chunk() ? 2 : 0);
+      for (int i = warp; i < heads; i += kWarps) {
+        const int head = i < a.group ? kv_head * a.group + i : a.num_heads + (i - a.group) * a.num_kv_heads + kv_head;
+        rotate_head<kType, 2, 1, kCache>(*rotation, query_begin, sequence, head, to + i * kDim);
+      }
+      __syncthreads();
+      return RotatedRows<kDim>{to, a.group};
+    } else {
+      return QueryRows{a, query_begin, queries, kv_head};
+    }
+  }();
+
   unsigned char* slots = pages + warp * kWarpBytes<kDim>;
   if (span.sees_unit(unit)) {
     float largest[2];
     float sum[2];
     float o[kDim / 8][4];
-    run_unit<kType, kDim, kCache>(a, sequence, query_begin, queries, past, kv_head, first_row, span, unit, block,
+    run_unit<kType, kDim, kCache>(a, rows, queries, past, kv_head, first_row, span, unit, block,
                                   ptx::shared_address(slots), largest, sum, o);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -157,6 +186,18 @@ __global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments 
   }
 }
 
+template <Half kType, int kDim, CacheType kCache>
+__global__ void __launch_bounds__(kThreads, 3) decode_kernel(AttentionArguments a) {
+  if constexpr (ptx::kBeforeSm80) return;  // launch_attention_plain() takes its place
+  decode_block<kType, kDim, kCache, false>(a, nullptr);
+}
+template <Half kType, int kDim, CacheType kCache>
+__global__ void __launch_bounds__(kThreads, 3) rotating_decode_kernel(const __grid_constant__ AttentionArguments a,
+                                                                      const __grid_constant__ RopeArguments rotation) {
+  if constexpr (ptx::kBeforeSm80) return;
+  decode_block<kType, kDim, kCache, true>(a, &rotation);
+}
+
 /// Chunks whose partial results are on their way at once: a row should wait for memory once, not once per chunk.
 constexpr int kCombineBatch = 16;
 
@@ -200,14 +241,15 @@ __global__ void __launch_bounds__(kDim) combine_kernel(AttentionArguments a) {
       ptx::to_half<kType>(__fmul_rn(value, inverse_sum(sum)));
 }
 
-template <Half kType, int kDim, CacheType kCache>
-int launch_both(const AttentionArguments& a, Stream stream) {
+/// The chunks, by `kernel` with its `arguments`, then what joins them.
+template <Half kType, int kDim, auto kKernel, class... Arguments>
+int launch_both(const AttentionArguments& a, Stream stream, const Arguments&... arguments) {
   constexpr int kBytes = kWarps * kWarpBytes<kDim>;
-  if (const int status = allow_shared_bytes<decode_kernel<kType, kDim, kCache>>(kBytes); status != 0) return status;
+  if (const int status = allow_shared_bytes<kKernel>(kBytes); status != 0) return status;
   const int row_tiles = (a.split_queries * a.group + kTileRows - 1) / kTileRows;
   const auto sequences = static_cast<unsigned>(a.sequences);
   const dim3 grid(static_cast<unsigned>(a.chunks), static_cast<unsigned>(a.num_kv_heads * row_tiles), sequences);
-  const int status = launch(decode_kernel<kType, kDim, kCache>, grid, kThreads, kBytes, stream, 1, a);
+  const int status = launch(kKernel, grid, kThreads, kBytes, stream, 1, a, arguments...);
   if (status != 0 || a.chunks == 1) return status;
   const dim3 rows(static_cast<unsigned>(a.num_heads), static_cast<unsigned>(a.split_queries), sequences);
   return launch(combine_kernel<kType, kDim>, rows, kDim, 0, stream, 1, a);
@@ -217,7 +259,15 @@ int launch_both(const AttentionArguments& a, Stream stream) {
 
 int launch_attention_decode(Half type, const AttentionArguments& a, Stream stream) {
   return for_half_and_cache(type, a.cache_type, [&]<Half kType, CacheType kCache>() {
-    return a.head_dim == 128 ? launch_both<kType, 128, kCache>(a, stream) : launch_both<kType, 64, kCache>(a, stream);
+    return a.head_dim == 128 ? launch_both<kType, 128, decode_kernel<kType, 128, kCache>>(a, stream)
+                             : launch_both<kType, 64, decode_kernel<kType, 64, kCache>>(a, stream);
+  });
+}
+
+int launch_rotating_decode(Half type, const AttentionArguments& a, const RopeArguments& rotation, Stream stream) {
+  return for_half_and_cache(type, a.cache_type, [&]<Half kType, CacheType kCache>() {
+    return a.head_dim == 128 ? launch_both<kType, 128, rotating_decode_kernel<kType, 128, kCache>>(a, stream, rotation)
+                             : launch_both<kType, 64, rotating_decode_kernel<kType, 64, kCache>>(a, stream, rotation);
   });
 }
 

@@ -32,6 +32,8 @@ inline constexpr int kUnitPages = kUnitKeys / kBlockTokens;
 inline constexpr int kTileRows = 16;  ///< of one product of the tensor cores
 inline constexpr int kMaxHeadDim = 256;
 
+struct RopeArguments;
+
 struct AttentionArguments {
   const std::uint16_t* q;
   std::int64_t q_stride;
@@ -93,6 +95,8 @@ __host__ __device__ constexpr std::int64_t partial_slot(const AttentionArguments
 
 /// Enqueue; each takes the sequences that are its own and leaves the others alone.
 int launch_attention_decode(Half type, const AttentionArguments& a, Stream stream);
+/// With rotation and storing; every sequence has one new token, and no head of keys more than 16 query heads.
+int launch_rotating_decode(Half type, const AttentionArguments& a, const RopeArguments& rotation, Stream stream);
 int launch_attention_prefill(Half type, const AttentionArguments& a, std::int32_t tokens, Stream stream);
 int launch_attention_plain(Half type, const AttentionArguments& a, std::int32_t tokens, Stream stream);
 

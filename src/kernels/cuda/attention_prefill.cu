@@ -151,6 +151,7 @@ __device__ __forceinline__ void store_rows(const AttentionArguments& a, const Ti
 
 template <Half kType, int kDim, int kWarps, CacheType kCache>
 __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(AttentionArguments a) {
+  if constexpr (ptx::kBeforeSm80) return;  // launch_attention_plain() takes its place
   AWQ_DYNAMIC_SHARED(memory, 1024);
   __shared__ Tile kept;
   __shared__ int positions[kWarps * kTileRows];
@@ -185,7 +186,7 @@ __global__ void __launch_bounds__(kWarps * 32, 8 / kWarps) prefill_kernel(Attent
   const Units whole = {(first_key(span.last_key, a.window) + kUnitKeys - 1) / kUnitKeys,
                        (first_position + 1) / kUnitKeys - 1};
   std::uint32_t q[kDim / 16][4];
-  load_queries<kDim>(a, tile.query_begin, tile.queries, kv_head, first_row, lane, q);
+  load_queries<kDim>(QueryRows{a, tile.query_begin, tile.queries, kv_head}, first_row, lane, q);
 
   Sums<kDim> row;
   Sums<kDim> chunk;

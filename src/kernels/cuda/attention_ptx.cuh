@@ -7,8 +7,12 @@ namespace awq::kernels::cuda {
 
 /// Copies 16 bytes to shared memory, or zeros without reading `from`.
 __device__ __forceinline__ void copy_async(std::uint32_t to, const void* from, bool read) {
+#ifdef AWQ_BEFORE_SM80
+  ptx::copy_async(to, from, read ? 16 : 0);
+#else
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(read ? 16 : 0)
                : "memory");
+#endif
 }
 __device__ __forceinline__ void load_matrices_transposed(std::uint32_t (&r)[4], std::uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"

@@ -12,17 +12,27 @@ namespace awq::kernels::cuda {
 template <int kDim>
 inline constexpr int kPageBytes = kBlockTokens* kDim * 2;
 
+/// Where the queries of a sequence and head of keys lie: of row `row`, as RowSpan counts.
+struct QueryRows {
+  const AttentionArguments& a;
+  int query_begin, queries, kv_head;
+
+  __device__ __forceinline__ int count() const { return queries * a.group; }
+  __device__ __forceinline__ const std::uint16_t* operator()(int row) const {
+    const std::int64_t token = query_begin + row / a.group;
+    const int head = kv_head * a.group + row % a.group;
+    return a.q + token * a.q_stride + static_cast<std::int64_t>(head) * a.head_dim;
+  }
+};
+
 /// The 16 rows from `first` of q as operand of the tensor cores; zeros where there is no row.
-template <int kDim>
-__device__ __forceinline__ void load_queries(const AttentionArguments& a, int query_begin, int queries, int kv_head,
-                                             int first, int lane, std::uint32_t (&q)[kDim / 16][4]) {
+template <int kDim, class Rows>
+__device__ __forceinline__ void load_queries(const Rows& rows, int first, int lane, std::uint32_t (&q)[kDim / 16][4]) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = first + lane / 4 + half * 8;
-    const bool exists = row < queries * a.group;
-    const std::int64_t token = query_begin + row / a.group;
-    const int head = kv_head * a.group + row % a.group;
-    const std::uint16_t* from = a.q + token * a.q_stride + static_cast<std::int64_t>(head) * kDim + lane % 4 * 2;
+    const bool exists = row < rows.count();
+    const std::uint16_t* from = rows(row) + lane % 4 * 2;
 #pragma unroll
     for (int step = 0; step < kDim / 16; ++step) {
       q[step][half] = exists ? *reinterpret_cast<const std::uint32_t*>(from + step * 16) : 0;

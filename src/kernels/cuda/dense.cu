@@ -16,7 +16,8 @@ struct DenseShape {
   static constexpr int kTokens = 8 * kTokenTiles;
   static constexpr int kStages = kTokenTiles <= 2 ? 5 : 4;
   static constexpr int kStageBytes = (kRows + kTokens) * 128;
-  static constexpr int kBytes = kStages * kStageBytes;
+  /// Where copies do not run beside the kernel: one stage is read, one is written.
+  static constexpr int kPlainStages = 2;
 };
 
 __device__ __forceinline__ std::uint32_t swizzled(int row, int piece) {
@@ -24,8 +25,11 @@ __device__ __forceinline__ std::uint32_t swizzled(int row, int piece) {
 }
 
 template <Half kType, int kTokenTiles>
-__global__ void __launch_bounds__(kWarps * 32, 2) dense_kernel(const __grid_constant__ DenseProblem problem) {
+__global__ void __launch_bounds__(kWarps * 32, 2)
+    dense_kernel(const __grid_constant__ DenseProblem problem, int given_stages) {
+  if constexpr (!ptx::kHasProducts<kType>) return;
   using Shape = DenseShape<kTokenTiles>;
+  const int stages = ptx::ring_depth(Shape::kStages, given_stages);
   AWQ_DYNAMIC_SHARED(shared, 128);
   const std::uint32_t base = ptx::shared_address(shared);
   const int thread = static_cast<int>(threadIdx.x);
@@ -60,10 +64,12 @@ __global__ void __launch_bounds__(kWarps * 32, 2) dense_kernel(const __grid_cons
     }
   };
   // The weights of the first stages are under way before an earlier kernel has written x.
-  for (int i = 0; i < Shape::kStages - 1; ++i) copy_weights(i, i);
+  for (int i = 0; i < Shape::kStages - 1; ++i) {
+    if (i < stages - 1) copy_weights(i, i);
+  }
   ptx::wait_for_earlier_kernel();
   for (int i = 0; i < Shape::kStages - 1; ++i) {
-    copy_tokens(i, i);
+    if (i < stages - 1) copy_tokens(i, i);
     ptx::copy_commit();
   }
   ptx::let_next_kernel_start();
@@ -75,18 +81,18 @@ __global__ void __launch_bounds__(kWarps * 32, 2) dense_kernel(const __grid_cons
     for (int c = 0; c < 4; ++c) sum[t][c] = 0.0F;
   }
   int stage = 0;
-  int fill = Shape::kStages - 1;
+  int fill = stages - 1;
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     ptx::copy_wait<Shape::kStages - 2>();
     __syncthreads();
-    copy_weights(step + Shape::kStages - 1, fill);
-    copy_tokens(step + Shape::kStages - 1, fill);
+    copy_weights(step + stages - 1, fill);
+    copy_tokens(step + stages - 1, fill);
     ptx::copy_commit();
-    if (++fill == Shape::kStages) fill = 0;
+    if (++fill == stages) fill = 0;
     const std::uint32_t rows_at = base + stage * Shape::kStageBytes;
     const std::uint32_t tokens_at = rows_at + kRows * 128;
-    if (++stage == Shape::kStages) stage = 0;
+    if (++stage == stages) stage = 0;
 #pragma unroll
     for (int s = 0; s < 4; ++s) {
       std::uint32_t a[4];
@@ -123,10 +129,12 @@ template <Half kType, int kTokenTiles>
 int launch_dense(const DenseProblem& problem, Stream stream) {
   using Shape = DenseShape<kTokenTiles>;
   constexpr auto kKernel = dense_kernel<kType, kTokenTiles>;
-  if (const int status = allow_shared_bytes<kKernel>(Shape::kBytes, Carveout::kDriver); status != 0) return status;
+  const int stages = code_capability() >= 80 ? Shape::kStages : Shape::kPlainStages;
+  const int bytes = stages * Shape::kStageBytes;
+  if (const int status = allow_shared_bytes<kKernel>(bytes, Carveout::kDriver); status != 0) return status;
   const dim3 grid(static_cast<unsigned>((problem.n + kRows - 1) / kRows),
                   static_cast<unsigned>((problem.m + Shape::kTokens - 1) / Shape::kTokens));
-  return launch(kKernel, grid, kWarps * 32, Shape::kBytes, stream, 1, problem);
+  return launch(kKernel, grid, kWarps * 32, static_cast<std::size_t>(bytes), stream, 1, problem, stages);
 }
 
 template <Half kType>

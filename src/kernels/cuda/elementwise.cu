@@ -290,7 +290,7 @@ int argmax(const float* logits, std::int64_t rows, std::int64_t vocab, std::int3
   if (rows <= 0) return 0;
   if (vocab <= 0 || vocab > INT_MAX || rows > 65535) return static_cast<int>(cudaErrorInvalidValue);
   const bool vector = vocab % 4 == 0 && is_aligned(logits, 16);
-  const unsigned parts = device_generation() >= 9 ? kArgmaxCluster : 1;
+  const unsigned parts = code_capability() >= 90 ? kArgmaxCluster : 1;
   const dim3 grid(parts, static_cast<unsigned>(rows));
   return launch(argmax_kernel, grid, kArgmaxThreads, 0, stream, parts, logits, vocab, vector, ids);
 }

@@ -10,27 +10,29 @@
 /// Launching on the current device; statuses are cudaError_t as numbers.
 namespace awq::kernels::cuda {
 
-/// Major compute capability of the current device; 0 when there is none.
-inline int device_generation() {
+/// Compute capability that the code which runs on a device of `capability` was compiled for: of this build's targets
+/// the largest that is no later. A newer device translates it at load, and it stays what it was. 75 is 7.5.
+constexpr int code_capability(int capability) {
+  constexpr int kTargets[] = {__CUDA_ARCH_LIST__};  // 750 for compute_75
+  int out = 0;
+  for (const int target : kTargets) {
+    if (target / 10 <= capability && target / 10 > out) out = target / 10;
+  }
+  return out;
+}
+/// That of the current device; 0 when there is none.
+inline int code_capability() {
   int device = 0;
   int major = 0;
+  int minor = 0;
   if (cudaGetDevice(&device) != cudaSuccess) return 0;
   if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess) return 0;
-  return major;
+  if (cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess) return 0;
+  return code_capability(major * 10 + minor);
 }
 
-/// True when kernels may start before their predecessor ends: allowed, known to the device (compute capability 9.0),
-/// and waited for by the code that runs there, which PTX of an older target, translated at load, would not do.
-inline bool launches_overlap() {
-  if (!overlap_allowed()) return false;
-  constexpr int kTargets[] = {__CUDA_ARCH_LIST__};  // 900 for compute_90
-  const int generation = device_generation();
-  if (generation < 9) return false;
-  for (const int target : kTargets) {
-    if (target / 100 == generation) return true;
-  }
-  return false;
-}
+/// True when kernels may start before their predecessor ends: allowed, and code and device know how to wait for it.
+inline bool launches_overlap() { return overlap_allowed() && code_capability() >= 90; }
 
 /// How a launch differs from a plain one.
 struct LaunchTraits {

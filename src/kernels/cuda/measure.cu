@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads)
   ptx::wait_for_earlier_kernel();
   std::uint32_t found = 0;
   for (std::int64_t i = first_index(); i < count; i += stride()) found += a[i] != b[i] ? 1U : 0U;
-  found = __reduce_add_sync(0xffffffffU, found);
+  for (int distance = 16; distance > 0; distance /= 2) found += __shfl_xor_sync(0xffffffffU, found, distance);
   if (threadIdx.x % 32 == 0 && found != 0) atomicAdd(different, found);
 }
 

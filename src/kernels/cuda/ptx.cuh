@@ -14,6 +14,22 @@
 /// Instructions that CUDA C++ has no name for. Addresses of shared memory are 32-bit offsets (shared_address()).
 namespace awq::kernels::cuda::ptx {
 
+// What compute capability 7.5 lacks: copies that run beside the kernel, products of 16 inputs, products in BF16.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define AWQ_BEFORE_SM80
+inline constexpr bool kBeforeSm80 = true;
+#else
+inline constexpr bool kBeforeSm80 = false;
+#endif
+/// False where kernels of this type are empty, and never started.
+template <Half kType>
+inline constexpr bool kHasProducts = kType == Half::kF16 || !kBeforeSm80;
+/// Steps of a ring: as many as copies that run beside the kernel want, which is a constant there; else what the host
+/// has made room for.
+__device__ __forceinline__ constexpr int ring_depth(int beside, [[maybe_unused]] int given) {
+  return kBeforeSm80 ? given : beside;
+}
+
 __device__ __forceinline__ std::uint32_t shared_address(const void* p) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
 }
@@ -41,22 +57,48 @@ __device__ __forceinline__ void load_matrices(std::uint32_t address, std::uint32
                : "r"(address));
 }
 
-// --- asynchronous copies, sm_80 ---
+// --- asynchronous copies; before sm_80 they are done when the call returns ---
 /// 16 bytes, or zeros where `bytes` is 0.
 __device__ __forceinline__ void copy_async(std::uint32_t to, const void* from, int bytes = 16) {
+#ifdef AWQ_BEFORE_SM80
+  asm volatile(
+      "{.reg .pred p; .reg .u32 a,b,c,d; setp.ne.s32 p,%2,0; mov.u32 a,0; mov.u32 b,0; mov.u32 c,0; mov.u32 d,0; "
+      "@p ld.global.v4.u32 {a,b,c,d},[%1]; st.shared.v4.u32 [%0],{a,b,c,d};}" ::"r"(to),
+      "l"(from), "r"(bytes)
+      : "memory");
+#else
   asm volatile("cp.async.cg.shared.global [%0],[%1],16,%2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+#endif
 }
-__device__ __forceinline__ void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void copy_commit() {
+#ifndef AWQ_BEFORE_SM80
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
 template <int kPending>
 __device__ __forceinline__ void copy_wait() {
+#ifndef AWQ_BEFORE_SM80
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+#endif
 }
 
-// --- tensor cores, sm_80 ---
-/// d = a b + c for a 16 x 16 and b 16 x 8; with `kFirst`, c is 0.
+// --- tensor cores ---
+#ifdef AWQ_BEFORE_SM80
+/// d += a b for a 16 x 8 and b 8 x 8, F16.
+__device__ __forceinline__ void mma_8(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b) {
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5},{%6},{%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a0), "r"(a1), "r"(b));
+}
+#endif
+/// d = a b + c for a 16 x 16 and b 16 x 8; with `kFirst`, c is 0. Before sm_80 two products, of inputs 0-7 and 8-15.
 template <Half kType, bool kFirst>
 __device__ __forceinline__ void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   if constexpr (kFirst) d[0] = d[1] = d[2] = d[3] = 0.0F;
+#ifdef AWQ_BEFORE_SM80
+  mma_8(d, a[0], a[1], b0);
+  mma_8(d, a[2], a[3], b1);
+#else
   if constexpr (kType == Half::kF16) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
@@ -67,6 +109,7 @@ __device__ __forceinline__ void mma(float (&d)[4], const std::uint32_t (&a)[4], 
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
   }
+#endif
 }
 
 // --- dependent launches, sm_90: no effect where the launch has no such attribute ---

@@ -103,6 +103,7 @@ struct ChainCursor {
 
 template <Half kType, int kGroup, int kDepth>
 __global__ void __launch_bounds__(kChainMostWarps * 32, 1) w4_chain_kernel(const __grid_constant__ ChainArgs args) {
+  if constexpr (ptx::kBeforeSm80) return;  // w4_chain_objection() says so
   AWQ_DYNAMIC_SHARED(shared, 128);
   constexpr int kPair = kGroup == 128 && kDepth > 4 ? 2 : 1;  // steps at a time: their products hide each other
   constexpr int kStep = small_step_bytes(128 / kGroup);

@@ -17,7 +17,25 @@ int blocks_of_tile(std::int64_t row_tiles, int leaves, int most_leaves, std::int
   return blocks > leaves ? kStripes : blocks;
 }
 
+/// Tokens whose product of 16-bit matrices takes as long as the expansion of the weight: 2.52 bytes per weight at the
+/// speed of a copy against two operations per weight and token.
+constexpr std::int64_t panel_tokens(int capability) {
+  if (capability == 90) return 225;
+  return capability >= 100 && capability < 120 ? 300 : 200;
+}
+/// Rate of the table's kernels for many tokens, percent of that of 16-bit matrices; on Hopper as measured.
+constexpr std::int64_t kernel_percent(const W4Layout& layout, int capability) {
+  constexpr std::int64_t kWide = 80'000'000;
+  return capability == 90 ? (layout.n * layout.k >= kWide ? 86 : 74) : 75;
+}
+
 }  // namespace
+
+bool panel_pays(const W4Layout& layout, std::int64_t m, int capability) {
+  // In units of the time that 16-bit matrices take for a token: m + panel_tokens < m / (percent / 100).
+  const std::int64_t percent = kernel_percent(layout, capability);
+  return m * (100 - percent) > panel_tokens(capability) * percent;
+}
 
 W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocessors, bool small_fits) {
   const std::int64_t row_tiles = layout.strips();

@@ -26,4 +26,9 @@ struct W4Choice {
 /// For compute capability 9.0. `small_fits`: the tokens fit in a block's shared memory beside the rings of weights.
 W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocessors, bool small_fits);
 
+/// Whether expanding the weight and multiplying 16-bit matrices is faster than the kernels of the table for m tokens on
+/// a device of `capability`: a prediction (docs/benchmarks-cuda.md, "Many tokens by way of a panel"), no measurement
+/// yet.
+bool panel_pays(const W4Layout& layout, std::int64_t m, int capability);
+
 }  // namespace awq::kernels::cuda

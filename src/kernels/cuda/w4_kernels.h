@@ -9,7 +9,7 @@
 namespace awq::kernels::cuda {
 
 struct DeviceLimits {
-  int capability = 0;  ///< 90: compute capability 9.0
+  int capability = 0;  ///< of the code that runs there (code_capability()); 90: compute capability 9.0
   int multiprocessors = 0;
   int shared_bytes = 0;  ///< most dynamic shared memory of a block
 };
@@ -27,11 +27,18 @@ struct W4Kernel {
   int (*run)(const W4Problem& problem, const DeviceLimits& limits, Stream stream);
 };
 
-/// Ended by a row with a null name; the last ones run every problem on every device.
+/// Ended by a row with a null name; the last ones run every problem on every device, but for BF16 before 8.0.
 const W4Kernel* w4_kernels();
 /// The row that is fastest for (n, k, m) on the device: a pure function of those, from the sweep in
 /// docs/benchmarks-cuda.md.
 int w4_choose(const W4Problem& problem, const DeviceLimits& limits);
+
+/// Why no kernel of the tensor cores that every device has can run the problem, or null.
+inline const char* tensor_core_objection(const W4Problem& problem, const DeviceLimits& limits) {
+  if (limits.capability < 75) return "needs compute capability 7.5";
+  if (problem.type == Half::kBf16 && limits.capability < 80) return "BF16 needs compute capability 8.0";
+  return nullptr;
+}
 
 // Rows, by file.
 const char* small_objection(const W4Problem& problem, const DeviceLimits& limits);

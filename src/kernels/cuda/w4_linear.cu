@@ -3,6 +3,7 @@
 #include <array>
 #include <mutex>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/w4_kernels.h"
 
 namespace awq::kernels::cuda {
@@ -17,7 +18,7 @@ DeviceLimits read_limits(int device) {
   cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
   cudaDeviceGetAttribute(&limits.multiprocessors, cudaDevAttrMultiProcessorCount, device);
   cudaDeviceGetAttribute(&limits.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  limits.capability = major * 10 + minor;
+  limits.capability = code_capability(major * 10 + minor);
   return limits;
 }
 
@@ -59,7 +60,15 @@ const char* w4_kernel_objection(const W4Problem& problem, int index) {
   return w4_kernels()[index].objection(problem, current_limits());
 }
 
+int built_capability(int capability) { return code_capability(capability); }
+
+const char* type_objection(Half type) { return tensor_core_objection({.type = type}, current_limits()); }
+
 int w4_choice(const W4Problem& problem) { return w4_choose(problem, current_limits()); }
+
+bool w4_panel_pays(const W4Layout& layout, std::int64_t m) {
+  return panel_pays(layout, m, current_limits().capability);
+}
 
 int w4_linear(const W4Problem& problem, Stream stream, int kernel) {
   if (problem.m <= 0) return cudaSuccess;

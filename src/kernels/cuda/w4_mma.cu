@@ -22,10 +22,15 @@ struct Ring {
 };
 Ring ring_of(int tokens, int group_size, const DeviceLimits& limits) {
   const int stage = MmaMemory{tokens, group_size}.stage_bytes();
+  // Where copies do not run beside the kernel, more stages are of no use, and a second block is all that runs
+  // meanwhile.
+  const bool plain = limits.capability < 80;
+  const int most = plain ? 2 : kMostStages;
+  const int least = plain ? 2 : 3;
   // Sums of 64 tokens leave no registers for a second block. The system keeps 1 KB of each block's memory.
   const int half = (limits.shared_bytes + 1024) / 2 - 1024;
-  if (tokens <= 32 && half / stage >= 3) return {2, std::min(half / stage, kMostStages)};
-  return {1, std::min(limits.shared_bytes / stage, kMostStages)};
+  if (tokens <= 32 && half / stage >= least) return {2, std::min(half / stage, most)};
+  return {1, std::min(limits.shared_bytes / stage, most)};
 }
 
 /// Blocks that share the leaves of a tile: as many as still run all at once.
@@ -83,13 +88,12 @@ int launch_mma_group(const MmaLaunch& launch, Stream stream) {
 }  // namespace
 
 const char* mma_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens) {
-  if (limits.capability < 80) return "needs compute capability 8.0";
+  if (const char* objection = tensor_core_objection(problem, limits)) return objection;
   if (ring_of(tokens, group_of(problem.layout), limits).stages < 2) return "two stages do not fit in shared memory";
   return nullptr;
 }
 
 std::uint64_t mma_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits, int tokens) {
-  if (limits.capability < 80) return 0;
   const int leaves = w4_leaves(layout.k);
   const Ring ring = ring_of(tokens, group_of(layout), limits);
   // Of all numbers of tokens up to m, the largest that shares its tiles.

@@ -29,6 +29,7 @@ __device__ __forceinline__ void mma_wait_for_copies(int pending) {
 template <Half kType, int kGroup, int kBlocks>
 __global__ void __launch_bounds__(kMmaWarps * 32, kBlocks == 8 ? 1 : 2)
     w4_mma_kernel(const __grid_constant__ MmaArgs args) {
+  if constexpr (!ptx::kHasProducts<kType>) return;
   AWQ_DYNAMIC_SHARED(shared, 128);
   constexpr MmaMemory kMemory{8 * kBlocks, kGroup};
   constexpr int kTokens = 8 * kBlocks;

@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/w4_stream.h"
 
-/// The kernel that takes every problem on every device from compute capability 8.0 on: a block holds 128 rows of the
+/// The kernel that takes every problem on every device from compute capability 7.5 on: a block holds 128 rows of the
 /// weight (a strip) against 8, 16, 32 or 64 tokens, and both pass through a ring in shared memory, 128 inputs a stage.
 namespace awq::kernels::cuda {
 

@@ -6,7 +6,8 @@ namespace awq::kernels::cuda {
 namespace {
 
 int warps_of(const W4Problem& problem, const DeviceLimits& limits) {
-  return small_warps(problem.layout, problem.m, limits.multiprocessors, limits.shared_bytes);
+  return small_warps(problem.layout, problem.m, limits.multiprocessors, limits.shared_bytes,
+                     small_depth(limits.capability));
 }
 
 template <Half kType, int kGroup>
@@ -24,11 +25,12 @@ int launch_small(const W4Problem& problem, const DeviceLimits& limits, Stream st
                  .steps = static_cast<std::int32_t>(problem.layout.steps()),
                  .leaves = w4_leaves(problem.layout.k),
                  .rows = small_token_rows(problem.m),
-                 .warps = warps_of(problem, limits)};
+                 .warps = warps_of(problem, limits),
+                 .depth = small_depth(limits.capability)};
   for (args.rows_log2 = 0; 1 << args.rows_log2 < args.rows;) ++args.rows_log2;
   const int tile_rows = 16 * (args.warps / args.leaves);
   args.tiles = (args.n + tile_rows - 1) / tile_rows;
-  const auto bytes = static_cast<std::size_t>(small_shared_bytes(problem.layout, problem.m, args.warps));
+  const auto bytes = static_cast<std::size_t>(small_shared_bytes(problem.layout, problem.m, args.warps, args.depth));
   const unsigned grid =
       static_cast<unsigned>(args.tiles < limits.multiprocessors ? args.tiles : limits.multiprocessors);
   return launch(kKernel, dim3(grid), static_cast<unsigned>(args.warps * 32), bytes, stream, 1, args);
@@ -49,7 +51,7 @@ int launch_group(const W4Problem& problem, const DeviceLimits& limits, Stream st
 }  // namespace
 
 const char* small_objection(const W4Problem& problem, const DeviceLimits& limits) {
-  if (limits.capability < 80) return "needs compute capability 8.0";
+  if (const char* objection = tensor_core_objection(problem, limits)) return objection;
   if (problem.m > 8) return "takes up to 8 tokens";
   if (warps_of(problem, limits) == 0) return "the tokens do not fit in shared memory";
   return nullptr;

@@ -8,11 +8,13 @@ namespace awq::kernels::cuda {
 
 template <Half kType, int kGroup>
 __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const __grid_constant__ SmallArgs args) {
+  if constexpr (!ptx::kHasProducts<kType>) return;
   AWQ_DYNAMIC_SHARED(shared, 128);
   constexpr int kGroups = 128 / kGroup;
   constexpr int kPair = kGroups == 1 ? 2 : 1;  // steps at a time: two chains of products hide each other's latency
   constexpr int kStep = small_step_bytes(kGroups);
   constexpr int kStreamStep = 8 * kStep;  // of a strip of 128 rows
+  const int depth = ptx::ring_depth(kSmallDepth, args.depth);
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const int warp = static_cast<int>(threadIdx.x) >> 5;
   const int g = lane >> 2;
@@ -23,9 +25,9 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
   const int first_step = w4_leaf_begin(leaf, args.steps, args.leaves);
   const int leaf_steps = w4_leaf_begin(leaf + 1, args.steps, args.leaves) - first_step;
 
-  const std::uint32_t ring = ptx::keep_value(ptx::shared_address(shared) + warp * kSmallDepth * kStep);
+  const std::uint32_t ring = ptx::keep_value(ptx::shared_address(shared) + warp * depth * kStep);
   const std::uint32_t ring_lane = ptx::keep_value(ring + lane * 16);
-  std::uint8_t* const tokens = shared + args.warps * kSmallDepth * kStep;
+  std::uint8_t* const tokens = shared + args.warps * depth * kStep;
   auto* const sums =
       reinterpret_cast<float*>(tokens + static_cast<std::size_t>(args.steps) * 2 * args.rows * 128 + 128);
 
@@ -34,7 +36,10 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
   int next_step = 0;
   const std::uint8_t* from = nullptr;
   const auto seek = [&] {
-    const int rows16 = next_tile * row_tiles + row_tile;
+    // Behind the last rows of the weight there may be no memory: these warps read the last ones, and store nothing.
+    const int last = (args.n - 1) >> 4;
+    const int wanted = next_tile * row_tiles + row_tile;
+    const int rows16 = wanted < last ? wanted : last;
     from = args.weight + (static_cast<std::int64_t>(rows16 >> 3) * args.steps + first_step) * kStreamStep +
            (rows16 & 7) * kStep + lane * 16;
   };
@@ -55,7 +60,9 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
     ptx::copy_commit();
   };
 #pragma unroll
-  for (int i = 0; i < kSmallDepth - kPair; ++i) fetch(i);
+  for (int i = 0; i < kSmallDepth - kPair; ++i) {
+    if (i < depth - kPair) fetch(i);
+  }
 
   ptx::wait_for_earlier_kernel();
   // Tokens in rows of 128 bytes per 64 inputs, 16-byte pieces swizzled by the row; rows that do not exist read zeros.
@@ -100,7 +107,7 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
   const std::uint32_t pieces_high = ((4 + (lane >> 3)) ^ r8) << 4;
 
   int slot = 0;
-  int fill = kSmallDepth - kPair;
+  int fill = depth - kPair;
   int buffer = 0;
   float acc[4];
   std::uint32_t x_at = token_base;
@@ -113,9 +120,9 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
 #pragma unroll
     for (int u = 0; u < kCount; ++u) {
       fetch(fill);
-      if (++fill == kSmallDepth) fill = 0;
+      if (++fill == depth) fill = 0;
       at[u] = ring + slot * kStep;
-      if (++slot == kSmallDepth) slot = 0;
+      if (++slot == depth) slot = 0;
     }
     small_products<kType, kGroup>(at, {x_at, stride, pieces_low, pieces_high}, lane, acc);
     x_at += 2 * kCount * stride;

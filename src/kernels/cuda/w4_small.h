@@ -10,6 +10,9 @@ namespace awq::kernels::cuda {
 inline constexpr int kSmallMostWarps = 28;  ///< of a block, by registers
 /// Steps of a warp's ring. Ten were no faster.
 inline constexpr int kSmallDepth = 6;
+/// The same where copies do not run beside the kernel: the two that are read and the two that are written.
+inline constexpr int kSmallPlainDepth = 4;
+constexpr int small_depth(int capability) { return capability >= 80 ? kSmallDepth : kSmallPlainDepth; }
 
 struct SmallArgs {
   const std::uint8_t* weight = nullptr;
@@ -22,22 +25,24 @@ struct SmallArgs {
   std::int32_t rows_log2 = 0;
   std::int32_t warps = 8;  ///< of a block, a multiple of the leaves
   std::int32_t tiles = 0;  ///< of 16 * warps / leaves rows of the weight
+  std::int32_t depth = kSmallDepth;
 };
 
 /// Bytes of a slab: 16 rows of a step of 1, 2 or 4 groups.
 AWQ_HOST_DEVICE constexpr int small_step_bytes(int groups) { return (1024 + 40 * groups + 15) / 16 * 16; }
 constexpr int small_token_rows(std::int64_t m) { return m <= 1 ? 1 : m <= 2 ? 2 : m <= 4 ? 4 : 8; }
 /// Rings, two sets of the warps' sums, tokens, a row of zeros.
-constexpr std::int64_t small_shared_bytes(const W4Layout& layout, std::int64_t m, int warps) {
-  return warps * (kSmallDepth * small_step_bytes(static_cast<int>(layout.step_groups())) + 2 * 16 * 8 * 4) +
+constexpr std::int64_t small_shared_bytes(const W4Layout& layout, std::int64_t m, int warps, int depth = kSmallDepth) {
+  return warps * (depth * small_step_bytes(static_cast<int>(layout.step_groups())) + 2 * 16 * 8 * 4) +
          layout.steps() * 2 * small_token_rows(m) * 128 + 128;
 }
 /// Warps of a block: of as few rounds as fit, so many that all multiprocessors end a round at about the same time. In
 /// a round every block takes a tile. 0 when not even one row of 16 fits.
-constexpr int small_warps(const W4Layout& layout, std::int64_t m, int multiprocessors, int shared_bytes) {
+constexpr int small_warps(const W4Layout& layout, std::int64_t m, int multiprocessors, int shared_bytes,
+                          int depth = kSmallDepth) {
   const int leaves = w4_leaves(layout.k);
   std::int64_t fit = kSmallMostWarps / leaves;  // tiles of 16 rows of a block
-  while (fit > 0 && small_shared_bytes(layout, m, static_cast<int>(fit) * leaves) > shared_bytes) --fit;
+  while (fit > 0 && small_shared_bytes(layout, m, static_cast<int>(fit) * leaves, depth) > shared_bytes) --fit;
   if (fit == 0) return 0;
   const std::int64_t tiles = (layout.n + 15) / 16;
   const std::int64_t rounds = (tiles + multiprocessors * fit - 1) / (multiprocessors * fit);

@@ -14,7 +14,7 @@
 #include <functional>
 
 #define __CUDACC__ 1
-#define __CUDA_ARCH_LIST__ 800
+#define __CUDA_ARCH_LIST__ 750, 800
 #define __global__
 #define __device__
 #define __host__
@@ -75,8 +75,16 @@ namespace cuda_emulation {
 
 /// The device that is pretended: of the generation before Hopper, whose instructions are not here, and small, so that
 /// even little models are cut into several rounds and parts.
-inline constexpr int kMajor = 8, kMinor = 0, kMultiprocessors = 4;
-inline constexpr std::size_t kSharedBytes = 227 << 10;
+struct Device {
+  int major = 8, minor = 0;
+  std::size_t shared_bytes = 227 << 10;
+
+  bool has_async_copies() const { return major >= 8; }
+};
+inline Device device;
+inline constexpr int kMultiprocessors = 4;
+/// The first device whose tensor cores the kernels use; to be called before anything runs.
+inline void become_compute_75() { device = {7, 5, 64 << 10}; }
 
 struct Launch {
   dim3 grid;
@@ -206,7 +214,7 @@ inline cudaError_t cudaGetDevice(int* device) {
 }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   using namespace cuda_emulation;
-  const int values[] = {kMajor, kMinor, kMultiprocessors, static_cast<int>(kSharedBytes)};
+  const int values[] = {device.major, device.minor, kMultiprocessors, static_cast<int>(device.shared_bytes)};
   *value = values[attribute];
   return cudaSuccess;
 }
@@ -215,7 +223,7 @@ inline constexpr int cudaFuncAttributePreferredSharedMemoryCarveout = 1;
 inline constexpr int cudaSharedmemCarveoutMaxShared = 100;
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel, int attribute, int value) {
-  const bool fits = attribute != 0 || value <= static_cast<int>(cuda_emulation::kSharedBytes);
+  const bool fits = attribute != 0 || value <= static_cast<int>(cuda_emulation::device.shared_bytes);
   return fits ? cudaSuccess : cudaErrorInvalidValue;
 }
 
@@ -223,7 +231,7 @@ template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments... arguments) {
   cuda_emulation::Launch launch = {config->gridDim, config->blockDim.x, config->dynamicSmemBytes, false};
-  if (launch.shared_bytes > cuda_emulation::kSharedBytes || launch.threads > 1024) return cudaErrorInvalidValue;
+  if (launch.shared_bytes > cuda_emulation::device.shared_bytes || launch.threads > 1024) return cudaErrorInvalidValue;
   for (unsigned i = 0; i < config->numAttrs; ++i) {
     const cudaLaunchAttribute& attribute = config->attrs[i];
     if (attribute.id == cudaLaunchAttributeCooperative) launch.cooperative = attribute.val.cooperative != 0;

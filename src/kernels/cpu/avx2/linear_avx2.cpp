@@ -28,40 +28,27 @@ struct Vector {
     return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane));
   }
   static float sum(Floats v) { return horizontal_sum(v); }
-};
 
-/// The first `count` of eight 16-bit numbers, the others zero.
-__m128i some_halves(const char* p, std::int64_t count) {
-  alignas(16) std::uint16_t values[8] = {};
-  __builtin_memcpy(values, p, static_cast<std::size_t>(count) * sizeof(std::uint16_t));
-  return _mm_load_si128(reinterpret_cast<const __m128i*>(values));
-}
-
-struct LoadF32 {
-  static constexpr std::int64_t kBytes = 4;
-  static __m256 load(const char* p) { return _mm256_loadu_ps(reinterpret_cast<const float*>(p)); }
-  static __m256 load_some(const char* p, std::int64_t count) {
-    return Vector::load_some(reinterpret_cast<const float*>(p), count);
+  using Halves = __m128i;
+  static Halves load_halves(const char* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+  static Halves some_halves(const char* p, std::int64_t count) {
+    alignas(16) std::uint16_t values[8] = {};
+    __builtin_memcpy(values, p, static_cast<std::size_t>(count) * sizeof(std::uint16_t));
+    return _mm_load_si128(reinterpret_cast<const __m128i*>(values));
   }
-};
-struct LoadBf16 {
-  static constexpr std::int64_t kBytes = 2;
-  static __m256 widen(__m128i half) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16)); }
-  static __m256 load(const char* p) { return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
-  static __m256 load_some(const char* p, std::int64_t count) { return widen(some_halves(p, count)); }
-};
-struct LoadF16 {
-  static constexpr std::int64_t kBytes = 2;
-  static __m256 load(const char* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
-  static __m256 load_some(const char* p, std::int64_t count) { return _mm256_cvtph_ps(some_halves(p, count)); }
+  static Floats from_bf16(Halves halves) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+  }
+  static Floats from_f16(Halves halves) { return _mm256_cvtph_ps(halves); }
 };
 
 const char* always(const LinearArgs&) { return nullptr; }
 
 }  // namespace
 
-const LinearKernel kF32 = {"linear_f32_f32_f32_avx2", WeightKind::kF32, 1, always, dense_run<Vector, LoadF32>};
-const LinearKernel kBf16 = {"linear_f32_bf16_f32_avx2", WeightKind::kBf16, 1, always, dense_run<Vector, LoadBf16>};
-const LinearKernel kF16 = {"linear_f32_f16_f32_avx2", WeightKind::kF16, 1, always, dense_run<Vector, LoadF16>};
+const LinearKernel kF32 = {"linear_f32_f32_f32_avx2", WeightKind::kF32, 1, always, dense_run<Vector, WeightKind::kF32>};
+const LinearKernel kBf16 = {"linear_f32_bf16_f32_avx2", WeightKind::kBf16, 1, always,
+                            dense_run<Vector, WeightKind::kBf16>};
+const LinearKernel kF16 = {"linear_f32_f16_f32_avx2", WeightKind::kF16, 1, always, dense_run<Vector, WeightKind::kF16>};
 
 }  // namespace awq::kernels::avx2

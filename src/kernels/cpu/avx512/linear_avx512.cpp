@@ -19,35 +19,25 @@ struct Vector {
   static Floats load(const float* p) { return _mm512_loadu_ps(p); }
   static Floats load_some(const float* p, std::int64_t count) { return _mm512_maskz_loadu_ps(first(count), p); }
   static float sum(Floats v) { return _mm512_reduce_add_ps(v); }
-};
 
-struct LoadF32 {
-  static constexpr std::int64_t kBytes = 4;
-  static __m512 load(const char* p) { return _mm512_loadu_ps(p); }
-  static __m512 load_some(const char* p, std::int64_t count) { return _mm512_maskz_loadu_ps(first(count), p); }
-};
-struct LoadBf16 {
-  static constexpr std::int64_t kBytes = 2;
-  static __m512 widen(__m256i half) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16)); }
-  static __m512 load(const char* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
-  static __m512 load_some(const char* p, std::int64_t count) {
-    return widen(_mm256_maskz_loadu_epi16(first(count), p));
+  using Halves = __m256i;
+  static Halves load_halves(const char* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static Halves some_halves(const char* p, std::int64_t count) { return _mm256_maskz_loadu_epi16(first(count), p); }
+  static Floats from_bf16(Halves halves) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
   }
-};
-struct LoadF16 {
-  static constexpr std::int64_t kBytes = 2;
-  static __m512 load(const char* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
-  static __m512 load_some(const char* p, std::int64_t count) {
-    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first(count), p));
-  }
+  static Floats from_f16(Halves halves) { return _mm512_cvtph_ps(halves); }
 };
 
 const char* always(const LinearArgs&) { return nullptr; }
 
 }  // namespace
 
-const LinearKernel kF32 = {"linear_f32_f32_f32_avx512", WeightKind::kF32, 2, always, dense_run<Vector, LoadF32>};
-const LinearKernel kBf16 = {"linear_f32_bf16_f32_avx512", WeightKind::kBf16, 2, always, dense_run<Vector, LoadBf16>};
-const LinearKernel kF16 = {"linear_f32_f16_f32_avx512", WeightKind::kF16, 2, always, dense_run<Vector, LoadF16>};
+const LinearKernel kF32 = {"linear_f32_f32_f32_avx512", WeightKind::kF32, 2, always,
+                           dense_run<Vector, WeightKind::kF32>};
+const LinearKernel kBf16 = {"linear_f32_bf16_f32_avx512", WeightKind::kBf16, 2, always,
+                            dense_run<Vector, WeightKind::kBf16>};
+const LinearKernel kF16 = {"linear_f32_f16_f32_avx512", WeightKind::kF16, 2, always,
+                           dense_run<Vector, WeightKind::kF16>};
 
 }  // namespace awq::kernels::avx512

@@ -24,41 +24,25 @@ struct Vector {
     const float32x2_t two = vadd_f32(vget_low_f32(v), vget_high_f32(v));
     return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
   }
-};
 
-/// The first `count` of four 16-bit numbers, the others zero.
-uint16x4_t some_halves(const char* p, std::int64_t count) {
-  std::uint16_t values[4] = {};
-  __builtin_memcpy(values, p, static_cast<std::size_t>(count) * sizeof(std::uint16_t));
-  return vld1_u16(values);
-}
-
-struct LoadF32 {
-  static constexpr std::int64_t kBytes = 4;
-  static float32x4_t load(const char* p) { return vld1q_f32(reinterpret_cast<const float*>(p)); }
-  static float32x4_t load_some(const char* p, std::int64_t count) {
-    return Vector::load_some(reinterpret_cast<const float*>(p), count);
+  using Halves = uint16x4_t;
+  static Halves load_halves(const char* p) { return vld1_u16(reinterpret_cast<const std::uint16_t*>(p)); }
+  static Halves some_halves(const char* p, std::int64_t count) {
+    std::uint16_t values[4] = {};
+    __builtin_memcpy(values, p, static_cast<std::size_t>(count) * sizeof(std::uint16_t));
+    return vld1_u16(values);
   }
-};
-struct LoadBf16 {
-  static constexpr std::int64_t kBytes = 2;
-  static float32x4_t widen(uint16x4_t halves) { return vreinterpretq_f32_u32(vshll_n_u16(halves, 16)); }
-  static float32x4_t load(const char* p) { return widen(vld1_u16(reinterpret_cast<const std::uint16_t*>(p))); }
-  static float32x4_t load_some(const char* p, std::int64_t count) { return widen(some_halves(p, count)); }
-};
-struct LoadF16 {
-  static constexpr std::int64_t kBytes = 2;
-  static float32x4_t widen(uint16x4_t halves) { return vcvt_f32_f16(vreinterpret_f16_u16(halves)); }
-  static float32x4_t load(const char* p) { return widen(vld1_u16(reinterpret_cast<const std::uint16_t*>(p))); }
-  static float32x4_t load_some(const char* p, std::int64_t count) { return widen(some_halves(p, count)); }
+  static Floats from_bf16(Halves halves) { return vreinterpretq_f32_u32(vshll_n_u16(halves, 16)); }
+  static Floats from_f16(Halves halves) { return vcvt_f32_f16(vreinterpret_f16_u16(halves)); }
 };
 
 const char* always(const LinearArgs&) { return nullptr; }
 
 }  // namespace
 
-const LinearKernel kF32 = {"linear_f32_f32_f32_neon", WeightKind::kF32, 0, always, dense_run<Vector, LoadF32>};
-const LinearKernel kBf16 = {"linear_f32_bf16_f32_neon", WeightKind::kBf16, 0, always, dense_run<Vector, LoadBf16>};
-const LinearKernel kF16 = {"linear_f32_f16_f32_neon", WeightKind::kF16, 0, always, dense_run<Vector, LoadF16>};
+const LinearKernel kF32 = {"linear_f32_f32_f32_neon", WeightKind::kF32, 0, always, dense_run<Vector, WeightKind::kF32>};
+const LinearKernel kBf16 = {"linear_f32_bf16_f32_neon", WeightKind::kBf16, 0, always,
+                            dense_run<Vector, WeightKind::kBf16>};
+const LinearKernel kF16 = {"linear_f32_f16_f32_neon", WeightKind::kF16, 0, always, dense_run<Vector, WeightKind::kF16>};
 
 }  // namespace awq::kernels::neon

@@ -9,11 +9,17 @@
 #include "base/float8.h"
 #include "kernels/api/cuda_types.h"
 
-/// Twin of src/kernels/cuda/ptx.cuh for the emulated device. Copies take place when their group is waited for; products
-/// of the tensor cores are summed in binary64 and rounded once.
+/// Twin of src/kernels/cuda/ptx.cuh for the emulated device. Copies take place when their group is waited for, or, on
+/// the one of compute capability 7.5, at once; products of the tensor cores are summed in binary64 and rounded once, on
+/// that one after every 8 inputs.
 #define AWQ_DYNAMIC_SHARED(name, alignment) std::uint8_t* const name = cuda_emulation::shared_memory()
 
 namespace awq::kernels::cuda::ptx {
+
+inline constexpr bool kBeforeSm80 = false;  // of the code: which device it meets shows when it runs
+template <Half kType>
+inline constexpr bool kHasProducts = true;
+constexpr int ring_depth(int, int given) { return given; }
 
 /// Addresses are offsets from the block's dynamic memory; static memory lies in another allocation and has none.
 inline std::uint32_t shared_address(const void* p) {
@@ -35,7 +41,12 @@ inline void load_matrices(std::uint32_t address, std::uint32_t (&r)[4]) {
   for (int i = 0; i < 4; ++i) r[i] = load_shared_4(of_lane[(8 * i + row) * kLaneWords] + 4U * pair);
 }
 inline void copy_async(std::uint32_t to, const void* from, int bytes = 16) {
-  cuda_emulation::copy_later(shared_pointer<void>(to), from, bytes);
+  if (cuda_emulation::device.has_async_copies()) {
+    cuda_emulation::copy_later(shared_pointer<void>(to), from, bytes);
+  } else {
+    std::memcpy(shared_pointer<void>(to), from, static_cast<std::size_t>(bytes));
+    std::memset(shared_pointer<std::uint8_t>(to) + bytes, 0, static_cast<std::size_t>(16 - bytes));
+  }
 }
 inline void copy_commit() { cuda_emulation::end_copy_group(); }
 template <int kPending>
@@ -70,11 +81,15 @@ void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint
     const std::uint32_t* row = of_lane + 4 * g * kLaneWords + 2 * (c / 2);
     const std::uint32_t* column = of_lane + 4 * (2 * t + c % 2) * kLaneWords + 8;
     double sum = kFirst ? 0 : d[c];
-    for (int quarter = 0; quarter < 4; ++quarter, row += kLaneWords, column += kLaneWords) {
-      for (int k = 0; k < 4; ++k) {
-        sum +=
-            static_cast<double>(__uint_as_float(row[k + k / 2 * 2])) * static_cast<double>(__uint_as_float(column[k]));
+    for (int half = 0; half < 2; ++half, row += 4, column += 2) {
+      for (int quarter = 0; quarter < 4; ++quarter) {
+        const std::uint32_t* left = row + quarter * kLaneWords;
+        const std::uint32_t* right = column + quarter * kLaneWords;
+        for (int k = 0; k < 2; ++k) {
+          sum += static_cast<double>(__uint_as_float(left[k])) * static_cast<double>(__uint_as_float(right[k]));
+        }
       }
+      if (!cuda_emulation::device.has_async_copies()) sum = static_cast<float>(sum);
     }
     d[c] = static_cast<float>(sum);
   }
