@@ -19,9 +19,9 @@ Half f32_activation_type(const model::ModelFiles& files) {
 
 ModelOptions model_options(const std::string& dtype, const std::string& cuda_linear, bool on_device) {
   ModelOptions out;
-  if (dtype == "f16") {
+  if (dtype == "f16" || dtype == "float16" || dtype == "half") {
     out.type = Half::kF16;
-  } else if (dtype == "bf16") {
+  } else if (dtype == "bf16" || dtype == "bfloat16") {
     out.type = Half::kBf16;
   } else if (dtype != "auto") {
     fail(ErrorCode::kInvalidArgument, "--dtype {}: expected auto, f16 or bf16", printable(dtype));

@@ -15,8 +15,8 @@ inline constexpr std::int64_t kDefaultBatchedTokens = 2048;
 /// when that is one of 16 bits, else BF16.
 Half f32_activation_type(const model::ModelFiles& files);
 
-/// What the flags --dtype (auto, f16, bf16) and --cuda-linear (exact, fast) say. Throws kInvalidArgument for another
-/// name, and with `on_device` false for what only a device has.
+/// What the flags --dtype (auto, f16, bf16, or vLLM's names) and --cuda-linear (exact, fast) say. Throws
+/// kInvalidArgument for another name, and with `on_device` false for what only a device has.
 ModelOptions model_options(const std::string& dtype, const std::string& cuda_linear, bool on_device = true);
 
 /// A model ready to run steps on the open device.

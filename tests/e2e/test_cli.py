@@ -331,7 +331,9 @@ class Run(Cli):
             self.assertEqual(len(self.json_of(*args, "--kv-dtype", dtype)["token_ids"]), 24)
         for name, other in (("auto", "float16"), ("fp8", "fp8_e4m3"), ("int8", "int8_per_token_head")):
             self.assertEqual(*(self.json_of(*args, "--kv-cache-dtype", n)["token_ids"] for n in (name, other)))
-        for flags in (["--kv-cache-dtype", "f8"], ["--kv-cache-dtype", "fp8_e5m2"], ["--spec-ngram", 16]):
+        # What only a device has is refused without one, like names that nobody knows.
+        of_devices = (["--dtype", "f8"], ["--dtype", "f16"], ["--cuda-linear", "quick"], ["--cuda-linear", "fast"])
+        for flags in (["--kv-cache-dtype", "f8"], ["--kv-cache-dtype", "fp8_e5m2"], ["--spec-ngram", 16], *of_devices):
             failed = awq(*args, *flags)
             self.assertEqual(failed.status, USAGE, failed.err)
             self.assertIn(flags[0], failed.err)
