@@ -13,6 +13,7 @@
 #include "base/resources.h"
 #include "engine/engine_core.h"
 #include "engine/language_step_model.h"
+#include "gpu/engine_check_support.h"
 #include "gpu/load.h"
 #include "model/language_model.h"
 #include "tolerances.h"
@@ -20,6 +21,7 @@
 namespace {
 
 using namespace awq;
+using gpu_test::generate, gpu_test::random_ids, gpu_test::relative_error, gpu_test::Sequences;
 
 int failures = 0;
 bool emulated = false;
@@ -30,94 +32,6 @@ void report(const std::string& model, const char* what, bool good, const std::st
   fmt::print("{} {:<28} {:<34} {}\n", good ? "ok  " : "FAIL", model, what, detail);
   std::fflush(stdout);
   if (!good) ++failures;
-}
-
-std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab, std::uint64_t seed) {
-  std::vector<std::int32_t> out;
-  for (std::int64_t i = 0; i < count; ++i) {
-    out.push_back(static_cast<std::int32_t>(random_bits(seed, static_cast<std::uint64_t>(i)) %
-                                            static_cast<std::uint64_t>(vocab)));
-  }
-  return out;
-}
-
-/// Sequences of a batch, each with blocks of its own.
-class Sequences {
- public:
-  explicit Sequences(engine::StepModel& model) : model_(model) {}
-  /// Runs `ids` behind `past` tokens of sequence `index` of up to `length` tokens.
-  void add(std::int64_t index, std::int64_t past, std::span<const std::int32_t> ids) {
-    while (static_cast<std::int64_t>(tables_.size()) <= index) {
-      tables_.emplace_back(static_cast<std::size_t>(kBlocks));
-      std::iota(tables_.back().begin(), tables_.back().end(),
-                static_cast<std::int32_t>((tables_.size() - 1) * kBlocks));
-    }
-    ids_.insert(ids_.end(), ids.begin(), ids.end());
-    slices_.push_back({.token_count = static_cast<std::int64_t>(ids.size()),
-                       .past = past,
-                       .blocks = tables_[static_cast<std::size_t>(index)]});
-  }
-  void run() {
-    model_.run(ids_, slices_);
-    ids_.clear();
-    slices_.clear();
-  }
-  std::vector<float> logits(std::vector<std::int64_t> rows) {
-    const std::span<float> found = model_.logits(rows);
-    return {found.begin(), found.end()};
-  }
-  static constexpr std::int64_t kBlocks = 16;
-
- private:
-  engine::StepModel& model_;
-  std::vector<std::vector<std::int32_t>> tables_ = [] {
-    std::vector<std::vector<std::int32_t>> tables;
-    tables.reserve(64);  // slices point into them
-    return tables;
-  }();
-  std::vector<std::int32_t> ids_;
-  std::vector<model::SequenceSlice> slices_;
-};
-
-/// Largest difference over the largest magnitude.
-double relative_error(std::span<const float> found, std::span<const float> expected) {
-  double worst = 0, largest = 0;
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    const double difference = std::abs(static_cast<double>(found[i]) - static_cast<double>(expected[i]));
-    worst = std::isfinite(difference) ? std::max(worst, difference) : INFINITY;
-    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
-  }
-  return worst / largest;
-}
-
-struct Sink : engine::RequestSink {
-  std::vector<std::int32_t> ids;
-  void on_token(const engine::TokenEvent& event) override {
-    if (event.token_id >= 0) ids.push_back(event.token_id);
-  }
-};
-
-/// What requests of these prompts give, all at once.
-std::vector<std::vector<std::int32_t>> generate(engine::StepModel& model, const engine::EngineOptions& options,
-                                                const std::vector<std::vector<std::int32_t>>& prompts,
-                                                double temperature) {
-  engine::EngineCore core(model, options, {});
-  std::vector<std::shared_ptr<Sink>> sinks;
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
-    sinks.push_back(std::make_shared<Sink>());
-    engine::Request request{.prompt = prompts[i]};
-    request.sampling.temperature = temperature;
-    request.sampling.max_tokens = amount(24, 7);
-    request.sampling.ignore_eos = true;
-    request.sampling.seed = i;
-    core.add(engine::make_request(i + 1, std::move(request), sinks.back()));
-  }
-  engine::StepReport step;
-  while (!core.idle()) core.step(step);
-  core.check();
-  std::vector<std::vector<std::int32_t>> out;
-  for (const auto& sink : sinks) out.push_back(sink->ids);
-  return out;
 }
 
 class Check {
@@ -406,14 +320,16 @@ class Check {
       prompts.back().insert(prompts.back().end(), own.begin(), own.end());
     }
     const bool exact = gpu_->model().quantized();
+    const std::int64_t tokens = amount(24, 7);
     for (const double temperature : {0.0, 0.8}) {
-      const auto cached = generate(*gpu_, engine_options(true), prompts, temperature);
-      const auto twice = generate(*gpu_, engine_options(true), prompts, temperature);
-      const auto uncached = generate(*gpu_, engine_options(false), prompts, temperature);
+      const auto cached = generate(*gpu_, engine_options(true), prompts, temperature, tokens);
+      const auto twice = generate(*gpu_, engine_options(true), prompts, temperature, tokens);
+      const auto uncached = generate(*gpu_, engine_options(false), prompts, temperature, tokens);
       std::vector<std::vector<std::int32_t>> alone;
       for (std::size_t i = 0; i < prompts.size(); ++i) {
         // Draws count from the request's number: the one of this place, alone.
-        if (temperature == 0) alone.push_back(generate(*plain_, engine_options(false), {prompts[i]}, 0).front());
+        if (temperature == 0)
+          alone.push_back(generate(*plain_, engine_options(false), {prompts[i]}, 0, tokens).front());
       }
       const auto same = [](const auto& a, const auto& b) {
         std::size_t count = 0;
