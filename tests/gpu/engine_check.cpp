@@ -372,7 +372,8 @@ class Check {
   void chains() {
     if (chained_->model().chained_tokens() == 0) {
       // Some shapes do not fit; what the checks of a device are given does.
-      return report(name_, "chains of linears", !gpu_->model().quantized(), "none: 16-bit weights");
+      return report(name_, "chains of linears", !gpu_->model().quantized() || !has_bf16(),
+                    has_bf16() ? "none: 16-bit weights" : "none: of compute capability 8.0 and later");
     }
     const std::vector<std::int32_t> text = ids(40, 6);
     const auto decode = [&](gpu::StepModel& model) {
