@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "base/check.h"
@@ -77,7 +78,8 @@ cublasStatus_t multiply(cublasLtHandle_t, cublasLtMatmulDesc_t product, const vo
                         cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* algorithm, void* /*workspace*/,
                         std::size_t workspace_bytes, cudaStream_t) {
   const auto& p = *reinterpret_cast<const FakeProduct*>(product);
-  const auto& chosen = *reinterpret_cast<const FakeAlgorithm*>(algorithm);
+  FakeAlgorithm chosen;
+  std::memcpy(&chosen, algorithm, sizeof(chosen));
   const void* operands[] = {a, b, d};
   for (int i = 0; i < 3; ++i) {
     if (reinterpret_cast<std::uintptr_t>(operands[i]) % chosen.alignment[i] != 0) ++broken_promises;
@@ -152,8 +154,8 @@ cublasStatus_t choose(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayo
                       cublasLtMatmulHeuristicResult_t* result, int* found) {
   const auto& p = *reinterpret_cast<const FakePreference*>(preference);
   *found = layout_of(b).columns == 13 ? 0 : 1;
-  auto& algorithm = reinterpret_cast<FakeAlgorithm&>(result->algo);
-  algorithm = {{p.alignment[0], p.alignment[1], p.alignment[3]}, p.workspace};
+  const FakeAlgorithm algorithm = {{p.alignment[0], p.alignment[1], p.alignment[3]}, p.workspace};
+  std::memcpy(&result->algo, &algorithm, sizeof(algorithm));
   return CUBLAS_STATUS_SUCCESS;
 }
 
