@@ -46,7 +46,7 @@ std::vector<MethodRow> method_rows() {
 }
 
 std::vector<MethodRow> select_methods(const std::vector<std::string>& names) {
-  const std::vector<MethodRow> all = method_rows();
+  std::vector<MethodRow> all = method_rows();
   if (names.empty()) return all;
   std::vector<MethodRow> out;
   for (const std::string& name : names) {
