@@ -196,6 +196,9 @@ int main(int argc, char** argv) {
     check_products({200, 1792, 128, true}, type, {70, 1, 2, 3, 8, 9, 33});
     check_products({24, 320, 64, false}, type, {17, 1, 8});
     check_products({136, 160, 32, true}, type, {9, 1, 4});
+    check_products({53, 448, 64, true}, type, {17, 3});
+    check_products({24, 344, 344, false}, type, {5, 1});
+    check_products({24, 6152, 6152, false}, type, {2, 1});  // eight leaves and a tail
     // Blocks of 11 tiles of 16 rows, of which the last has rows that are not there.
     check_products({2048, 1536, 128, false}, type, {2});
   }

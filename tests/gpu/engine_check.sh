@@ -11,8 +11,8 @@ models=(models/tinystories-656k-rtn-awq-g128 models/stories-3m-rtn-awq-g64 model
   models/stories-3m models/books-12m)
 present=()
 for model in "${models[@]}"; do [ -d "$model" ] && present+=("$model"); done
-note "linear_check"
-if [ -x bin/linear_check ]; then timeout 60 ./run linear_check cuda || status=1; fi
+note "chain_check"
+if [ -x bin/chain_check ]; then timeout 60 ./run chain_check cuda || status=1; fi
 note "engine_check"
 timeout 40 ./run engine_check cuda "${present[@]}" || status=1
 
