@@ -4,6 +4,7 @@
 #include "kernels/cuda/silu.cuh"
 #include "kernels/cuda/token_device.cuh"
 #include "kernels/cuda/w4_chain.h"
+#include "kernels/cuda/w4_slab_ring.cuh"
 #include "kernels/cuda/w4_small_products.cuh"
 
 /// Few tokens through several linears in one launch. Every block is on its multiprocessor from the first to the last,
@@ -95,167 +96,137 @@ __device__ __forceinline__ void norm_chain_tokens(const ChainArgs& args, const C
   }
 }
 
-/// What a warp fetches next: runs ahead of what it computes, across rounds and linears.
+/// What a warp fetches next: runs ahead of what it computes, across units and linears.
+template <int kStreamStep>
 struct ChainCursor {
   const std::uint8_t* from = nullptr;
-  int link = 0, round = -1, steps_left = 0;
+  int link = 0, unit = 0;
+  int steps_left = 0;  ///< of the unit; 0 when there is nothing left to fetch
+
+  __device__ __forceinline__ void seek(const ChainArgs& args, int block, int warp) {
+    for (; link < args.count; ++link, unit = warp) {
+      const ChainLink& of = args.links[link];
+      const ChainShare share(of, block);
+      if (unit >= share.units) continue;
+      const int leaf = unit & ((1 << of.leaves_log2) - 1);
+      const int tile = share.tile(of, unit >> of.leaves_log2);
+      const int first_step = of.leaf_begin(leaf);
+      steps_left = of.leaf_begin(leaf + 1) - first_step;
+      from = of.weight + (static_cast<std::int64_t>(tile >> 3) * of.steps + first_step) * kStreamStep +
+             (tile & 7) * (kStreamStep / 8);
+      unit += args.warps;
+      return;
+    }
+    steps_left = 0;
+  }
 };
+
+/// What becomes of the sums of a block's units: leaves in their order, one output a thread and turn.
+template <Half kType>
+__device__ __forceinline__ void finish_chain_link(const ChainArgs& args, const ChainLink& link, const ChainShare& share,
+                                                  const float* sums) {
+  const int sum_floats = 16 << args.rows_log2;  // of a unit
+  const auto result = [&](int local, int row, int token, int n) {
+    const float* from = sums + ((local << link.leaves_log2) * 16 + row) * args.rows + token;
+    float t = from[0];
+    for (int i = 1; i < 1 << link.leaves_log2; ++i) t = __fadd_rn(t, from[i * sum_floats]);
+    return ptx::to_half<kType>(__fadd_rn(t, link.bias != nullptr && n < link.n ? link.bias[n] : 0.0F));
+  };
+  const int pairs = link.pairs() ? 1 : 0;
+  const int outputs = (share.tiles >> pairs) * 16 << args.rows_log2;
+  for (int o = static_cast<int>(threadIdx.x); o < outputs; o += args.warps * 32) {
+    const int row = o & 15;
+    const int token = (o >> 4) & (args.rows - 1);
+    const int local = o >> 4 >> args.rows_log2 << pairs;
+    const int n = share.tile(link, local) * 16 + row;
+    if (n >= link.n || token >= args.m) continue;
+    const std::uint16_t y = result(local, row, token, n);
+    if (link.output == ChainOutput::kAddToHidden) {
+      float* const h = args.hidden + static_cast<std::int64_t>(token) * link.n + n;
+      *h += widen_half<kType>(y);
+    } else if (link.output == ChainOutput::kSiluProduct) {
+      const float up = widen_half<kType>(result(local + 1, row, token, n + link.n / 2));
+      link.to[static_cast<std::int64_t>(token) * (link.n / 2) + n] =
+          ptx::to_half<kType>(silu_times(widen_half<kType>(y), up));
+    } else {
+      link.to[static_cast<std::int64_t>(token) * link.n + n] = y;
+    }
+  }
+}
 
 template <Half kType, int kGroup, int kDepth>
 __global__ void __launch_bounds__(kChainMostWarps * 32, 1) w4_chain_kernel(const __grid_constant__ ChainArgs args) {
   if constexpr (ptx::kBeforeSm80) return;  // w4_chain_objection() says so
   AWQ_DYNAMIC_SHARED(shared, 128);
-  constexpr int kPair = kGroup == 128 && kDepth > 4 ? 2 : 1;  // steps at a time: their products hide each other
-  constexpr int kStep = small_step_bytes(128 / kGroup);
+  constexpr int kGroups = 128 / kGroup;
+  constexpr int kPair = small_pair(kGroups);
+  constexpr int kSlots = kDepth / kPair;
+  constexpr int kStep = small_step_bytes(kGroups);
   constexpr int kStreamStep = 8 * kStep;  // of a strip of 128 rows
+  constexpr int kRingBytes = small_ring_bytes(kGroups, kDepth);
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const int warp = static_cast<int>(threadIdx.x) >> 5;
   const int g = lane >> 2;
-  const int threads = args.warps * 32;
   const auto block = static_cast<int>(blockIdx.x);
-  const auto blocks = static_cast<int>(gridDim.x);
 
-  const std::uint32_t ring = ptx::keep_value(ptx::shared_address(shared) + warp * kDepth * kStep);
-  const std::uint32_t ring_lane = ptx::keep_value(ring + lane * 16);
-  const ChainTokens tokens{shared + args.warps * kDepth * kStep, args.rows, args.rows_log2};
-  std::uint8_t* const zeros = tokens.at + args.token_bytes - 128;
-  auto* const sums = reinterpret_cast<float*>(tokens.at + args.token_bytes);
-  const int sum_floats = 16 * args.rows;  // of a warp
-  float* const warp_sums = sums + 2 * args.warps * sum_floats;
+  const ChainTokens tokens{shared, args.rows, args.rows_log2};
+  std::uint8_t* const rings = shared + args.token_bytes;
+  auto* const sums = reinterpret_cast<float*>(rings + args.warps * kRingBytes);
+  SlabRing<kStep, kPair, kSlots> ring(ptx::shared_address(rings) + warp * kRingBytes, kSlots, lane);
 
-  ChainCursor next;
-  // The first step of the warp's next run of steps; false when there is none.
-  const auto seek = [&] {
-    for (;;) {
-      const ChainLink& link = args.links[next.link];
-      const ChainShare share(link, args.warps, block, blocks);
-      if (++next.round >= share.rounds) {
-        if (++next.link == args.count) return;
-        next.round = -1;
-        continue;
-      }
-      const int local = next.round * link.round_tiles(args.warps) + warp / link.leaves;
-      if (warp / link.leaves >= link.round_tiles(args.warps) || local >= share.tiles) continue;
-      const int leaf = warp % link.leaves;
-      const int first_step = w4_leaf_begin(leaf, link.steps, link.leaves);
-      const int tile = share.tile(link, local);
-      next.steps_left = w4_leaf_begin(leaf + 1, link.steps, link.leaves) - first_step;
-      next.from = link.weight + (static_cast<std::int64_t>(tile >> 3) * link.steps + first_step) * kStreamStep +
-                  (tile & 7) * kStep + lane * 16;
-      return;
-    }
+  ChainCursor<kStreamStep> next;
+  next.unit = warp;
+  next.seek(args, block, warp);
+  const auto fetch = [&] {
+    ring.template fetch<kStreamStep>(next.from, next.steps_left < kPair ? next.steps_left : kPair);
+    next.from += kPair * kStreamStep;
+    next.steps_left -= kPair;
+    if (next.steps_left <= 0) next.seek(args, block, warp);
   };
-  seek();
-  const auto fetch = [&](int slot) {
-    if (next.link < args.count) {
-      const std::uint32_t to = ring_lane + slot * kStep;
-      ptx::copy_async(to, next.from);
-      ptx::copy_async(to + 512, next.from + 512);
-      if (lane < (kStep - 1024) / 16) ptx::copy_async(to + 1024, next.from + 1024);
-      next.from += kStreamStep;
-      if (--next.steps_left == 0) seek();
-    }
-    ptx::copy_commit();
-  };
-#pragma unroll
-  for (int i = 0; i < kDepth - kPair; ++i) fetch(i);
-  if (threadIdx.x < 8) reinterpret_cast<uint4*>(zeros)[threadIdx.x] = make_uint4(0, 0, 0, 0);
+#pragma unroll 1
+  for (int i = 0; i < kSlots - 1; ++i) fetch();
 
   ptx::wait_for_earlier_kernel();
 
-  const int r8 = lane & 7;
-  const bool real = r8 < args.rows;
-  const std::uint32_t stride = real ? args.rows * 128 : 0;  // from 64 inputs to the next
-  SmallTokens lane_tokens{0, stride, static_cast<std::uint32_t>(((lane >> 3) ^ r8) << 4),
-                          static_cast<std::uint32_t>(((4 + (lane >> 3)) ^ r8) << 4)};
-  int slot = 0;
-  int fill = kDepth - kPair;
-  int buffer = 0;
-  float acc[4];
-  const auto run = [&]<int kCount>() {
-    ptx::copy_wait<kDepth - kPair - kCount>();
-    __syncwarp();
-    std::uint32_t at[kCount];
-#pragma unroll
-    for (int u = 0; u < kCount; ++u) {
-      fetch(fill);
-      if (++fill == kDepth) fill = 0;
-      at[u] = ring + slot * kStep;
-      if (++slot == kDepth) slot = 0;
-    }
-    small_products<kType, kGroup>(at, lane_tokens, lane, acc);
-    lane_tokens.at += 2 * kCount * stride;
-  };
-
+  const std::uint32_t scale_offset = ptx::keep_value(1024 + 4 * g);
   for (int l = 0; l < args.count; ++l) {
     const ChainLink& link = args.links[l];
     if (l > 0) wait_for_all_blocks(args, static_cast<std::uint32_t>(l));
     if (link.input == ChainInput::kNorm) {
-      norm_chain_tokens<kType>(args, link, tokens, warp_sums);
+      norm_chain_tokens<kType>(args, link, tokens, sums);
     } else {
       load_chain_tokens(args, link, tokens);
     }
     __syncthreads();
     if (l + 1 == args.count) ptx::let_next_kernel_start();
 
-    const ChainShare share(link, args.warps, block, blocks);
-    const int round_tiles = link.round_tiles(args.warps);
-    const int leaf = warp % link.leaves;
-    const int place = warp / link.leaves;  // among the tiles of a round
-    const int first_step = w4_leaf_begin(leaf, link.steps, link.leaves);
-    const int leaf_steps = w4_leaf_begin(leaf + 1, link.steps, link.leaves) - first_step;
-    const std::uint32_t token_base =
-        real ? ptx::shared_address(tokens.at) + (2 * first_step * args.rows + r8) * 128 : ptx::shared_address(zeros);
+    const ChainShare share(link, block);
 #pragma unroll 1
-    for (int round = 0; round < share.rounds; ++round) {
-      const int first = round * round_tiles;  // of the block's tiles
-      const int here = share.tiles - first < round_tiles ? share.tiles - first : round_tiles;
-      float* const round_sums = sums + buffer * (args.warps * sum_floats);
-      if (place < here) {
-        acc[0] = acc[1] = acc[2] = acc[3] = 0.0F;
-        lane_tokens.at = token_base;
-        int s = 0;
-#pragma unroll 1
-        for (; s + kPair <= leaf_steps; s += kPair) run.template operator()<kPair>();
-        if (kPair > 1 && s < leaf_steps) run.template operator()<1>();
-        float* own = round_sums + warp * sum_floats;
-#pragma unroll
-        for (int c = 0; c < 4; ++c) {
-          const int token = 2 * (lane & 3) + (c & 1);
-          if (token < args.rows) own[(g + 8 * (c >> 1)) * args.rows + token] = acc[c];
-        }
-      }
-      __syncthreads();
-      // Leaves in their order.
-      const auto result = [&](int local, int row, int token) {
-        const float* from_leaf = round_sums + local * link.leaves * sum_floats + row * args.rows + token;
-        float t = from_leaf[0];
-        for (int i = 1; i < link.leaves; ++i) t = __fadd_rn(t, from_leaf[i * sum_floats]);
-        const int n = share.tile(link, first + local) * 16 + row;
-        return ptx::to_half<kType>(__fadd_rn(t, link.bias != nullptr && n < link.n ? link.bias[n] : 0.0F));
+    for (int unit = warp; unit < share.units; unit += args.warps) {
+      const int leaf = unit & ((1 << link.leaves_log2) - 1);
+      const int first_step = link.leaf_begin(leaf);
+      SmallTokens at(ptx::shared_address(tokens.at) + 2 * first_step * args.rows * 128, args.rows, lane);
+      float acc[4] = {0.0F, 0.0F, 0.0F, 0.0F};
+      const auto run = [&]<int kCount>() {
+        const std::uint32_t slot = ring.wait();
+        fetch();
+        const std::uint32_t scales = slot + scale_offset;
+        small_products<kType, kGroup, kCount>(slot + lane * 16, scales, scales + 32 * kGroups - 3 * g, at, acc);
+        at.advance(kCount);
       };
-      const int per_piece = link.pairs() ? 2 : 1;
-      const int outputs = here / per_piece * 16 * args.m;
-      for (int o = static_cast<int>(threadIdx.x); o < outputs; o += threads) {
-        const int row = o & 15;
-        const int token = (o >> 4) % args.m;
-        const int local = (o >> 4) / args.m * per_piece;
-        const int n = share.tile(link, first + local) * 16 + row;
-        if (n >= link.n) continue;
-        const std::uint16_t y = result(local, row, token);
-        if (link.output == ChainOutput::kAddToHidden) {
-          float* const h = args.hidden + static_cast<std::int64_t>(token) * link.n + n;
-          *h += widen_half<kType>(y);
-        } else if (link.output == ChainOutput::kSiluProduct) {
-          const float up = widen_half<kType>(result(local + 1, row, token));
-          link.to[static_cast<std::int64_t>(token) * (link.n / 2) + n] =
-              ptx::to_half<kType>(silu_times(widen_half<kType>(y), up));
-        } else {
-          link.to[static_cast<std::int64_t>(token) * link.n + n] = y;
-        }
+      int s = link.leaf_begin(leaf + 1) - first_step;
+#pragma unroll 1
+      for (; s >= kPair; s -= kPair) run.template operator()<kPair>();
+      if (kPair > 1 && s > 0) run.template operator()<1>();
+      float* const own = sums + (unit * 16 << args.rows_log2);
+#pragma unroll
+      for (int c = 0; c < 4; ++c) {
+        const int token = 2 * (lane & 3) + (c & 1);
+        if (token < args.rows) own[(g + 8 * (c >> 1)) * args.rows + token] = acc[c];
       }
-      buffer ^= 1;
     }
+    __syncthreads();
+    finish_chain_link<kType>(args, link, share, sums);
   }
   // The last block leaves the counters as it found them: nobody waits at a barrier any more.
   if (threadIdx.x == 0 && atomicAdd(args.finished, 1U) == gridDim.x - 1) {

@@ -6,11 +6,12 @@
 
 /// Who computes what in a chain of linears (cuda_chain.h). Without CUDA's headers: tests on a processor read it too.
 ///
-/// Every block takes a run of tiles of 16 rows of each linear; its warps take them in rounds, one leaf of one tile
-/// each. Where gates and ups belong together a pair of tiles counts as two neighbouring ones.
+/// Every block takes a run of tiles of 16 rows of each linear; its warps take the leaves of these tiles one by one, as
+/// units, warp w the units w, w + warps, ... Where gates and ups belong together a pair of tiles counts as two
+/// neighbouring ones.
 namespace awq::kernels::cuda {
 
-inline constexpr int kChainMostWarps = 24;  ///< of a block, by registers
+inline constexpr int kChainMostWarps = 28;  ///< of a block, by registers
 inline constexpr int kChainMostLinks = 4;
 
 /// What a linear reads its tokens from, and what becomes of its results.
@@ -26,18 +27,18 @@ struct ChainLink {
   ChainInput input = ChainInput::kHalves;
   ChainOutput output = ChainOutput::kHalves;
   std::int32_t n = 0, k = 0;
-  std::int32_t steps = 0, leaves = 0;
+  std::int32_t steps = 0, leaves_log2 = 0;
+  std::int32_t pieces = 0;               ///< what is dealt to the blocks: tiles of 16 rows, or pairs of them
+  std::int32_t each = 0, remainder = 0;  ///< pieces of a block, and how many blocks have one more
 
   AWQ_HOST_DEVICE constexpr bool pairs() const { return output == ChainOutput::kSiluProduct; }
-  /// What is dealt to the blocks: tiles of 16 rows, or pairs of them.
-  AWQ_HOST_DEVICE constexpr std::int32_t pieces() const { return pairs() ? n / 32 : (n + 15) / 16; }
-  AWQ_HOST_DEVICE constexpr std::int32_t first_piece(int block, int blocks) const {
-    return static_cast<std::int32_t>(static_cast<std::int64_t>(block) * pieces() / blocks);
+  constexpr void deal(std::int32_t blocks) {
+    pieces = pairs() ? n / 32 : (n + 15) / 16;
+    each = pieces / blocks;
+    remainder = pieces % blocks;
   }
-  /// Tiles that a block's warps take at a time.
-  AWQ_HOST_DEVICE constexpr std::int32_t round_tiles(int warps) const {
-    return pairs() ? warps / leaves / 2 * 2 : warps / leaves;
-  }
+  /// First step of a leaf; w4_leaf_begin(), for leaves are a power of two.
+  AWQ_HOST_DEVICE constexpr std::int32_t leaf_begin(std::int32_t leaf) const { return leaf * steps >> leaves_log2; }
 };
 
 struct ChainArgs {
@@ -53,19 +54,18 @@ struct ChainArgs {
   std::uint32_t* finished = nullptr;  ///< blocks that need no barrier any more; zero between launches
 };
 
-/// The tiles of one block in one linear.
+/// What one block has to do in one linear.
 struct ChainShare {
-  std::int32_t first = 0, tiles = 0, rounds = 0;
+  std::int32_t first = 0, tiles = 0, units = 0;
 
-  AWQ_HOST_DEVICE constexpr ChainShare(const ChainLink& link, int warps, int block, int blocks) {
-    first = link.first_piece(block, blocks);
-    tiles = (link.first_piece(block + 1, blocks) - first) * (link.pairs() ? 2 : 1);
-    const std::int32_t at_a_time = link.round_tiles(warps);
-    rounds = (tiles + at_a_time - 1) / at_a_time;
+  AWQ_HOST_DEVICE constexpr ChainShare(const ChainLink& link, int block) {
+    first = block * link.each + (block < link.remainder ? block : link.remainder);
+    tiles = (link.each + (block < link.remainder ? 1 : 0)) << (link.pairs() ? 1 : 0);
+    units = tiles << link.leaves_log2;
   }
   /// Tile of the weight of place `local` among the block's own.
   AWQ_HOST_DEVICE constexpr std::int32_t tile(const ChainLink& link, int local) const {
-    return link.pairs() ? first + local / 2 + local % 2 * link.pieces() : first + local;
+    return link.pairs() ? first + (local >> 1) + (local & 1) * link.pieces : first + local;
   }
 };
 
@@ -74,19 +74,26 @@ struct ChainShape {
   int warps = 0;  ///< 0: does not fit
   int depth = 0;  ///< 6 or 4
 };
-constexpr std::int64_t chain_token_bytes(std::int64_t most_steps, std::int64_t m) {
-  return most_steps * 2 * small_token_rows(m) * 128 + 128;
+/// What a launch of one group size and so many tokens has to make room for.
+struct ChainNeeds {
+  int groups = 1;
+  std::int64_t m = 1;
+  std::int64_t most_steps = 0, most_units = 0;  ///< of a linear, and of a block's share of it
+};
+constexpr std::int64_t chain_token_bytes(const ChainNeeds& needs) {
+  return needs.most_steps * 2 * small_token_rows(needs.m) * 128;
 }
-/// Rings, tokens and a row of zeros, two sets of the warps' sums, partial sums of squares.
-constexpr std::int64_t chain_shared_bytes(int groups, std::int64_t most_steps, std::int64_t m, ChainShape shape) {
-  return static_cast<std::int64_t>(shape.warps) * shape.depth * small_step_bytes(groups) +
-         chain_token_bytes(most_steps, m) + 2LL * shape.warps * 16 * small_token_rows(m) * 4 + 64;
+/// Tokens, rings, sums of the units of a linear, partial sums of squares.
+constexpr std::int64_t chain_shared_bytes(const ChainNeeds& needs, ChainShape shape) {
+  return chain_token_bytes(needs) +
+         static_cast<std::int64_t>(shape.warps) * small_ring_bytes(needs.groups, shape.depth) +
+         needs.most_units * 16 * small_token_rows(needs.m) * 4 + 64;
 }
-constexpr ChainShape chain_shape(int groups, std::int64_t most_steps, std::int64_t m, int shared_bytes) {
-  for (int warps = kChainMostWarps; warps >= 8; warps -= 8) {
+constexpr ChainShape chain_shape(const ChainNeeds& needs, int shared_bytes) {
+  for (int warps = kChainMostWarps; warps >= 8; warps -= 4) {
     for (const int depth : {6, 4}) {
       const ChainShape shape = {warps, depth};
-      if (chain_shared_bytes(groups, most_steps, m, shape) <= shared_bytes) return shape;
+      if (chain_shared_bytes(needs, shape) <= shared_bytes) return shape;
     }
   }
   return {};

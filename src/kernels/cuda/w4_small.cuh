@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/w4_slab_ring.cuh"
 #include "kernels/cuda/w4_small.h"
 #include "kernels/cuda/w4_small_products.cuh"
 
@@ -11,10 +12,11 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
   if constexpr (!ptx::kHasProducts<kType>) return;
   AWQ_DYNAMIC_SHARED(shared, 128);
   constexpr int kGroups = 128 / kGroup;
-  constexpr int kPair = kGroups == 1 ? 2 : 1;  // steps at a time: two chains of products hide each other's latency
+  constexpr int kPair = small_pair(kGroups);
+  constexpr int kSlots = kSmallDepth / kPair;
   constexpr int kStep = small_step_bytes(kGroups);
   constexpr int kStreamStep = 8 * kStep;  // of a strip of 128 rows
-  const int depth = ptx::ring_depth(kSmallDepth, args.depth);
+  const int slots = ptx::ring_depth(kSlots, args.depth / kPair);
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const int warp = static_cast<int>(threadIdx.x) >> 5;
   const int g = lane >> 2;
@@ -25,15 +27,15 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
   const int first_step = w4_leaf_begin(leaf, args.steps, args.leaves);
   const int leaf_steps = w4_leaf_begin(leaf + 1, args.steps, args.leaves) - first_step;
 
-  const std::uint32_t ring = ptx::keep_value(ptx::shared_address(shared) + warp * depth * kStep);
-  const std::uint32_t ring_lane = ptx::keep_value(ring + lane * 16);
-  std::uint8_t* const tokens = shared + args.warps * depth * kStep;
-  auto* const sums =
-      reinterpret_cast<float*>(tokens + static_cast<std::size_t>(args.steps) * 2 * args.rows * 128 + 128);
+  std::uint8_t* const tokens = shared;
+  const int token_bytes = args.steps * 2 * args.rows * 128;
+  const int ring_bytes = slots * (kPair * kStep + kSmallBarrierBytes);
+  auto* const sums = reinterpret_cast<float*>(tokens + token_bytes + args.warps * ring_bytes);
+  SlabRing<kStep, kPair, kSlots> ring(ptx::shared_address(tokens) + token_bytes + warp * ring_bytes, slots, lane);
 
   // What is fetched next: runs ahead of what is computed, across tiles.
   int next_tile = static_cast<int>(blockIdx.x);
-  int next_step = 0;
+  int steps_left = 0;
   const std::uint8_t* from = nullptr;
   const auto seek = [&] {
     // Behind the last rows of the weight there may be no memory: these warps read the last ones, and store nothing.
@@ -41,27 +43,21 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
     const int wanted = next_tile * row_tiles + row_tile;
     const int rows16 = wanted < last ? wanted : last;
     from = args.weight + (static_cast<std::int64_t>(rows16 >> 3) * args.steps + first_step) * kStreamStep +
-           (rows16 & 7) * kStep + lane * 16;
+           (rows16 & 7) * kStep;
+    steps_left = next_tile < args.tiles ? leaf_steps : 0;
+    next_tile += static_cast<int>(gridDim.x);
   };
   seek();
-  const auto fetch = [&](int slot) {
-    if (next_tile < args.tiles) {
-      const std::uint32_t to = ring_lane + slot * kStep;
-      ptx::copy_async(to, from);
-      ptx::copy_async(to + 512, from + 512);
-      if (lane < (kStep - 1024) / 16) ptx::copy_async(to + 1024, from + 1024);
-      from += kStreamStep;
-      if (++next_step == leaf_steps) {
-        next_step = 0;
-        next_tile += static_cast<int>(gridDim.x);
-        seek();
-      }
-    }
-    ptx::copy_commit();
+  const auto fetch = [&] {
+    const int count = steps_left < kPair ? steps_left : kPair;
+    ring.template fetch<kStreamStep>(from, count);
+    from += kPair * kStreamStep;
+    steps_left -= kPair;
+    if (steps_left <= 0) seek();
   };
 #pragma unroll
-  for (int i = 0; i < kSmallDepth - kPair; ++i) {
-    if (i < depth - kPair) fetch(i);
+  for (int i = 0; i < kSlots - 1; ++i) {
+    if (i < slots - 1) fetch();
   }
 
   ptx::wait_for_earlier_kernel();
@@ -89,52 +85,29 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
       }
     }
   }
-  if (threadIdx.x < 8) {
-    *reinterpret_cast<uint4*>(tokens + static_cast<std::size_t>(args.steps) * 2 * args.rows * 128 + threadIdx.x * 16) =
-        make_uint4(0, 0, 0, 0);
-  }
   __syncthreads();
   // Not earlier: blocks of the next launch that only wait cost 1 to 2 us.
   ptx::let_next_kernel_start();
 
-  const int r8 = lane & 7;
-  const bool real = r8 < args.rows;
-  const std::uint32_t stride = real ? args.rows * 128 : 0;  // from 64 inputs to the next
-  const std::uint32_t token_base =
-      real ? ptx::shared_address(tokens) + r8 * 128 + 2 * first_step * args.rows * 128
-           : ptx::shared_address(tokens) + static_cast<std::uint32_t>(args.steps) * 2 * args.rows * 128;
-  const std::uint32_t pieces_low = ((lane >> 3) ^ r8) << 4;
-  const std::uint32_t pieces_high = ((4 + (lane >> 3)) ^ r8) << 4;
-
-  int slot = 0;
-  int fill = depth - kPair;
   int buffer = 0;
   float acc[4];
-  std::uint32_t x_at = token_base;
-
-  /// The next `kCount` steps.
-  const auto run = [&]<int kCount>() {
-    ptx::copy_wait<kSmallDepth - kPair - kCount>();
-    __syncwarp();
-    std::uint32_t at[kCount];
-#pragma unroll
-    for (int u = 0; u < kCount; ++u) {
-      fetch(fill);
-      if (++fill == depth) fill = 0;
-      at[u] = ring + slot * kStep;
-      if (++slot == depth) slot = 0;
-    }
-    small_products<kType, kGroup>(at, {x_at, stride, pieces_low, pieces_high}, lane, acc);
-    x_at += 2 * kCount * stride;
-  };
+  const SmallTokens first_tokens(ptx::shared_address(tokens) + 2 * first_step * args.rows * 128, args.rows, lane);
+  const std::uint32_t scale_offset = ptx::keep_value(1024 + 4 * g);
 
   for (int tile = static_cast<int>(blockIdx.x); tile < args.tiles; tile += static_cast<int>(gridDim.x)) {
     acc[0] = acc[1] = acc[2] = acc[3] = 0.0F;
-    x_at = token_base;
-    int s = 0;
+    SmallTokens at = first_tokens;
+    const auto run = [&]<int kCount>() {
+      const std::uint32_t slot = ring.wait();
+      fetch();
+      const std::uint32_t scales = slot + scale_offset;
+      small_products<kType, kGroup, kCount>(slot + lane * 16, scales, scales + 32 * kGroups - 3 * g, at, acc);
+      at.advance(kCount);
+    };
+    int s = leaf_steps;
 #pragma unroll 1
-    for (; s + kPair <= leaf_steps; s += kPair) run.template operator()<kPair>();
-    if (s < leaf_steps) run.template operator()<1>();
+    for (; s >= kPair; s -= kPair) run.template operator()<kPair>();
+    if (kPair > 1 && s > 0) run.template operator()<1>();
     float* own = sums + buffer * (args.warps * 128) + warp * 128;
     *reinterpret_cast<float2*>(own + g * 8 + 2 * (lane & 3)) = make_float2(acc[0], acc[1]);
     *reinterpret_cast<float2*>(own + (g + 8) * 8 + 2 * (lane & 3)) = make_float2(acc[2], acc[3]);

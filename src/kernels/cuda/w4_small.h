@@ -30,11 +30,19 @@ struct SmallArgs {
 
 /// Bytes of a slab: 16 rows of a step of 1, 2 or 4 groups.
 AWQ_HOST_DEVICE constexpr int small_step_bytes(int groups) { return (1024 + 40 * groups + 15) / 16 * 16; }
+/// Steps that a warp takes at a time, so that their chains of products hide each other's latency; registers allow it
+/// with one group.
+AWQ_HOST_DEVICE constexpr int small_pair(int groups) { return groups == 1 ? 2 : 1; }
+inline constexpr int kSmallBarrierBytes = 16;  ///< behind what a warp takes at a time (w4_slab_ring.cuh)
+/// Bytes of a warp's ring of `depth` steps.
+AWQ_HOST_DEVICE constexpr int small_ring_bytes(int groups, int depth) {
+  return depth * small_step_bytes(groups) + depth / small_pair(groups) * kSmallBarrierBytes;
+}
 constexpr int small_token_rows(std::int64_t m) { return m <= 1 ? 1 : m <= 2 ? 2 : m <= 4 ? 4 : 8; }
-/// Rings, two sets of the warps' sums, tokens, a row of zeros.
+/// Rings, two sets of the warps' sums, tokens.
 constexpr std::int64_t small_shared_bytes(const W4Layout& layout, std::int64_t m, int warps, int depth = kSmallDepth) {
-  return warps * (depth * small_step_bytes(static_cast<int>(layout.step_groups())) + 2 * 16 * 8 * 4) +
-         layout.steps() * 2 * small_token_rows(m) * 128 + 128;
+  return warps * (small_ring_bytes(static_cast<int>(layout.step_groups()), depth) + 2 * 16 * 8 * 4) +
+         layout.steps() * 2 * small_token_rows(m) * 128;
 }
 /// Warps of a block: of as few rounds as fit, so many that all multiprocessors end a round at about the same time. In
 /// a round every block takes a tile. 0 when not even one row of 16 fits.

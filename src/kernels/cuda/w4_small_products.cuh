@@ -1,24 +1,38 @@
 #pragma once
 
 #include "kernels/cuda/w4_dequant.cuh"
+#include "kernels/cuda/w4_small.h"
 
 /// The products of the kernels for few tokens, which hold the tokens in shared memory.
 namespace awq::kernels::cuda {
 
-/// Where a lane's rows of matrices of up to eight tokens lie in shared memory: rows of 128 bytes for 64 inputs.
+/// Where a lane's rows of matrices of up to eight tokens lie in shared memory: of every 64 inputs, `rows` (1, 2, 4 or
+/// 8) rows of 128 bytes, their pieces of 16 bytes swizzled by the row. Where there are fewer than eight rows lanes read
+/// them again, for columns that nobody reads.
 struct SmallTokens {
-  std::uint32_t at;         ///< of the first 64 inputs of the step
+  std::uint32_t low, high;  ///< of inputs 0-31 and 32-63 of the next step
   std::uint32_t stride;     ///< from 64 inputs to the next
-  std::uint32_t low, high;  ///< offsets of the pieces of inputs 0-31 and 32-63
+
+  /// `at`: of the first step, a multiple of 1024.
+  __device__ __forceinline__ SmallTokens(std::uint32_t at, int rows, int lane) {
+    const int r = lane & 7 & (rows - 1);
+    low = at + r * 128 + (((lane >> 3) ^ r) << 4);
+    high = low ^ 64;
+    stride = rows * 128;
+  }
+  __device__ __forceinline__ void advance(int steps) {
+    low += 2 * steps * stride;
+    high += 2 * steps * stride;
+  }
 };
 
-/// Adds kCount steps of 128 inputs to a lane's four sums of 16 rows and 8 tokens; `at` are the addresses of their
-/// slabs.
+/// Adds kCount steps of 128 inputs, whose slabs lie one behind the other, to a lane's four sums of 16 rows and 8
+/// tokens. `codes_at`, `scales_at` and `zeros_at`: this lane's in the first slab.
 template <Half kType, int kGroup, int kCount>
-__device__ __forceinline__ void small_products(const std::uint32_t (&at)[kCount], const SmallTokens& tokens, int lane,
-                                               float (&acc)[4]) {
+__device__ __forceinline__ void small_products(std::uint32_t codes_at, std::uint32_t scales_at, std::uint32_t zeros_at,
+                                               const SmallTokens& tokens, float (&acc)[4]) {
   constexpr int kGroups = 128 / kGroup;
-  const int g = lane >> 2;
+  constexpr int kStep = small_step_bytes(kGroups);
   float product[kCount][4];
   ZeroConstants zero[kCount]{};
   float2 scale[kCount]{};
@@ -28,9 +42,9 @@ __device__ __forceinline__ void small_products(const std::uint32_t (&at)[kCount]
     uint4 codes[kCount];
 #pragma unroll
     for (int u = 0; u < kCount; ++u) {
-      ptx::load_matrices(tokens.at + (2 * u + h) * tokens.stride + tokens.low, x[u][0]);
-      ptx::load_matrices(tokens.at + (2 * u + h) * tokens.stride + tokens.high, x[u][1]);
-      codes[u] = ptx::load_shared_16(at[u] + lane * 16 + h * 512);
+      ptx::load_matrices(tokens.low + (2 * u + h) * tokens.stride, x[u][0]);
+      ptx::load_matrices(tokens.high + (2 * u + h) * tokens.stride, x[u][1]);
+      codes[u] = ptx::load_shared_16(codes_at + u * kStep + h * 512);
     }
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
@@ -38,8 +52,8 @@ __device__ __forceinline__ void small_products(const std::uint32_t (&at)[kCount]
 #pragma unroll
       for (int u = 0; u < kCount; ++u) {
         if (k % kGroup == 0) {
-          zero[u] = zero_constants<kType>(ptx::load_shared_1(at[u] + 1024 + kGroups * 32 + k / kGroup * 8 + g));
-          scale[u] = ptx::widen_f16(ptx::load_shared_4(at[u] + 1024 + k / kGroup * 32 + 4 * g));
+          zero[u] = zero_constants<kType>(ptx::load_shared_1(zeros_at + u * kStep + k / kGroup * 8));
+          scale[u] = ptx::widen_f16(ptx::load_shared_4(scales_at + u * kStep + k / kGroup * 32));
         }
         std::uint32_t a[4];
         expand_codes<kType>(word_of(codes[u], j), zero[u], a);
