@@ -72,7 +72,8 @@ __device__ __forceinline__ float4 load_four(const NormArguments& a, std::int64_t
 template <Half kType>
 __device__ __forceinline__ void store_four(const NormArguments& a, std::int64_t out, std::int64_t i, float4 v,
                                            float factor) {
-  *reinterpret_cast<uint2*>(a.y + out * a.width + i) = norm_four<kType>(v, factor, a.weight + i);
+  *reinterpret_cast<uint2*>(a.y + out * a.width + i) =
+      norm_four<kType>(v, factor, *reinterpret_cast<const float4*>(a.weight + i));
 }
 
 /// One block per row, which stays in registers: kFours fours of elements per thread; 0: any width, read twice.

@@ -29,8 +29,7 @@ __device__ __forceinline__ float norm_factor(float sum, float width, float eps) 
 
 /// Four halves of the result.
 template <Half kType>
-__device__ __forceinline__ uint2 norm_four(float4 v, float factor, const float* weight) {
-  const float4 w = *reinterpret_cast<const float4*>(weight);
+__device__ __forceinline__ uint2 norm_four(float4 v, float factor, float4 w) {
   return make_uint2(ptx::pack_halves<kType>(v.x * factor * w.x, v.y * factor * w.y),
                     ptx::pack_halves<kType>(v.z * factor * w.z, v.w * factor * w.w));
 }

@@ -57,6 +57,9 @@ __device__ __forceinline__ void load_matrices(std::uint32_t address, std::uint32
                : "r"(address));
 }
 
+/// Only a hint.
+__device__ __forceinline__ void prefetch_to_l2(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+
 // --- asynchronous copies; before sm_80 they are done when the call returns ---
 /// 16 bytes, or zeros where `bytes` is 0.
 __device__ __forceinline__ void copy_async(std::uint32_t to, const void* from, int bytes = 16) {
@@ -206,6 +209,10 @@ __device__ __forceinline__ std::uint32_t widen_e4m3(std::uint16_t codes) {
 // --- flags in global memory ---
 __device__ __forceinline__ void store_release(std::uint32_t* p, std::uint32_t value) {
   asm volatile("st.release.gpu.global.u32 [%0],%1;" ::"l"(p), "r"(value) : "memory");
+}
+/// Adds after everything that this thread wrote, or saw written, before.
+__device__ __forceinline__ void add_release(std::uint32_t* p, std::uint32_t value) {
+  asm volatile("red.release.gpu.global.add.u32 [%0],%1;" ::"l"(p), "r"(value) : "memory");
 }
 __device__ __forceinline__ std::uint32_t load_acquire(const std::uint32_t* p) {
   std::uint32_t v;

@@ -15,8 +15,7 @@ namespace awq::kernels::cuda {
 __device__ __forceinline__ void wait_for_all_blocks(const ChainArgs& args, std::uint32_t barriers) {
   __syncthreads();
   if (threadIdx.x == 0) {
-    __threadfence();
-    atomicAdd(args.arrived, 1U);
+    ptx::add_release(args.arrived, 1);
     while (ptx::load_acquire(args.arrived) < barriers * gridDim.x) {
     }
   }
@@ -61,38 +60,70 @@ __device__ __forceinline__ void load_chain_tokens(const ChainArgs& args, const C
   }
 }
 
-/// half(x * weight / sqrt(mean(x^2) + eps)) of every row of the hidden state, as norm_kernel gives it.
+/// Eight elements of a row of the hidden state and of the norm's weight.
+struct ChainNormPiece {
+  float4 x[2], weight[2];
+
+  __device__ __forceinline__ ChainNormPiece(const ChainArgs& args, const ChainLink& link, int i, int r) {
+    const bool exists = r < args.m && i * 8 < link.k;
+    const auto* from = reinterpret_cast<const float4*>(args.hidden + static_cast<std::int64_t>(r) * link.k);
+    const auto* norm = reinterpret_cast<const float4*>(link.norm);
+#pragma unroll
+    for (int u = 0; u < 2; ++u) {
+      x[u] = exists ? from[2 * i + u] : make_float4(0, 0, 0, 0);
+      weight[u] = exists ? norm[2 * i + u] : make_float4(0, 0, 0, 0);
+    }
+  }
+};
+
+/// half(x * weight / sqrt(mean(x^2) + eps)) of every row of the hidden state, as norm_kernel gives it. `scratch`: 17
+/// numbers for each row.
 template <Half kType>
 __device__ __forceinline__ void norm_chain_tokens(const ChainArgs& args, const ChainLink& link,
-                                                  const ChainTokens& tokens, float* warp_sums) {
+                                                  const ChainTokens& tokens, float* scratch) {
+  constexpr int kMostWarps = 16;
   const int warp = static_cast<int>(threadIdx.x) >> 5;
   const int lane = static_cast<int>(threadIdx.x) & 31;
+  const int threads = args.warps * 32;
   const int fours = link.k / 4;
   const NormThreads plan = norm_threads(fours);
-  for (int r = 0; r < args.rows; ++r) {
-    const bool exists = r < args.m;
+  float* const factors = scratch + kMostWarps * args.rows;
+  const int row_pieces = link.steps * 16;
+  const int pieces = row_pieces << args.rows_log2;
+  // A thread's first piece is on its way while the sums are made.
+  const auto own = static_cast<int>(threadIdx.x);
+  ChainNormPiece piece(args, link, own >> args.rows_log2, own < pieces ? own & (args.rows - 1) : args.m);
+
+  // The warps of norm_kernel's block, whatever number this block has.
+  for (int task = warp; task < args.m * plan.warps; task += args.warps) {
+    const int r = task / plan.warps;
+    const int w = task - r * plan.warps;
     const auto* row = reinterpret_cast<const float4*>(args.hidden + static_cast<std::int64_t>(r) * link.k);
-    // The warps of norm_kernel's block, whatever number this block has.
-    for (int w = warp; exists && w < plan.warps; w += args.warps) {
-      float sum = 0;
-      for (int i = w * 32 + lane; i < fours; i += plan.warps * 32) sum = square_sum(row[i], sum);
-      sum = norm_warp_sum(sum);
-      if (lane == 0) warp_sums[w] = sum;
+    float sum = 0;
+    for (int first = w * 32 + lane; first < fours; first += 2 * plan.warps * 32) {
+      const int second = first + plan.warps * 32;
+      const float4 low = row[first];
+      const float4 high = second < fours ? row[second] : make_float4(0, 0, 0, 0);
+      sum = square_sum(low, sum);
+      sum = square_sum(high, sum);  // of zeros: the same sum
     }
-    __syncthreads();
-    const float factor = exists ? norm_factor(norm_warp_sum(lane < plan.warps ? warp_sums[lane] : 0.0F),
-                                              static_cast<float>(link.k), args.eps)
-                                : 0.0F;
-    for (int i = static_cast<int>(threadIdx.x); i < link.steps * 16; i += args.warps * 32) {
-      uint4 halves = make_uint4(0, 0, 0, 0);
-      if (exists && i * 8 < link.k) {
-        const uint2 low = norm_four<kType>(row[2 * i], factor, link.norm + i * 8);
-        const uint2 high = norm_four<kType>(row[2 * i + 1], factor, link.norm + i * 8 + 4);
-        halves = make_uint4(low.x, low.y, high.x, high.y);
-      }
-      *tokens.piece(i, r) = halves;
-    }
-    __syncthreads();  // the sums are written again for the next row
+    sum = norm_warp_sum(sum);
+    if (lane == 0) scratch[r * kMostWarps + w] = sum;
+  }
+  __syncthreads();
+  if (warp < args.m) {
+    const float sum = norm_warp_sum(lane < plan.warps ? scratch[warp * kMostWarps + lane] : 0.0F);
+    if (lane == 0) factors[warp] = norm_factor(sum, static_cast<float>(link.k), args.eps);
+  }
+  __syncthreads();
+  for (int at = own; at < pieces; at += threads) {
+    const int r = at & (args.rows - 1);
+    const int i = at >> args.rows_log2;
+    if (at != own) piece = ChainNormPiece(args, link, i, r);
+    const float factor = r < args.m ? factors[r] : 0.0F;
+    const uint2 low = norm_four<kType>(piece.x[0], factor, piece.weight[0]);
+    const uint2 high = norm_four<kType>(piece.x[1], factor, piece.weight[1]);
+    *tokens.piece(i, r) = make_uint4(low.x, low.y, high.x, high.y);
   }
 }
 
@@ -120,6 +151,17 @@ struct ChainCursor {
     steps_left = 0;
   }
 };
+
+/// Brings a share of the norms' weights into the L2 cache, which other weights have flushed since the last token.
+__device__ __forceinline__ void prefetch_chain_norms(const ChainArgs& args, int block) {
+  constexpr int kLine = 32;  // numbers of 128 bytes
+  for (int l = 0; l < args.count; ++l) {
+    const ChainLink& link = args.links[l];
+    for (int at = block * kLine; link.norm != nullptr && at < link.k; at += static_cast<int>(gridDim.x) * kLine) {
+      ptx::prefetch_to_l2(link.norm + at);
+    }
+  }
+}
 
 /// What becomes of the sums of a block's units: leaves in their order, one output a thread and turn.
 template <Half kType>
@@ -185,10 +227,11 @@ __global__ void __launch_bounds__(kChainMostWarps * 32, 1) w4_chain_kernel(const
   };
 #pragma unroll 1
   for (int i = 0; i < kSlots - 1; ++i) fetch();
+  if (threadIdx.x == 0) prefetch_chain_norms(args, block);
 
   ptx::wait_for_earlier_kernel();
 
-  const std::uint32_t scale_offset = ptx::keep_value(1024 + 4 * g);
+  const SlabLane<kGroups> in_slab(lane);
   for (int l = 0; l < args.count; ++l) {
     const ChainLink& link = args.links[l];
     if (l > 0) wait_for_all_blocks(args, static_cast<std::uint32_t>(l));
@@ -210,8 +253,7 @@ __global__ void __launch_bounds__(kChainMostWarps * 32, 1) w4_chain_kernel(const
       const auto run = [&]<int kCount>() {
         const std::uint32_t slot = ring.wait();
         fetch();
-        const std::uint32_t scales = slot + scale_offset;
-        small_products<kType, kGroup, kCount>(slot + lane * 16, scales, scales + 32 * kGroups - 3 * g, at, acc);
+        small_products<kType, kGroup, kCount>(slot, in_slab, at, acc);
         at.advance(kCount);
       };
       int s = link.leaf_begin(leaf + 1) - first_step;

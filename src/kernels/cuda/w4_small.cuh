@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
   int buffer = 0;
   float acc[4];
   const SmallTokens first_tokens(ptx::shared_address(tokens) + 2 * first_step * args.rows * 128, args.rows, lane);
-  const std::uint32_t scale_offset = ptx::keep_value(1024 + 4 * g);
+  const SlabLane<kGroups> in_slab(lane);
 
   for (int tile = static_cast<int>(blockIdx.x); tile < args.tiles; tile += static_cast<int>(gridDim.x)) {
     acc[0] = acc[1] = acc[2] = acc[3] = 0.0F;
@@ -100,8 +100,7 @@ __global__ void __launch_bounds__(kSmallMostWarps * 32, 1) w4_small_kernel(const
     const auto run = [&]<int kCount>() {
       const std::uint32_t slot = ring.wait();
       fetch();
-      const std::uint32_t scales = slot + scale_offset;
-      small_products<kType, kGroup, kCount>(slot + lane * 16, scales, scales + 32 * kGroups - 3 * g, at, acc);
+      small_products<kType, kGroup, kCount>(slot, in_slab, at, acc);
       at.advance(kCount);
     };
     int s = leaf_steps;

@@ -26,13 +26,27 @@ struct SmallTokens {
   }
 };
 
-/// Adds kCount steps of 128 inputs, whose slabs lie one behind the other, to a lane's four sums of 16 rows and 8
-/// tokens. `codes_at`, `scales_at` and `zeros_at`: this lane's in the first slab.
+/// Where a lane's part of a slab begins.
+template <int kGroups>
+struct SlabLane {
+  std::uint32_t codes, scales, zeros;
+
+  __device__ __forceinline__ explicit SlabLane(int lane)
+      : codes(ptx::keep_value(lane * 16)),
+        scales(ptx::keep_value(1024 + 4 * (lane >> 2))),
+        zeros(ptx::keep_value(1024 + 32 * kGroups + (lane >> 2))) {}
+};
+
+/// Adds kCount steps of 128 inputs, whose slabs lie one behind the other from `slabs` on, to a lane's four sums of 16
+/// rows and 8 tokens.
 template <Half kType, int kGroup, int kCount>
-__device__ __forceinline__ void small_products(std::uint32_t codes_at, std::uint32_t scales_at, std::uint32_t zeros_at,
+__device__ __forceinline__ void small_products(std::uint32_t slabs, const SlabLane<128 / kGroup>& lane,
                                                const SmallTokens& tokens, float (&acc)[4]) {
   constexpr int kGroups = 128 / kGroup;
   constexpr int kStep = small_step_bytes(kGroups);
+  const std::uint32_t codes_at = slabs + lane.codes;
+  const std::uint32_t scales_at = slabs + lane.scales;
+  const std::uint32_t zeros_at = slabs + lane.zeros;
   float product[kCount][4];
   ZeroConstants zero[kCount]{};
   float2 scale[kCount]{};

@@ -40,6 +40,7 @@ inline void load_matrices(std::uint32_t address, std::uint32_t (&r)[4]) {
   const int row = own_lane() / 4, pair = own_lane() % 4;
   for (int i = 0; i < 4; ++i) r[i] = load_shared_4(of_lane[(8 * i + row) * kLaneWords] + 4U * pair);
 }
+inline void prefetch_to_l2(const void*) {}
 inline void copy_async(std::uint32_t to, const void* from, int bytes = 16) {
   if (cuda_emulation::device.has_async_copies()) {
     cuda_emulation::copy_later(shared_pointer<void>(to), from, bytes);
@@ -114,6 +115,7 @@ inline std::uint32_t widen_e4m3(std::uint16_t codes) {
 inline float2 widen_f16(std::uint32_t word) { return {widen<Half::kF16>(word), widen<Half::kF16>(word >> 16)}; }
 
 inline void store_release(std::uint32_t* p, std::uint32_t value) { *p = value; }
+inline void add_release(std::uint32_t* p, std::uint32_t value) { *p += value; }
 inline std::uint32_t load_acquire(const std::uint32_t* p) {
   cuda_emulation::wait_for_others();
   return *p;
