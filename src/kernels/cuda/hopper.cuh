@@ -219,6 +219,11 @@ __device__ __forceinline__ void barrier_arrive_remote(std::uint32_t barrier, std
       "r"(rank)
       : "memory");
 }
+/// By one lane of the warp.
+__device__ __forceinline__ void barrier_arrive_once(std::uint32_t barrier) {
+  asm volatile("{.reg .pred p; elect.sync _|p,0xffffffff; @p mbarrier.arrive.shared::cta.b64 _,[%0];}" ::"r"(barrier)
+               : "memory");
+}
 __device__ __forceinline__ void barrier_wait(std::uint32_t barrier, std::uint32_t parity) {
   asm volatile(
       "{.reg .pred p; again: mbarrier.try_wait.parity.shared::cta.b64 p,[%0],%1; @p bra done; bra again; done: }" ::"r"(
@@ -250,6 +255,10 @@ __device__ __forceinline__ void copy_bulk(std::uint32_t to, const void* from, st
           to),
       "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
       : "memory");
+}
+/// The copy engine reads the map itself before it is needed.
+__device__ __forceinline__ void prefetch_map(const void* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
 /// A box of a matrix at column c0, row c1.
 __device__ __forceinline__ void copy_box(std::uint32_t to, const void* map, int c0, int c1, std::uint32_t barrier) {

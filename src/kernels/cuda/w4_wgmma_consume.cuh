@@ -156,7 +156,7 @@ struct WgmmaConsumer {
             args.sharing == WgmmaSharing::kStripesPairs ? 2 * part.column + static_cast<int>(rank) : part.column;
         const std::uint32_t scratch = base + kMemory.sums_at() + warpgroup * (kMemory.sum_bytes() / 2);
         wgmma_store<kTokens, kType>(args, leaf_sum, column * 128 + warpgroup * 64, part.token_tile * kTokens, scratch,
-                                    warpgroup);
+                                    warpgroup, thread);
       } else if (leaf + 1 == part.leaf_end) {
         put(handed_on(static_cast<int>(blockIdx.x)));
         __threadfence();
