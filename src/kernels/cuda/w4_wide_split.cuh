@@ -22,6 +22,9 @@ struct WideSplit {
   __device__ __forceinline__ float4* place(int leaf) const {
     return args.partial + (static_cast<std::int64_t>(tile * args.leaves + leaf) * kWideWarpgroups + warpgroup) * kItems;
   }
+  __device__ __forceinline__ float bias_of(int n) const {
+    return args.bias != nullptr && n < args.n ? args.bias[n] : 0.0F;
+  }
   /// Vectors that hold tokens of the problem.
   __device__ __forceinline__ int vectors(const WgmmaPart& part) const {
     return min((args.m - part.token_tile * kTokens + 7) / 8, kVectors);
@@ -36,31 +39,37 @@ struct WideSplit {
     }
   }
 
-  /// Until the warpgroups with these rows of all blocks of the tile have left their sums. The counter is zero between
-  /// launches: it counts those that have come, then those that have seen it, and the last one clears it.
+  /// Counts the warpgroups with these rows of all blocks of the tile that have come, then those that have left. Zero
+  /// between launches.
+  __device__ __forceinline__ std::uint32_t* counter() const { return args.ready + kWideWarpgroups * tile + warpgroup; }
+  /// Until all have left their sums.
   __device__ __forceinline__ void wait_for_all(int thread) const {
     warpgroup_barrier(warpgroup);
     if (thread == 0) {  // its release and acquire count for all that the barriers order before and after it
-      const auto blocks = static_cast<std::uint32_t>(args.cluster);
-      std::uint32_t* counter = args.ready + kWideWarpgroups * tile + warpgroup;
-      ptx::add_release(counter, 1);
-      while (ptx::load_acquire(counter) < blocks) {
+      ptx::add_release(counter(), 1);
+      while (ptx::load_acquire(counter()) < static_cast<std::uint32_t>(args.cluster)) {
       }
-      if (ptx::add_release(counter, 1) == 2 * blocks - 1) *counter = 0;
     }
     warpgroup_barrier(warpgroup);
+  }
+  /// When all have seen the counter, the last one clears it.
+  __device__ __forceinline__ void leave(int thread) const {
+    if (thread == 0 && atomicAdd(counter(), 1U) == 2 * static_cast<std::uint32_t>(args.cluster) - 1) *counter() = 0;
   }
 
   /// Adds up the leaves of this block's part of the tile, in their order, and stores it.
   __device__ __forceinline__ void reduce(const WgmmaPart& part, int rank) const {
     const int thread = ptx::thread_here() & 127;
-    wait_for_all(thread);
     auto* y = static_cast<std::uint16_t*>(args.y);
     const int share = vectors(part) * 128 / args.cluster;
     const int end = (rank + 1) * share;
     const float4* from = place(0);
+    wait_for_all(thread);
 #pragma unroll 1
     for (int item = rank * share + thread; item < end; item += 128) {
+      const int row = part.column * kWideRows + warpgroup * 64 + (item >> 5 & 3) * 16 + (item >> 2 & 7);
+      const int token = part.token_tile * kTokens + (item >> 7) * 8 + (item & 3) * 2;
+      const float bias[2] = {bias_of(row), bias_of(row + 8)};
       float4 v[8];  // the most leaves there are
 #pragma unroll
       for (int leaf = 0; leaf < 8; ++leaf) {
@@ -75,17 +84,16 @@ struct WideSplit {
         }
       }
       const float f[4] = {t.x, t.y, t.z, t.w};
-      const int row = part.column * kWideRows + warpgroup * 64 + (item >> 5 & 3) * 16 + (item >> 2 & 7);
-      const int token = part.token_tile * kTokens + (item >> 7) * 8 + (item & 3) * 2;
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
         const int n = row + 8 * (c >> 1);
         if (n < args.n && token + (c & 1) < args.m) {
-          const float bias = args.bias != nullptr ? args.bias[n] : 0.0F;
-          y[static_cast<std::int64_t>(token + (c & 1)) * args.n + n] = ptx::to_half<kType>(__fadd_rn(f[c], bias));
+          y[static_cast<std::int64_t>(token + (c & 1)) * args.n + n] =
+              ptx::to_half<kType>(__fadd_rn(f[c], bias[c >> 1]));
         }
       }
     }
+    leave(thread);
   }
 };
 
