@@ -76,7 +76,8 @@ struct WgmmaConsumer {
       ptx::wgmma_fence();
 #pragma unroll
       for (int j = q * (kGroup / 16); j < (q + 1) * (kGroup / 16); ++j) {
-        ptx::Wgmma<kTokens, kType>::run(product, now.a[j], x + (j >> 2) * (kTokens * 128 / 16) + (j & 3) * 2,
+        ptx::Wgmma<kTokens, kType>::run(product, now.a[j],
+                                        ptx::whole_descriptor(x + (j >> 2) * (kTokens * 128 / 16) + (j & 3) * 2),
                                         j > q * (kGroup / 16));
       }
       ptx::wgmma_commit();

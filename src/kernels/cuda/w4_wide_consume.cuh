@@ -44,10 +44,10 @@ struct WideConsumer {
     for (int i = 0; i < kValues; ++i) leaf_sum[i] = 0.0F;
   }
 
-  /// wgmma_descriptor() of a stage's activations: an address of shared memory outside a cluster needs no mask, and the
-  /// bit above it comes along.
-  __device__ __forceinline__ std::uint32_t activations(std::uint32_t at) const {
-    return (base + at + (0x10000U << 4)) >> 4;
+  /// Descriptor of a stage's activations, as of wgmma_descriptor(): an address of shared memory outside a cluster needs
+  /// no mask, and the bit above it comes along.
+  __device__ __forceinline__ std::uint64_t activations(std::uint32_t at) const {
+    return ptx::whole_descriptor((base + at + (0x10000U << 4)) >> 4);
   }
   /// Waits for a stage and loads this thread's codes.
   __device__ __forceinline__ void fetch(const Ring& from) {
@@ -76,7 +76,7 @@ struct WideConsumer {
 #pragma unroll
     for (int i = 0; i < kValues; ++i) ptx::keep(product[i]);
   }
-  __device__ __forceinline__ void multiply(int chunk, std::uint32_t x) {
+  __device__ __forceinline__ void multiply(int chunk, std::uint64_t x) {
     ptx::wgmma_fence();
 #pragma unroll
     for (int j = chunk * kChunk; j < (chunk + 1) * kChunk; ++j) {
@@ -102,7 +102,7 @@ struct WideConsumer {
   /// while they run.
   __device__ __forceinline__ void step(bool more) {
     const Ring here = ring;
-    const std::uint32_t x = activations(here.at);
+    const std::uint64_t x = activations(here.at);
     ring.advance();
     if constexpr (!kAhead) expand(0);
     keep_product();
