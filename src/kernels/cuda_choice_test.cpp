@@ -33,6 +33,10 @@ void expect_runnable(const W4Choice& c, std::int64_t k, std::int64_t m, bool fit
     case W4Kind::kMma:
       EXPECT_LE(m, c.tokens);
       break;
+    case W4Kind::kWide:
+      EXPECT_LE(c.tokens, 64);
+      EXPECT_LE(c.blocks, leaves);
+      break;
   }
 }
 

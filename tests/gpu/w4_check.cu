@@ -75,7 +75,7 @@ double from_half_bits(std::uint16_t r, bool f16) {
   return f;
 }
 
-/// The same bits in every row that an earlier product with other M gave: rows of `longest` [max m, n].
+/// The same bits in every row as in the product of the most tokens.
 int run_case(const Case& c, Half type, const std::vector<int>& ms, const std::string& prefix, std::mt19937& random,
              int& done) {
   const bool f16 = type == Half::kF16;
@@ -117,7 +117,21 @@ int run_case(const Case& c, Half type, const std::vector<int>& ms, const std::st
   AWQ_GPU(cudaMemset(workspace.data(), 0, workspace.size()));
 
   int failures = 0;
-  std::vector<std::uint16_t> longest;  // of the first product of all rows
+  std::vector<std::uint16_t> longest;  // all rows, of the kernel that the table prefers
+  {
+    const DeviceArray<std::uint16_t> y(static_cast<std::size_t>(most) * n);
+    const W4Problem problem{.layout = layout,
+                            .type = type,
+                            .weight = d_packed.data(),
+                            .bias = c.bias ? d_bias.data() : nullptr,
+                            .x = d_x.data(),
+                            .y = y.data(),
+                            .m = most,
+                            .workspace = workspace.data()};
+    awq::gpu_test::check(w4_linear(problem, nullptr), "launch");
+    AWQ_GPU(cudaDeviceSynchronize());
+    longest = y.download();
+  }
   for (const int m : ms) {
     for (int index = 0; w4_kernel_names()[index] != nullptr; ++index) {
       const std::string name = w4_kernel_names()[index];
@@ -134,7 +148,10 @@ int run_case(const Case& c, Half type, const std::vector<int>& ms, const std::st
                         .workspace = workspace.data()};
       if (w4_kernel_objection(problem, index) != nullptr) continue;
       for (int repeat = 0; repeat < 2; ++repeat) {
-        awq::gpu_test::check(w4_linear(problem, nullptr, index), "launch");
+        // One alone, then some that overlap: each finds the workspace as the one before it leaves it.
+        for (int launch = 0; launch < 1 + 2 * repeat; ++launch) {
+          awq::gpu_test::check(w4_linear(problem, nullptr, index), "launch");
+        }
         const cudaError_t error = cudaDeviceSynchronize();
         if (error != cudaSuccess) {
           std::printf("FAIL %s n %lld k %lld group %lld m %d: %s\n", name.c_str(), (long long)c.n, (long long)c.k,
@@ -151,7 +168,7 @@ int run_case(const Case& c, Half type, const std::vector<int>& ms, const std::st
         const double v = from_half_bits(got[i], f16);
         error2 += (v - expected[i]) * (v - expected[i]);
         norm2 += expected[i] * expected[i];
-        if (!longest.empty() && i < longest.size() && got[i] != longest[i]) ++different;
+        if (got[i] != longest[i]) ++different;
       }
       for (std::size_t i = static_cast<std::size_t>(m) * n; i < got.size(); ++i) beyond += got[i] != 0xffff;
       const double relative = std::sqrt(error2 / norm2);
@@ -174,7 +191,6 @@ int run_case(const Case& c, Half type, const std::vector<int>& ms, const std::st
           }
         }
       }
-      if (longest.empty()) longest.assign(got.begin(), got.begin() + static_cast<std::ptrdiff_t>(m * n));
     }
   }
   return failures;
@@ -234,13 +250,16 @@ int main(int argc, char** argv) {
   std::mt19937 random(argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : std::random_device()());
   const bool quick = argc > 3;
   const std::vector<Case> cases =
-      quick ? std::vector<Case>{{192, 1792, 128, true, false}, {136, 640, 32, false, false}}
+      quick ? std::vector<Case>{{192, 1792, 128, true, false},
+                                {136, 640, 32, false, false},
+                                {300, 6144, 128, true, false}}
             : std::vector<Case>{
                   {256, 1024, 128, false, false}, {4096, 4096, 128, false, false}, {1536, 3584, 128, true, false},
                   {328, 11008, 128, true, true},  {1000, 2048, 64, false, false},  {512, 4096, 32, true, false},
                   {6144, 1536, 128, false, true}, {64, 128, 128, false, false},    {200, 200, 200, true, false},
                   {96, 344, 344, false, false},   {24, 40, 40, true, false},       {2048, 8192, 1024, false, false},
-                  {136, 14336, 64, true, false}};
+                  {136, 14336, 64, true, false},  {300, 2048, 128, true, false},   {264, 6144, 64, false, false},
+                  {516, 6144, 128, true, true}};
   int failures = 0;
   int done = 0;
   if (prefix == "dense") {

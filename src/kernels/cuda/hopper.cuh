@@ -23,6 +23,9 @@ __device__ __forceinline__ std::uint32_t wgmma_descriptor(std::uint32_t address)
 }
 /// The high half: rows of eight are 1024 bytes apart, swizzle of 128 bytes.
 inline constexpr std::uint32_t kDescriptorHigh = 0x40000000U | (1024 >> 4);
+__device__ __forceinline__ constexpr std::uint64_t whole_descriptor(std::uint32_t low) {
+  return static_cast<std::uint64_t>(kDescriptorHigh) << 32 | low;
+}
 
 /// Element i of thread th: row 16 (th / 32) + th % 32 / 4 + 8 (i / 2 % 2), token 8 (i / 4) + 2 (th % 4) + i % 2.
 /// `accumulate` 0: D = A B.
@@ -31,137 +34,137 @@ struct Wgmma;
 
 template <>
 struct Wgmma<8, Half::kF16> {
-  static __device__ __forceinline__ void run(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b,
+  static __device__ __forceinline__ void run(float (&d)[4], const std::uint32_t (&a)[4], std::uint64_t b,
                                              int accumulate) {
     asm volatile(
-        "{.reg .pred p; .reg .b64 b; setp.ne.b32 p,%9,0; mov.b64 b,{%8,%10}; "
+        "{.reg .pred p; setp.ne.b32 p,%9,0; "
         "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {"
         "%0,%1,%2,%3"
-        "},{%4,%5,%6,%7},b,p,1,1,0;}"
+        "},{%4,%5,%6,%7},%8,p,1,1,0;}"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate), "n"(kDescriptorHigh));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   }
 };
 
 template <>
 struct Wgmma<8, Half::kBf16> {
-  static __device__ __forceinline__ void run(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b,
+  static __device__ __forceinline__ void run(float (&d)[4], const std::uint32_t (&a)[4], std::uint64_t b,
                                              int accumulate) {
     asm volatile(
-        "{.reg .pred p; .reg .b64 b; setp.ne.b32 p,%9,0; mov.b64 b,{%8,%10}; "
+        "{.reg .pred p; setp.ne.b32 p,%9,0; "
         "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3"
-        "},{%4,%5,%6,%7},b,p,1,1,0;}"
+        "},{%4,%5,%6,%7},%8,p,1,1,0;}"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate), "n"(kDescriptorHigh));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   }
 };
 
 template <>
 struct Wgmma<16, Half::kF16> {
-  static __device__ __forceinline__ void run(float (&d)[8], const std::uint32_t (&a)[4], std::uint32_t b,
+  static __device__ __forceinline__ void run(float (&d)[8], const std::uint32_t (&a)[4], std::uint64_t b,
                                              int accumulate) {
     asm volatile(
-        "{.reg .pred p; .reg .b64 b; setp.ne.b32 p,%13,0; mov.b64 b,{%12,%14}; "
+        "{.reg .pred p; setp.ne.b32 p,%13,0; "
         "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7"
-        "},{%8,%9,%10,%11},b,p,1,1,0;}"
+        "},{%8,%9,%10,%11},%12,p,1,1,0;}"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate), "n"(kDescriptorHigh));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   }
 };
 
 template <>
 struct Wgmma<16, Half::kBf16> {
-  static __device__ __forceinline__ void run(float (&d)[8], const std::uint32_t (&a)[4], std::uint32_t b,
+  static __device__ __forceinline__ void run(float (&d)[8], const std::uint32_t (&a)[4], std::uint64_t b,
                                              int accumulate) {
     asm volatile(
-        "{.reg .pred p; .reg .b64 b; setp.ne.b32 p,%13,0; mov.b64 b,{%12,%14}; "
+        "{.reg .pred p; setp.ne.b32 p,%13,0; "
         "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7"
-        "},{%8,%9,%10,%11},b,p,1,1,0;}"
+        "},{%8,%9,%10,%11},%12,p,1,1,0;}"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate), "n"(kDescriptorHigh));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   }
 };
 
 template <>
 struct Wgmma<32, Half::kF16> {
-  static __device__ __forceinline__ void run(float (&d)[16], const std::uint32_t (&a)[4], std::uint32_t b,
+  static __device__ __forceinline__ void run(float (&d)[16], const std::uint32_t (&a)[4], std::uint64_t b,
                                              int accumulate) {
     asm volatile(
-        "{.reg .pred p; .reg .b64 b; setp.ne.b32 p,%21,0; mov.b64 b,{%20,%22}; "
+        "{.reg .pred p; setp.ne.b32 p,%21,0; "
         "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
-        "},{%16,%17,%18,%19},b,p,1,1,0;}"
+        "},{%16,%17,%18,%19},%20,p,1,1,0;}"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
           "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate), "n"(kDescriptorHigh));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   }
 };
 
 template <>
 struct Wgmma<32, Half::kBf16> {
-  static __device__ __forceinline__ void run(float (&d)[16], const std::uint32_t (&a)[4], std::uint32_t b,
+  static __device__ __forceinline__ void run(float (&d)[16], const std::uint32_t (&a)[4], std::uint64_t b,
                                              int accumulate) {
     asm volatile(
-        "{.reg .pred p; .reg .b64 b; setp.ne.b32 p,%21,0; mov.b64 b,{%20,%22}; "
+        "{.reg .pred p; setp.ne.b32 p,%21,0; "
         "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
-        "},{%16,%17,%18,%19},b,p,1,1,0;}"
+        "},{%16,%17,%18,%19},%20,p,1,1,0;}"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
           "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate), "n"(kDescriptorHigh));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   }
 };
 
 template <>
 struct Wgmma<64, Half::kF16> {
-  static __device__ __forceinline__ void run(float (&d)[32], const std::uint32_t (&a)[4], std::uint32_t b,
+  static __device__ __forceinline__ void run(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b,
                                              int accumulate) {
     asm volatile(
-        "{.reg .pred p; .reg .b64 b; setp.ne.b32 p,%37,0; mov.b64 b,{%36,%38}; "
+        "{.reg .pred p; setp.ne.b32 p,%37,0; "
         "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,"
         "%27,%28,%29,%30,%31"
-        "},{%32,%33,%34,%35},b,p,1,1,0;}"
+        "},{%32,%33,%34,%35},%36,p,1,1,0;}"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
           "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]),
           "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]),
           "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate), "n"(kDescriptorHigh));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   }
 };
 
 template <>
 struct Wgmma<64, Half::kBf16> {
-  static __device__ __forceinline__ void run(float (&d)[32], const std::uint32_t (&a)[4], std::uint32_t b,
+  static __device__ __forceinline__ void run(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b,
                                              int accumulate) {
     asm volatile(
-        "{.reg .pred p; .reg .b64 b; setp.ne.b32 p,%37,0; mov.b64 b,{%36,%38}; "
+        "{.reg .pred p; setp.ne.b32 p,%37,0; "
         "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,"
         "%27,%28,%29,%30,%31"
-        "},{%32,%33,%34,%35},b,p,1,1,0;}"
+        "},{%32,%33,%34,%35},%36,p,1,1,0;}"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
           "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]),
           "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]),
           "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate), "n"(kDescriptorHigh));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   }
 };
 
 template <>
 struct Wgmma<128, Half::kF16> {
-  static __device__ __forceinline__ void run(float (&d)[64], const std::uint32_t (&a)[4], std::uint32_t b,
+  static __device__ __forceinline__ void run(float (&d)[64], const std::uint32_t (&a)[4], std::uint64_t b,
                                              int accumulate) {
     asm volatile(
-        "{.reg .pred p; .reg .b64 b; setp.ne.b32 p,%69,0; mov.b64 b,{%68,%70}; "
+        "{.reg .pred p; setp.ne.b32 p,%69,0; "
         "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,"
         "%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,"
         "%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
-        "},{%64,%65,%66,%67},b,p,1,1,0;}"
+        "},{%64,%65,%66,%67},%68,p,1,1,0;}"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
           "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]),
           "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]),
@@ -170,21 +173,21 @@ struct Wgmma<128, Half::kF16> {
           "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]), "+f"(d[48]),
           "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), "+f"(d[56]),
           "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate), "n"(kDescriptorHigh));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   }
 };
 
 template <>
 struct Wgmma<128, Half::kBf16> {
-  static __device__ __forceinline__ void run(float (&d)[64], const std::uint32_t (&a)[4], std::uint32_t b,
+  static __device__ __forceinline__ void run(float (&d)[64], const std::uint32_t (&a)[4], std::uint64_t b,
                                              int accumulate) {
     asm volatile(
-        "{.reg .pred p; .reg .b64 b; setp.ne.b32 p,%69,0; mov.b64 b,{%68,%70}; "
+        "{.reg .pred p; setp.ne.b32 p,%69,0; "
         "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,"
         "%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,"
         "%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
-        "},{%64,%65,%66,%67},b,p,1,1,0;}"
+        "},{%64,%65,%66,%67},%68,p,1,1,0;}"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
           "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]),
           "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]),
@@ -193,7 +196,7 @@ struct Wgmma<128, Half::kBf16> {
           "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]), "+f"(d[48]),
           "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), "+f"(d[56]),
           "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate), "n"(kDescriptorHigh));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   }
 };
 
@@ -218,6 +221,11 @@ __device__ __forceinline__ void barrier_arrive_remote(std::uint32_t barrier, std
       "mbarrier.arrive.shared::cluster.b64 _,[remote];}" ::"r"(barrier),
       "r"(rank)
       : "memory");
+}
+/// By one lane of the warp.
+__device__ __forceinline__ void barrier_arrive_once(std::uint32_t barrier) {
+  asm volatile("{.reg .pred p; elect.sync _|p,0xffffffff; @p mbarrier.arrive.shared::cta.b64 _,[%0];}" ::"r"(barrier)
+               : "memory");
 }
 __device__ __forceinline__ void barrier_wait(std::uint32_t barrier, std::uint32_t parity) {
   asm volatile(
@@ -250,6 +258,10 @@ __device__ __forceinline__ void copy_bulk(std::uint32_t to, const void* from, st
           to),
       "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
       : "memory");
+}
+/// The copy engine reads the map itself before it is needed.
+__device__ __forceinline__ void prefetch_map(const void* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
 /// A box of a matrix at column c0, row c1.
 __device__ __forceinline__ void copy_box(std::uint32_t to, const void* map, int c0, int c1, std::uint32_t barrier) {

@@ -219,11 +219,23 @@ __device__ __forceinline__ std::uint32_t load_acquire(const std::uint32_t* p) {
   asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(v) : "l"(p) : "memory");
   return v;
 }
+/// What was there before.
+__device__ __forceinline__ std::uint32_t add_release(std::uint32_t* p, std::uint32_t value) {
+  std::uint32_t before;
+  asm volatile("atom.add.release.gpu.global.u32 %0,[%1],%2;" : "=r"(before) : "l"(p), "r"(value) : "memory");
+  return before;
+}
 /// The same value, which the compiler keeps instead of computing it again.
 __device__ __forceinline__ std::uint32_t keep_value(std::uint32_t x) {
   std::uint32_t r;
   asm volatile("mov.u32 %0,%1;" : "=r"(r) : "r"(x));
   return r;
+}
+/// threadIdx.x, read where it stands: nothing that depends on it is computed earlier and kept in registers.
+__device__ __forceinline__ int thread_here() {
+  std::uint32_t r;
+  asm volatile("mov.u32 %0,%%tid.x;" : "=r"(r));
+  return static_cast<int>(r);
 }
 template <int kThreads>
 __device__ __forceinline__ void barrier_sync(int barrier) {

@@ -14,6 +14,7 @@ enum class W4Kind : std::uint8_t {
   kWgmma,       ///< tiles of `tokens`; `blocks` 1: stripes, else a cluster of so many per tile
   kWgmmaPairs,  ///< stripes of pairs
   kMma,         ///< tiles of `tokens`, for every device
+  kWide,        ///< tiles of 256 rows and `tokens`; `blocks` 1: stripes, else so many per tile
 };
 struct W4Choice {
   W4Kind kind = W4Kind::kSmall;

@@ -49,6 +49,12 @@ std::uint64_t wgmma_workspace(const W4Layout& layout, std::int64_t m, const Devi
 int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens, int sharing,
               int cluster);
 
+/// `tokens` of a tile: 16, 32, 64. `blocks` of a tile: 1 (stripes), 2, 4, 8.
+const char* wide_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens, int blocks);
+std::uint64_t wide_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits, int tokens,
+                             int blocks);
+int wide_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens, int blocks);
+
 /// `tokens` of a tile: 8, 16, 32, 64. The counters at the front of the workspace are zero between launches.
 const char* mma_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens);
 std::uint64_t mma_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits, int tokens);

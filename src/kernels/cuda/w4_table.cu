@@ -25,6 +25,21 @@ constexpr W4Kernel wgmma_row(const char* name) {
           wgmma_row_run<kTokens, kSharing, kCluster>};
 }
 
+template <int kTokens, int kBlocks>
+constexpr W4Kernel wide_row(const char* name) {
+  return {name,
+          {W4Kind::kWide, kTokens, kBlocks},
+          [](const W4Problem& problem, const DeviceLimits& limits) {
+            return wide_objection(problem, limits, kTokens, kBlocks);
+          },
+          [](const W4Layout& layout, std::int64_t m, const DeviceLimits& limits) {
+            return wide_workspace(layout, m, limits, kTokens, kBlocks);
+          },
+          [](const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
+            return wide_run(problem, limits, stream, kTokens, kBlocks);
+          }};
+}
+
 template <int kTokens>
 constexpr W4Kernel mma_row(const char* name) {
   return {name,
@@ -64,6 +79,18 @@ constexpr W4Kernel kTable[] = {
     wgmma_row<64, kCluster, 8>("wgmma-64-cluster8"),
     wgmma_row<128, kStripes, 1>("wgmma-128"),
     wgmma_row<128, kPairs, 2>("wgmma-128-pairs"),
+    wide_row<16, 1>("wide-16"),
+    wide_row<16, 2>("wide-16-split2"),
+    wide_row<16, 4>("wide-16-split4"),
+    wide_row<16, 8>("wide-16-split8"),
+    wide_row<32, 1>("wide-32"),
+    wide_row<32, 2>("wide-32-split2"),
+    wide_row<32, 4>("wide-32-split4"),
+    wide_row<32, 8>("wide-32-split8"),
+    wide_row<64, 1>("wide-64"),
+    wide_row<64, 2>("wide-64-split2"),
+    wide_row<64, 4>("wide-64-split4"),
+    wide_row<64, 8>("wide-64-split8"),
     mma_row<8>("mma-8"),
     mma_row<16>("mma-16"),
     mma_row<32>("mma-32"),

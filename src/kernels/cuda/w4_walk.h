@@ -13,6 +13,7 @@ enum class WgmmaSharing : std::uint8_t {
   kStripes,  ///< every block takes a run of leaves; a tile that two blocks share is handed on through global memory
   kStripesPairs,  ///< the same with pairs of blocks, whose tokens are copied once for both
   kCluster,       ///< a cluster of blocks takes one tile, each some leaves, and adds them in shared memory
+  kSplit,         ///< `cluster` blocks take one tile likewise, and add its leaves in global memory
 };
 
 /// What there is to share, and how.
@@ -22,7 +23,7 @@ struct WgmmaWork {
   std::int32_t columns = 0;        ///< tiles of 128 rows of the weight (pairs of them with kStripesPairs)
   std::int32_t token_tiles = 0;    ///< tiles of tokens
   std::int32_t striped_tiles = 0;  ///< the first tiles, which are shared in stripes; the rest go to one block each
-  std::int32_t cluster = 1;        ///< blocks of a cluster, or of a pair
+  std::int32_t cluster = 1;        ///< blocks of a cluster, of a pair, or of a tile (kSplit)
 };
 
 /// Workers (blocks, or pairs of them) of the stripes among at most `most`; sets striped_tiles. Whole tiles go one by
@@ -33,6 +34,17 @@ AWQ_HOST_DEVICE constexpr std::int32_t wgmma_workers(WgmmaWork& work, std::int32
   const std::int32_t rounds = tiles / workers;
   work.striped_tiles = tiles % workers == 0 ? 0 : rounds <= 1 ? tiles : tiles - (rounds - 1) * workers;
   return workers;
+}
+
+/// The same for the wide form: where whole tiles take no longer than equal stripes, nothing is shared.
+AWQ_HOST_DEVICE constexpr std::int32_t wide_workers(WgmmaWork& work, std::int32_t most) {
+  const std::int32_t workers = wgmma_workers(work, most);
+  const std::int32_t tiles = work.columns * work.token_tiles;
+  const std::int32_t longest = (tiles * work.leaves + workers - 1) / workers;  // leaves of the busiest
+  if (longest % work.leaves != 0) return workers;
+  const std::int32_t rounds = longest / work.leaves;
+  work.striped_tiles = 0;
+  return (tiles + rounds - 1) / rounds;
 }
 
 /// Part of a tile: leaves [leaf_begin, leaf_end).
@@ -56,9 +68,9 @@ class WgmmaWalk {
     end_ = static_cast<std::int32_t>(units * (p + 1) / workers);
     whole_ = work.striped_tiles + p;
   }
-  /// `rank` of the block in its cluster (kCluster). False when there is nothing left.
+  /// `rank` of the block among those of its tile (kCluster, kSplit). False when there is nothing left.
   AWQ_HOST_DEVICE bool next(std::int32_t rank, WgmmaPart& part) {
-    if (work_.sharing == WgmmaSharing::kCluster) {
+    if (work_.sharing == WgmmaSharing::kCluster || work_.sharing == WgmmaSharing::kSplit) {
       if (whole_ < 0) return false;
       place(p_, part);
       part.leaf_begin = rank * work_.leaves / work_.cluster;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "kernels/cuda/w4_walk.h"
@@ -133,24 +134,53 @@ TEST(WgmmaWalk, EveryoneHasUnitsWhereThereAreEnough) {
   }
 }
 
-TEST(WgmmaWalk, BlocksOfAClusterShareTheLeavesOfATile) {
-  for (const std::int32_t cluster : {2, 4, 8}) {
-    for (std::int32_t leaves = cluster; leaves <= 8; leaves *= 2) {
-      for (const std::int32_t columns : {1, 5, 16, 35}) {
-        const WgmmaWork work{.sharing = WgmmaSharing::kCluster,
-                             .leaves = leaves,
-                             .columns = columns,
-                             .token_tiles = 3,
-                             .striped_tiles = 0,
-                             .cluster = cluster};
-        Coverage coverage(work);
-        for (std::int32_t rank = 0; rank < cluster; ++rank) {
-          for (const auto& own : walk_all(work, columns * 3, rank)) {
-            ASSERT_EQ(own.size(), 1U);
-            ASSERT_NO_FATAL_FAILURE(coverage.add(own.front()));
+TEST(WgmmaWalk, TheWideFormSharesNothingWhereWholeTilesTakeNoLonger) {
+  for (const std::int32_t columns : {1, 2, 14, 16, 24, 33, 66, 112, 131, 132, 133, 148, 224, 264, 501}) {
+    for (const std::int32_t token_tiles : {1, 2, 3}) {
+      for (const std::int32_t leaves : {1, 2, 4, 8}) {
+        for (const std::int32_t most : {1, 2, 57, 114, 132}) {
+          WgmmaWork work{.leaves = leaves, .columns = columns, .token_tiles = token_tiles};
+          const std::int32_t workers = wide_workers(work, most);
+          ASSERT_LE(workers, most);
+          ASSERT_NO_FATAL_FAILURE(check_stripes(work, workers));
+          // The busiest has no more than an equal share of all would be, rounded up to leaves, or to a tile at the end.
+          const std::int32_t units = columns * token_tiles * leaves;
+          std::int32_t longest = 0;
+          for (const auto& own : walk_all(work, workers, 0)) {
+            std::int32_t sum = 0;
+            for (const WgmmaPart& part : own) sum += part.leaf_end - part.leaf_begin;
+            longest = std::max(longest, sum);
           }
+          ASSERT_EQ(longest, std::max(1, (units + most - 1) / most)) << name_of(work, workers);
         }
-        ASSERT_TRUE(coverage.once()) << name_of(work, cluster);
+      }
+    }
+  }
+  WgmmaWork work{.leaves = 4, .columns = 112, .token_tiles = 1};
+  EXPECT_EQ(wide_workers(work, 132), 112);  // 4 leaves each, where 132 would have 3 or 4
+  EXPECT_EQ(work.striped_tiles, 0);
+}
+
+TEST(WgmmaWalk, BlocksOfAClusterShareTheLeavesOfATile) {
+  for (const WgmmaSharing sharing : {WgmmaSharing::kCluster, WgmmaSharing::kSplit}) {
+    for (const std::int32_t cluster : {2, 4, 8}) {
+      for (std::int32_t leaves = cluster; leaves <= 8; leaves *= 2) {
+        for (const std::int32_t columns : {1, 5, 16, 35}) {
+          const WgmmaWork work{.sharing = sharing,
+                               .leaves = leaves,
+                               .columns = columns,
+                               .token_tiles = 3,
+                               .striped_tiles = 0,
+                               .cluster = cluster};
+          Coverage coverage(work);
+          for (std::int32_t rank = 0; rank < cluster; ++rank) {
+            for (const auto& own : walk_all(work, columns * 3, rank)) {
+              ASSERT_EQ(own.size(), 1U);
+              ASSERT_NO_FATAL_FAILURE(coverage.add(own.front()));
+            }
+          }
+          ASSERT_TRUE(coverage.once()) << name_of(work, cluster);
+        }
       }
     }
   }

@@ -27,8 +27,11 @@ EncodeTiled encode_tiled() {
   return function;
 }
 
-/// Boxes of 64 inputs x `tokens` rows of x [m, k]; outside of x they are filled with zeros.
-bool map_tokens(const W4Problem& problem, int tokens, CUtensorMap& map) {
+int group_of(const W4Layout& layout) { return 128 / static_cast<int>(layout.step_groups()); }
+
+}  // namespace
+
+bool wgmma_map(const W4Problem& problem, int tokens, CUtensorMap& map) {
   const EncodeTiled encode = encode_tiled();
   if (encode == nullptr) return false;
   const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(problem.layout.k), static_cast<cuuint64_t>(problem.m)};
@@ -41,16 +44,34 @@ bool map_tokens(const W4Problem& problem, int tokens, CUtensorMap& map) {
                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
-int group_of(const W4Layout& layout) { return 128 / static_cast<int>(layout.step_groups()); }
+const char* wgmma_device_objection(const DeviceLimits& limits) {
+  if (limits.capability != 90) return "needs compute capability 9.0";
+  if (encode_tiled() == nullptr) return "the driver has no tensor maps";
+  return nullptr;
+}
 
-constexpr std::uint64_t kFlagBytes = 4096;  ///< two flags per block, up to 512 blocks
-
-}  // namespace
+WgmmaLaunch wgmma_launch(const W4Problem& problem, int tokens) {
+  WgmmaLaunch launch;
+  launch.type = problem.type;
+  launch.tokens = tokens;
+  launch.group_size = group_of(problem.layout);
+  WgmmaArgs& args = launch.args;
+  args.weight = static_cast<const std::uint8_t*>(problem.weight);
+  args.y = problem.y;
+  args.bias = problem.bias;
+  args.ready = static_cast<std::uint32_t*>(problem.workspace);
+  args.partial = reinterpret_cast<float4*>(static_cast<std::uint8_t*>(problem.workspace) + kWgmmaFlagBytes);
+  args.n = static_cast<std::int32_t>(problem.layout.n);
+  args.m = static_cast<std::int32_t>(problem.m);
+  args.steps = static_cast<std::int32_t>(problem.layout.steps());
+  args.leaves = w4_leaves(problem.layout.k);
+  args.token_tiles = (args.m + tokens - 1) / tokens;
+  return launch;
+}
 
 const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens, int sharing,
                             int cluster) {
-  if (limits.capability != 90) return "needs compute capability 9.0";
-  if (encode_tiled() == nullptr) return "the driver has no tensor maps";
+  if (const char* objection = wgmma_device_objection(limits)) return objection;
   const int leaves = w4_leaves(problem.layout.k);
   if (static_cast<WgmmaSharing>(sharing) == WgmmaSharing::kCluster) {
     if (cluster > leaves) return "K has fewer leaves than the cluster has blocks";
@@ -65,7 +86,7 @@ const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits
 
 std::uint64_t wgmma_workspace(const W4Layout& /*layout*/, std::int64_t /*m*/, const DeviceLimits& limits) {
   if (limits.capability != 90) return 0;
-  return kFlagBytes +
+  return kWgmmaFlagBytes +
          static_cast<std::uint64_t>(limits.multiprocessors) * 128 * 128 * 4;  // two small tiles are no larger
 }
 
@@ -73,24 +94,11 @@ int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream strea
               int cluster) {
   const auto sharing = static_cast<WgmmaSharing>(sharing_index);
   CUtensorMap map;
-  if (!map_tokens(problem, tokens, map)) return cudaErrorInvalidValue;
-  WgmmaLaunch launch;
-  launch.type = problem.type;
-  launch.tokens = tokens;
-  launch.group_size = group_of(problem.layout);
+  if (!wgmma_map(problem, tokens, map)) return cudaErrorInvalidValue;
+  WgmmaLaunch launch = wgmma_launch(problem, tokens);
   WgmmaArgs& args = launch.args;
   args.sharing = sharing;
-  args.weight = static_cast<const std::uint8_t*>(problem.weight);
-  args.y = problem.y;
-  args.bias = problem.bias;
-  args.ready = static_cast<std::uint32_t*>(problem.workspace);
-  args.partial = reinterpret_cast<float4*>(static_cast<std::uint8_t*>(problem.workspace) + kFlagBytes);
-  args.n = static_cast<std::int32_t>(problem.layout.n);
-  args.m = static_cast<std::int32_t>(problem.m);
-  args.steps = static_cast<std::int32_t>(problem.layout.steps());
-  args.leaves = w4_leaves(problem.layout.k);
   args.cluster = cluster;
-  args.token_tiles = (args.m + tokens - 1) / tokens;
   const int row_tiles = (args.n + 127) / 128;
   args.columns = sharing == WgmmaSharing::kStripesPairs ? (row_tiles + 1) / 2 : row_tiles;
   if (sharing == WgmmaSharing::kCluster) {

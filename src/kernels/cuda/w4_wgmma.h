@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/api/cuda_types.h"
+#include "kernels/cuda/w4_kernels.h"
 #include "kernels/cuda/w4_walk.h"
 
 /// The kernel with Hopper's matrix instructions: one block holds 128 rows of the weight against up to 128 tokens.
@@ -61,6 +62,14 @@ struct WgmmaLaunch {
   std::int32_t group_size = 128;
   std::int32_t blocks = 0;
 };
+/// Flags at the front of the workspace: two per block, up to 512 blocks, or four.
+inline constexpr std::uint64_t kWgmmaFlagBytes = 4096;
+/// Why the device cannot run any form of the kernel, or null.
+const char* wgmma_device_objection(const DeviceLimits& limits);
+/// Boxes of 64 inputs x `tokens` rows of x [m, k]; outside of x they are filled with zeros.
+bool wgmma_map(const W4Problem& problem, int tokens, CUtensorMap& map);
+/// What does not depend on how blocks share the work.
+WgmmaLaunch wgmma_launch(const W4Problem& problem, int tokens);
 /// Return a cudaError_t as a number.
 int launch_wgmma_f16(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream);
 int launch_wgmma_bf16(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream);

@@ -76,7 +76,8 @@ struct WgmmaConsumer {
       ptx::wgmma_fence();
 #pragma unroll
       for (int j = q * (kGroup / 16); j < (q + 1) * (kGroup / 16); ++j) {
-        ptx::Wgmma<kTokens, kType>::run(product, now.a[j], x + (j >> 2) * (kTokens * 128 / 16) + (j & 3) * 2,
+        ptx::Wgmma<kTokens, kType>::run(product, now.a[j],
+                                        ptx::whole_descriptor(x + (j >> 2) * (kTokens * 128 / 16) + (j & 3) * 2),
                                         j > q * (kGroup / 16));
       }
       ptx::wgmma_commit();
@@ -156,7 +157,7 @@ struct WgmmaConsumer {
             args.sharing == WgmmaSharing::kStripesPairs ? 2 * part.column + static_cast<int>(rank) : part.column;
         const std::uint32_t scratch = base + kMemory.sums_at() + warpgroup * (kMemory.sum_bytes() / 2);
         wgmma_store<kTokens, kType>(args, leaf_sum, column * 128 + warpgroup * 64, part.token_tile * kTokens, scratch,
-                                    warpgroup);
+                                    warpgroup, thread);
       } else if (leaf + 1 == part.leaf_end) {
         put(handed_on(static_cast<int>(blockIdx.x)));
         __threadfence();

@@ -63,12 +63,7 @@ struct WgmmaRing {
   }
 };
 
-__device__ __forceinline__ void warpgroup_barrier(int warpgroup) {
-  if (warpgroup == 0) {
-    ptx::named_barrier<1, 128>();
-  } else {
-    ptx::named_barrier<2, 128>();
-  }
-}
+/// Of the 128 threads of a warpgroup of consumers.
+__device__ __forceinline__ void warpgroup_barrier(int warpgroup) { ptx::barrier_sync<128>(1 + warpgroup); }
 
 }  // namespace awq::kernels::cuda

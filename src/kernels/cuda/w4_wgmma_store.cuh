@@ -5,11 +5,11 @@
 namespace awq::kernels::cuda {
 
 /// Rounds a tile of sums (in the order of the accumulators) and stores it: through shared memory, so that rows of y
-/// leave in whole lines. `scratch` has room for kTokens rows of 144 bytes and belongs to this warpgroup.
+/// leave in whole lines. `th` is the thread of the warpgroup; `scratch` has room for kTokens rows of 144 bytes and
+/// belongs to this warpgroup.
 template <int kTokens, Half kType>
 __device__ __forceinline__ void wgmma_store(const WgmmaArgs& args, const float (&sum)[kTokens / 2], int row, int token,
-                                            std::uint32_t scratch, int warpgroup) {
-  const int th = static_cast<int>(threadIdx.x) & 127;
+                                            std::uint32_t scratch, int warpgroup, int th) {
   const int warp = th >> 5;
   const int lane = th & 31;
   const int n = row + warp * 16 + (lane >> 2);
