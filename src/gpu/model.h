@@ -15,8 +15,10 @@ namespace awq::gpu {
 
 /// False where the environment says AWQ_CUDA_OVERLAP=0.
 bool overlap_by_environment();
-/// True where the environment says AWQ_CUDA_FUSE=1.
-bool fuse_by_environment();
+/// What the environment says by AWQ_CUDA_FUSE=0 or 1.
+std::optional<bool> fuse_by_environment();
+
+inline constexpr std::int64_t kFusedTokens = 8;
 
 struct ModelOptions {
   /// What activations are computed in; without a value the type of the embedding, and where that is F32 `f32_as`.
@@ -33,8 +35,9 @@ struct ModelOptions {
   /// Kernels may start while the one before them ends (kernels::cuda::allow_overlap).
   bool overlap = overlap_by_environment();
   /// Steps of decoding take two launches a layer: rotation with attention (rotate_and_attend()), and for few tokens all
-  /// linears up to the next attention (cuda_chain.h). Off until a device has measured it.
-  bool fuse = fuse_by_environment();
+  /// linears up to the next attention (cuda_chain.h). nullopt: for up to kFusedTokens where chains pay, which is as far
+  /// as it is measured.
+  std::optional<bool> fuse = fuse_by_environment();
 };
 
 /// Bounds of the batches that scratch memory is laid out for.
@@ -138,7 +141,7 @@ class Model {
   Half type_ = Half::kBf16;
   kernels::cuda::CacheType cache_type_ = kernels::cuda::CacheType::kHalf;
   bool quantized_ = true;
-  bool fused_ = false;
+  std::int64_t fused_tokens_ = 0;  ///< most tokens of a step that rotates in its attention
   std::int64_t chained_tokens_ = 0;
   bool fast_linears_ = false;
   std::int64_t fast_from_ = 0;

@@ -134,7 +134,7 @@ void Model::attend(const Layer& layer, std::int64_t index, const Activations& wo
                                                 .q = work.qkv,
                                                 .q_stride = config_.q_width() + 2 * config_.kv_width(),
                                                 .out = work.attended};
-  if (fused_) {
+  if (batch.tokens <= fused_tokens_) {
     return check(
         kernels::cuda::rotate_and_attend(problem, rotation, batch, blocks, work.attention_workspace, stream.get()),
         "attention");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 #include "base/check.h"
 #include "base/stop.h"
@@ -79,9 +80,10 @@ bool overlap_by_environment() {
   return value == nullptr || std::strcmp(value, "0") != 0;
 }
 
-bool fuse_by_environment() {
+std::optional<bool> fuse_by_environment() {
   const char* value = std::getenv("AWQ_CUDA_FUSE");
-  return value != nullptr && std::strcmp(value, "1") == 0;
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  return std::strcmp(value, "0") != 0;
 }
 
 Model::Model(const model::WeightSource& source, const ModelOptions& options)
@@ -125,8 +127,10 @@ Model::Model(const model::WeightSource& source, const ModelOptions& options)
       quantized_ = quantized_ && linear->quantized();
     }
   }
-  fused_ = options.fuse;
-  if (quantized_ && fused_) chained_tokens_ = most_chained_tokens();
+  fused_tokens_ = options.fuse.has_value() ? (*options.fuse ? std::numeric_limits<std::int64_t>::max() : 0)
+                  : kernels::cuda::w4_chain_pays() ? kFusedTokens
+                                                   : 0;
+  if (quantized_ && fused_tokens_ > 0) chained_tokens_ = most_chained_tokens();
 }
 
 Model::Layer Model::load_layer(const model::WeightSource& source, std::int64_t index) {

@@ -22,6 +22,7 @@ int w4_linear(const W4Problem&, Stream, int) { return kNotSupported; }
 const char* const* w4_kernel_names() { return kNoNames; }
 const char* w4_kernel_objection(const W4Problem&, int) { return kReason; }
 int w4_choice(const W4Problem&) { return -1; }
+bool w4_chain_pays() { return false; }
 const char* w4_chain_objection(const W4Chain&) { return kReason; }
 int w4_chain(const W4Chain&, Stream) { return kNotSupported; }
 int w4_expand(const W4Layout&, Half, const void*, const float*, void*, Stream) { return kNotSupported; }

@@ -70,7 +70,7 @@ class Check {
   static bool has_bf16() { return kernels::cuda::type_objection(gpu::Half::kBf16) == nullptr; }
   /// In the checkpoint's type, or in the only one that the device has.
   gpu::ModelOptions options() const {
-    gpu::ModelOptions out{.f32_as = gpu::f32_activation_type(files_)};
+    gpu::ModelOptions out{.f32_as = gpu::f32_activation_type(files_), .fuse = false};
     if (!has_bf16()) out.type = gpu::Half::kF16;
     out.kv_dtype = kv_dtype_;
     return out;

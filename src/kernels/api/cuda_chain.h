@@ -41,6 +41,9 @@ struct W4Chain {
 
 inline constexpr std::uint64_t kW4ChainWorkspaceBytes = 256;
 
+/// Whether chains are known to be faster on the current device than the kernels that they stand for: where the code is
+/// for compute capability 9.0 (docs/benchmarks-cuda.md).
+bool w4_chain_pays();
 /// Why this chain cannot run on the current device, or null. Shapes and m decide; pointers are not looked at.
 const char* w4_chain_objection(const W4Chain& chain);
 /// Enqueues it. Returns a cudaError_t as a number. Allocates nothing; can be captured in a graph. Chains that share a

@@ -219,12 +219,6 @@ __device__ __forceinline__ std::uint32_t load_acquire(const std::uint32_t* p) {
   asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(v) : "l"(p) : "memory");
   return v;
 }
-/// What was there before.
-__device__ __forceinline__ std::uint32_t add_release(std::uint32_t* p, std::uint32_t value) {
-  std::uint32_t before;
-  asm volatile("atom.add.release.gpu.global.u32 %0,[%1],%2;" : "=r"(before) : "l"(p), "r"(value) : "memory");
-  return before;
-}
 /// The same value, which the compiler keeps instead of computing it again.
 __device__ __forceinline__ std::uint32_t keep_value(std::uint32_t x) {
   std::uint32_t r;

@@ -66,6 +66,8 @@ int launch_depth(const ChainArgs& args, int depth, std::int64_t bytes, const Dev
 
 }  // namespace
 
+bool w4_chain_pays() { return current_limits().capability == 90; }
+
 const char* w4_chain_objection(const W4Chain& chain) {
   const DeviceLimits limits = current_limits();
   if (limits.capability < 80) return "needs compute capability 8.0";

@@ -7,14 +7,11 @@ namespace {
 
 constexpr int kStripes = 1;  ///< blocks per tile
 
-/// Blocks that share a tile of few tokens: as many as keep the grid within about one block per multiprocessor, and at
-/// least so many that each holds no more leaves than its memory has room for.
-int blocks_of_tile(std::int64_t row_tiles, int leaves, int most_leaves, std::int64_t most_blocks) {
-  if (row_tiles * 2 > most_blocks) return kStripes;
-  int blocks = 2;
-  while (blocks * 2 <= leaves && row_tiles * blocks * 2 <= most_blocks) blocks *= 2;
-  while (blocks < leaves && leaves / blocks > most_leaves) blocks *= 2;
-  return blocks > leaves ? kStripes : blocks;
+/// Blocks that share a tile of the wide form (256 rows): as many as there are leaves and multiprocessors for.
+int blocks_of_tile(std::int64_t tiles, int leaves, std::int64_t most_blocks) {
+  int blocks = 1;
+  while (blocks * 2 <= leaves && tiles * blocks * 2 <= most_blocks) blocks *= 2;
+  return blocks;
 }
 
 /// Tokens whose product of 16-bit matrices takes as long as the expansion of the weight: 2.52 bytes per weight at the
@@ -42,27 +39,21 @@ W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocesso
   const int leaves = w4_leaves(layout.k);
   const std::int64_t all = multiprocessors;
   // Loading more than four tokens of a long row into every block takes longer than streaming them with the weights.
-  if (m <= 8 && small_fits && (m <= 4 || layout.k <= 8192)) return {W4Kind::kSmall, 0, 1};
-  if (m <= 8 && layout.k > 8192) return {W4Kind::kMma, 8, 1};
-  if (m <= 32) {
-    const int tokens = m <= 8 ? 8 : m <= 16 ? 16 : 32;
-    const int blocks = blocks_of_tile(row_tiles, leaves, tokens == 32 ? 2 : 4, all + all / 4);
-    // Clusters that would need every multiprocessor do not all run at once.
-    const bool full = blocks > 1 && row_tiles * blocks > all - all / 16;
-    if (full && (m > 16 || (m > 8 && layout.k >= 14336))) return {W4Kind::kMma, tokens, 1};
-    return {W4Kind::kWgmma, tokens, blocks};
+  if (m <= 8 && small_fits && (m <= 4 || layout.k < 8192)) return {W4Kind::kSmall, 0, 1};
+  constexpr std::int64_t kNarrow = 70'000'000;
+  if (m <= 8 && layout.n * layout.k < kNarrow) return {W4Kind::kMma, 8, 1};
+  if (m <= 256) {
+    const int tokens = m <= 16 ? 16 : m <= 32 ? 32 : 64;
+    const std::int64_t tiles = (row_tiles + 1) / 2 * ((m + tokens - 1) / tokens);
+    const int blocks = blocks_of_tile(tiles, leaves, all);
+    // Of more tokens other forms are faster, but where few of their tiles would keep multiprocessors waiting for each
+    // other.
+    const std::int64_t busy = tiles * blocks * 100 / all;
+    const bool shared = blocks > 1 && (blocks == leaves || busy >= (m <= 64 ? 70 : 80));
+    if (m <= 32 || shared) return {W4Kind::kWide, tokens, blocks};
   }
-  if (m <= 64) {
-    if (row_tiles * 4 <= all && leaves >= 4) {
-      if (row_tiles * 4 <= all - all / 16) return {W4Kind::kWgmma, 64, 4};
-      return {W4Kind::kWgmma, leaves == 4 ? 32 : 64, 2};
-    }
-    return {W4Kind::kWgmma, 64, row_tiles * 2 <= all && leaves >= 2 ? 2 : kStripes};
-  }
-  if (m <= 128) {
-    if (row_tiles * 4 <= all && leaves >= 2) return {W4Kind::kWgmma, 64, 2};
-    return {W4Kind::kWgmma, row_tiles * 2 <= all ? 64 : 128, kStripes};
-  }
+  if (m <= 64) return {W4Kind::kWgmma, 64, kStripes};
+  if (m <= 128) return {W4Kind::kWgmma, row_tiles * 2 <= all ? 64 : 128, kStripes};
   if (m <= 256 && row_tiles * 4 <= all) return {W4Kind::kWgmma, 64, kStripes};
   // Pairs of blocks copy their tokens once: it pays when there are many tiles.
   const std::int64_t tiles = row_tiles * ((m + 127) / 128);
