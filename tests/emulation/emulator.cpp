@@ -1,64 +1,34 @@
 // Threads of a block as coroutines: each has a stack of its own and runs until it waits for others or ends.
 
-#include <setjmp.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <memory>
-#include <vector>
 
-#include "cuda_runtime.h"
+#include "block.h"
 #include "emulator.h"
+#include "hopper.h"
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace cuda_emulation {
-namespace {
-
-constexpr std::size_t kStackBytes = 64 << 10;
-constexpr unsigned kLanes = 32;
-
-[[noreturn]] void stop(const char* what) {
-  std::fprintf(stderr, "emulated device: block %u, thread %u: %s\n", blockIdx.x, threadIdx.x, what);
-  std::abort();
-}
-
-enum class State { kReady, kAtWarp, kAtBlock, kAtOthers, kDone };
-
-struct Copy {
-  void* to;
-  const void* from;
-  int bytes;
-  int group;
-};
-
-struct Thread {
-  std::unique_ptr<char[]> stack;
-  jmp_buf place;
-  State state = State::kReady;
-  bool started = false;         // has a context
-  std::uint64_t given[2] = {};  // of the exchanges so far, in turn
-  unsigned exchanges = 0;
-  std::vector<Copy> copies;  // that are not done, in order
-  int group = 0;             // the open one
-};
-
-struct Block {
-  std::vector<Thread> threads;
-  std::vector<std::uint32_t> words[2];  // exchanged, [thread][kLaneWords], in turn
-  std::vector<unsigned> word_exchanges;
-  std::unique_ptr<std::uint8_t[], void (*)(void*)> shared{nullptr, std::free};
-  dim3 index;
-  bool all = true;
-  bool done = false;
-};
 
 std::vector<std::unique_ptr<Block>> blocks;
 Block* block = nullptr;
 unsigned current = 0;
+
+void stop(const char* what) {
+  std::fprintf(stderr, "emulated device: block %u, thread %u: %s\n", blockIdx.x, threadIdx.x, what);
+  std::abort();
+}
+
+namespace {
+
+constexpr std::size_t kStackBytes = 64 << 10;
+
 unsigned count = 0;
-bool cooperative = false;
+bool together = false;  // blocks run in turns
+unsigned cluster = 1;
 jmp_buf scheduler;
 const std::function<void()>* body = nullptr;
 std::vector<std::function<void()>>* recording = nullptr;
@@ -66,6 +36,7 @@ std::vector<std::function<void()>>* recording = nullptr;
 void begin() {
   for (;;) {
     (*body)();
+    if (!block->threads[current].products.issued.empty()) stop("a product that nobody waited for");
     // The next thread of this number goes on from here: a new context would cost two calls of the system.
     block->threads[current].state = State::kDone;
     if (_setjmp(block->threads[current].place) == 0) _longjmp(scheduler, 1);
@@ -88,12 +59,6 @@ void resume(unsigned index) {
   setcontext(&context);
 }
 
-void wait(State state) {
-  Thread& thread = block->threads[current];
-  thread.state = state;
-  if (_setjmp(thread.place) == 0) _longjmp(scheduler, 1);
-}
-
 /// Lets threads [first, last) go on when all that have not ended are at `state`.
 bool release(unsigned first, unsigned last, State state) {
   std::vector<Thread>& threads = block->threads;
@@ -112,6 +77,7 @@ bool release(unsigned first, unsigned last, State state) {
 void prepare(Block& b, const dim3& index, std::size_t shared_bytes) {
   b.index = index;
   b.done = false;
+  for (NamedBarrier& barrier : b.named) barrier = {};
   while (b.threads.size() < count) b.threads.emplace_back().stack = std::make_unique_for_overwrite<char[]>(kStackBytes);
   b.word_exchanges.assign(count, 0);
   for (auto& words : b.words) words.resize(std::size_t{count} * kLaneWords);
@@ -129,12 +95,17 @@ void prepare(Block& b, const dim3& index, std::size_t shared_bytes) {
   }
 }
 
-/// Runs the block until its threads have ended or wait for other blocks; true when something happened.
-bool run_block(Block& b) {
+/// True when the thread can go on, now that others have run.
+bool can_run(Thread& thread) {
+  if (thread.state == State::kAtBytes && bytes_are_there(thread)) thread.state = State::kReady;
+  return thread.state == State::kReady;
+}
+
+/// Runs the block until its threads have ended or wait for other blocks.
+void run_block(Block& b) {
   block = &b;
   blockIdx = b.index;
   std::vector<Thread>& threads = b.threads;
-  bool any = false;
   for (unsigned i = 0; i < count; ++i) {
     if (threads[i].state == State::kAtOthers) threads[i].state = State::kReady;
   }
@@ -144,30 +115,54 @@ bool run_block(Block& b) {
       const unsigned last = first + kLanes < count ? first + kLanes : count;
       do {
         for (unsigned i = first; i < last; ++i) {
-          if (threads[i].state != State::kReady) continue;
+          if (!can_run(threads[i])) continue;
           resume(i);
           progress = true;
         }
       } while (release(first, last, State::kAtWarp));
     }
-    any = any || progress;
     if (release(0, count, State::kAtBlock)) continue;
-    bool done = true, others = false;
+    bool done = true, others = cluster > 1;
     for (unsigned i = 0; i < count; ++i) {
       done = done && threads[i].state == State::kDone;
       others = others || threads[i].state == State::kAtOthers;
     }
     if (done) {
+      if (!b.bulk_copies.empty()) stop("a bulk copy that nobody waited for");
       b.done = true;
-      return true;
+      return;
     }
-    if (progress) continue;
-    if (others && cooperative) return any;
+    if (progress || do_bulk_copies(b)) continue;
+    if (others) return;
     stop("threads wait for each other at different places");
   }
 }
 
+/// Lets the cluster go on when all its threads that have not ended are at its barrier.
+void release_cluster(std::size_t first) {
+  const auto all_of = [&](auto&& what) {
+    for (std::size_t i = first; i < first + cluster; ++i) {
+      for (unsigned t = 0; t < count; ++t) {
+        if (!what(blocks[i]->threads[t].state)) return;
+      }
+    }
+  };
+  bool all = true;
+  all_of([&](State& state) { return all = state == State::kAtCluster || state == State::kDone; });
+  if (!all) return;
+  all_of([&](State& state) {
+    if (state == State::kAtCluster) state = State::kReady;
+    return true;
+  });
+}
+
 }  // namespace
+
+void wait(State state) {
+  Thread& thread = block->threads[current];
+  thread.state = state;
+  if (_setjmp(thread.place) == 0) _longjmp(scheduler, 1);
+}
 
 void enqueue(std::function<void()> work) {
   if (recording != nullptr) return recording->push_back(std::move(work));
@@ -178,7 +173,8 @@ void record(std::vector<std::function<void()>>* into) { recording = into; }
 void run_grid(const Launch& launch, const std::function<void()>& work) {
   body = &work;
   count = launch.threads;
-  cooperative = launch.cooperative;
+  together = launch.together || launch.cooperative;
+  cluster = launch.cluster;
   gridDim = launch.grid;
   blockDim = dim3(count);
   const std::size_t total = std::size_t{launch.grid.x} * launch.grid.y * launch.grid.z;
@@ -186,25 +182,32 @@ void run_grid(const Launch& launch, const std::function<void()>& work) {
     const auto n = static_cast<unsigned>(i);
     return dim3(n % launch.grid.x, n / launch.grid.x % launch.grid.y, n / launch.grid.x / launch.grid.y);
   };
-  if (!cooperative) {
-    if (blocks.empty()) blocks.push_back(std::make_unique<Block>());
-    for (std::size_t i = 0; i < total; ++i) {
-      prepare(*blocks[0], index_of(i), launch.shared_bytes);
-      run_block(*blocks[0]);
+  const std::size_t multiprocessors = device.multiprocessors;
+  if (launch.cooperative && total > multiprocessors) stop("a cooperative launch of more blocks than run at a time");
+  const bool two = 2 * (launch.shared_bytes + 1024) <= device.shared_bytes + 1024;
+  const std::size_t room = std::min(total, together ? multiprocessors * (two ? 2 : 1) / cluster * cluster : cluster);
+  while (blocks.size() < room) blocks.push_back(std::make_unique<Block>());
+  std::size_t next = 0;
+  const auto begin_cluster = [&](std::size_t first) {
+    for (std::size_t i = first; i < first + cluster; ++i) {
+      blocks[i]->cluster_begin = first;
+      prepare(*blocks[i], index_of(next++), launch.shared_bytes);
     }
-    return;
-  }
-  if (total > kMultiprocessors) stop("a cooperative launch of more blocks than run at a time");
-  while (blocks.size() < total) blocks.push_back(std::make_unique<Block>());
-  for (std::size_t i = 0; i < total; ++i) prepare(*blocks[i], index_of(i), launch.shared_bytes);
-  for (std::size_t idle = 0, left = total; left > 0;) {
-    left = 0;
-    for (std::size_t i = 0; i < total; ++i) {
-      if (blocks[i]->done) continue;
-      run_block(*blocks[i]);
-      left += blocks[i]->done ? 0 : 1;
+  };
+  for (std::size_t first = 0; first < room; first += cluster) begin_cluster(first);
+  for (std::size_t idle = 0, left = total; left > 0; ++idle) {
+    if (idle > 100'000) stop("blocks wait for each other for ever");
+    for (std::size_t first = 0; first < room; first += cluster) {
+      bool ended = true;
+      for (std::size_t i = first; i < first + cluster; ++i) {
+        if (blocks[i]->done) continue;
+        run_block(*blocks[i]);
+        if (blocks[i]->done) --left, idle = 0;
+        ended = ended && blocks[i]->done;
+      }
+      if (cluster > 1) release_cluster(first);
+      if (ended && next < total) begin_cluster(first);
     }
-    if (++idle > 1'000'000) stop("blocks wait for each other for ever");
   }
 }
 
@@ -212,9 +215,27 @@ std::uint8_t* shared_memory() { return block->shared.get(); }
 void wait_for_block() { wait(State::kAtBlock); }
 void wait_for_warp() { wait(State::kAtWarp); }
 void wait_for_others() {
-  if (cooperative) wait(State::kAtOthers);
+  if (together) wait(State::kAtOthers);
 }
+void wait_for_cluster() { wait(State::kAtCluster); }
+unsigned cluster_rank() { return block->index.x % cluster; }
 int own_lane() { return static_cast<int>(current % kLanes); }
+
+void meet_at(int barrier, unsigned threads, bool stays) {
+  NamedBarrier& named = block->named[barrier];
+  if (named.arrived != 0 && named.threads != threads) stop("a named barrier of two numbers of threads");
+  named.threads = threads;
+  if (++named.arrived == threads) {
+    named.arrived = 0;
+    for (Thread& thread : block->threads) {
+      if (thread.state == State::kAtNamed && thread.named == barrier) thread.state = State::kReady;
+    }
+    return;
+  }
+  if (!stays) return;
+  block->threads[current].named = barrier;
+  wait(State::kAtNamed);
+}
 
 std::uint64_t exchange(std::uint64_t value, int lane) {
   Thread& thread = block->threads[current];

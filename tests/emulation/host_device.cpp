@@ -44,11 +44,12 @@ Properties open(int) {
   return {.name = "emulated",
           .major = cuda_emulation::device.major,
           .minor = cuda_emulation::device.minor,
-          .multiprocessors = kMultiprocessors};
+          .multiprocessors = cuda_emulation::device.multiprocessors};
 }
-/// "emulated", or "emulated75" for a device of compute capability 7.5.
+/// "emulated", or "emulated75", "emulated90" for a device of compute capability 7.5, 9.0.
 int parse_name(const std::string& name) {
   if (name == "emulated75") cuda_emulation::become_compute_75();
+  if (name == "emulated90") cuda_emulation::become_compute_90();
   return name == "cpu" ? -1 : 0;
 }
 MemoryInfo memory() { return {.free_bytes = std::uint64_t{1} << 40, .total_bytes = std::uint64_t{1} << 40}; }

@@ -25,6 +25,7 @@ using kernels::cuda::W4Problem;
 int failures = 0;
 int checks = 0;
 std::uint64_t drawn = 0;
+std::vector<int> runs(64);  // of kernels
 
 std::uint64_t draw(std::uint64_t below) { return random_bits(11, drawn++) % below; }
 float draw_number() { return (static_cast<float>(draw(2001)) - 1000) / 500; }
@@ -158,6 +159,7 @@ void check_products(const Case& c, Half type, const std::vector<std::int64_t>& m
         continue;
       }
       device::check(kernels::cuda::w4_linear(problem, nullptr, index), kernels::cuda::w4_kernel_names()[index]);
+      ++runs[static_cast<std::size_t>(index)];
       const auto found = from_device<std::uint16_t>(y);
       if (first.empty()) first = found;
       double error = 0, norm = 0;
@@ -209,6 +211,12 @@ int main(int argc, char** argv) {
              fmt::format("kernel {} takes BF16, which the device does not multiply", index));
     }
   }
+  std::string idle;
+  for (int index = 0; kernels::cuda::w4_kernel_names()[index] != nullptr; ++index) {
+    if (runs[static_cast<std::size_t>(index)] == 0) idle += fmt::format(" {}", kernels::cuda::w4_kernel_names()[index]);
+  }
+  fmt::print("kernels that did not run:{}\n", idle.empty() ? " none" : idle);
+  expect(idle.empty() || name != "emulated90", "a kernel did not run on the device that has all instructions");
   fmt::print("{}: {} checks, {} failures\n", name, checks, failures);
   return failures == 0 ? 0 : 1;
 }

@@ -1,10 +1,10 @@
 #pragma once
 
-// CUDA's header for kernels that run on the processor: blocks one after the other (those of a cooperative launch in
-// turns), the threads of a block as coroutines that take turns at barriers and shuffles. Enough of the language for
-// the kernels that are written without Hopper's own instructions; ptx.cuh has a twin here. What it finds are wrong
-// indices and fragment layouts, copies that nobody waited for, missing barriers within a block's own use of shared
-// memory that its order of threads shows, and wrong arithmetic; not races in general.
+// CUDA's header for kernels that run on the processor: blocks one after the other (those of a cooperative launch, and
+// of any that may overlap with others, in turns), the threads of a block as coroutines that take turns at barriers and
+// shuffles. Enough of the language for the project's kernels, whose headers of instructions have twins here. What it
+// finds are wrong indices and fragment layouts, copies and products that nobody waited for, missing barriers within a
+// block's own use of shared memory that its order of threads shows, and wrong arithmetic; not races in general.
 
 #include <cmath>
 #include <cstddef>
@@ -14,7 +14,8 @@
 #include <functional>
 
 #define __CUDACC__ 1
-#define __CUDA_ARCH_LIST__ 750, 800
+#define __CUDA_ARCH_LIST__ 750, 800, 900
+#define __CUDA_ARCH_FEAT_SM90_ALL 1  // only kernels that the other devices never start ask
 #define __global__
 #define __device__
 #define __host__
@@ -73,24 +74,28 @@ struct cudaLaunchConfig_t {
 
 namespace cuda_emulation {
 
-/// The device that is pretended: of the generation before Hopper, whose instructions are not here, and small, so that
-/// even little models are cut into several rounds and parts.
+/// The device that is pretended: small, so that even little models are cut into several rounds and parts.
 struct Device {
   int major = 8, minor = 0;
   std::size_t shared_bytes = 227 << 10;
+  int multiprocessors = 4;
 
   bool has_async_copies() const { return major >= 8; }
+  bool has_bulk_copies() const { return major >= 9; }
 };
 inline Device device;
-inline constexpr int kMultiprocessors = 4;
 /// The first device whose tensor cores the kernels use; to be called before anything runs.
 inline void become_compute_75() { device = {7, 5, 64 << 10}; }
+/// Hopper, with enough multiprocessors for a tile that eight blocks share.
+inline void become_compute_90() { device = {9, 0, 227 << 10, 8}; }
 
 struct Launch {
   dim3 grid;
   unsigned threads = 0;
   std::size_t shared_bytes = 0;
   bool cooperative = false;
+  bool together = false;  ///< as many blocks as fit run at a time
+  unsigned cluster = 1;
 };
 /// Runs `body` once per thread of every block.
 void run_grid(const Launch& launch, const std::function<void()>& body);
@@ -100,7 +105,9 @@ void enqueue(std::function<void()> work);
 std::uint8_t* shared_memory();
 void wait_for_block();
 void wait_for_warp();
-/// Lets the other blocks of a cooperative launch run.
+/// Barrier of so many threads of the block; one that does not stay only counts.
+void meet_at(int barrier, unsigned threads, bool stays);
+/// Lets the other blocks that run at the same time run.
 void wait_for_others();
 /// Gives `value` to the other lanes and takes that of `lane`.
 std::uint64_t exchange(std::uint64_t value, int lane);
@@ -153,6 +160,7 @@ inline unsigned __ballot_sync(unsigned, bool value) {
   for (int lane = 0; lane < 32; ++lane) out |= of_lane[lane * cuda_emulation::kLaneWords] << lane;
   return out;
 }
+inline int min(int a, int b) { return a < b ? a : b; }
 inline int __ffs(unsigned value) { return __builtin_ffs(static_cast<int>(value)); }
 template <class T>
 T atomicAdd(T* to, T value) {
@@ -214,7 +222,7 @@ inline cudaError_t cudaGetDevice(int* device) {
 }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   using namespace cuda_emulation;
-  const int values[] = {device.major, device.minor, kMultiprocessors, static_cast<int>(device.shared_bytes)};
+  const int values[] = {device.major, device.minor, device.multiprocessors, static_cast<int>(device.shared_bytes)};
   *value = values[attribute];
   return cudaSuccess;
 }
@@ -230,12 +238,15 @@ cudaError_t cudaFuncSetAttribute(Kernel, int attribute, int value) {
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments... arguments) {
-  cuda_emulation::Launch launch = {config->gridDim, config->blockDim.x, config->dynamicSmemBytes, false};
+  cuda_emulation::Launch launch = {config->gridDim, config->blockDim.x, config->dynamicSmemBytes};
   if (launch.shared_bytes > cuda_emulation::device.shared_bytes || launch.threads > 1024) return cudaErrorInvalidValue;
   for (unsigned i = 0; i < config->numAttrs; ++i) {
     const cudaLaunchAttribute& attribute = config->attrs[i];
     if (attribute.id == cudaLaunchAttributeCooperative) launch.cooperative = attribute.val.cooperative != 0;
+    if (attribute.id == cudaLaunchAttributeProgrammaticStreamSerialization) launch.together = true;
+    if (attribute.id == cudaLaunchAttributeClusterDimension) launch.cluster = attribute.val.clusterDim.x;
   }
+  if (launch.grid.x % launch.cluster != 0) return cudaErrorInvalidValue;
   cuda_emulation::enqueue([=] { cuda_emulation::run_grid(launch, [&] { kernel(arguments...); }); });
   return cudaSuccess;
 }

@@ -121,5 +121,14 @@ inline std::uint32_t load_acquire(const std::uint32_t* p) {
   return *p;
 }
 inline std::uint32_t keep_value(std::uint32_t x) { return x; }
+inline int thread_here() { return static_cast<int>(threadIdx.x); }
+template <int kThreads>
+void barrier_sync(int barrier) {
+  cuda_emulation::meet_at(barrier, kThreads, true);
+}
+template <int kThreads>
+void barrier_arrive_only(int barrier) {
+  cuda_emulation::meet_at(barrier, kThreads, false);
+}
 
 }  // namespace awq::kernels::cuda::ptx
