@@ -13,7 +13,7 @@ namespace cuda_emulation {
 
 inline constexpr unsigned kLanes = 32;
 inline constexpr unsigned kNamedBarriers = 16;
-inline constexpr int kMostTokens = 128;  ///< columns of a product of a warpgroup
+inline constexpr unsigned kMostTokens = 128;  ///< columns of a product of a warpgroup
 
 enum class State { kReady, kAtWarp, kAtBlock, kAtNamed, kAtBytes, kAtCluster, kAtOthers, kDone };
 
@@ -29,7 +29,7 @@ struct IssuedProduct {
   const std::uint32_t* a;
   std::uint32_t a_then[4];
   std::uint64_t b;
-  int tokens;
+  unsigned tokens;
   int group;
   std::uint16_t b_then[kMostTokens / 2];  // this thread's share
 };
@@ -38,7 +38,7 @@ struct Products {
   bool fenced = false;
   int group = 0;        // the open one
   float* to = nullptr;  // where the sums of those issued belong
-  int values = 0;       // how many
+  unsigned values = 0;  // how many
   float sums[kMostTokens / 2];
 };
 

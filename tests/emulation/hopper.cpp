@@ -74,22 +74,40 @@ void fill_box(std::uint8_t* shared, std::uint32_t to, const CUtensorMap& map, st
   }
 }
 
-/// Element (n, k) of the tile that a descriptor names: rows of 128 bytes, eight of them 1024 bytes apart, swizzled.
-std::uint16_t half_at(std::uint64_t descriptor, int n, int k) {
-  const auto start = static_cast<std::uint32_t>(descriptor & 0x3fffU) << 4;
-  const auto offset = static_cast<std::uint32_t>(n / 8 * 1024 + n % 8 * 128 + k * 2);
-  std::uint16_t bits;
-  std::memcpy(&bits, block->shared.get() + swizzled(start + offset), 2);
-  return bits;
-}
-/// Element `i` of a lane's share of the tile.
-std::pair<int, int> share_of(unsigned lane, int tokens, int i) {
-  const int at = static_cast<int>(lane) * (tokens / 2) + i;
+/// Place in a lane's share of the tile of a product.
+struct Element {
+  unsigned n, k;
+};
+Element share_of(unsigned lane, unsigned tokens, unsigned i) {
+  const unsigned at = lane * (tokens / 2) + i;
   return {at / 16, at % 16};
+}
+/// The tile that a descriptor names: rows of 128 bytes, eight of them 1024 bytes apart, swizzled.
+std::uint16_t half_at(std::uint64_t descriptor, Element e) {
+  const auto start = static_cast<std::uint32_t>(descriptor & 0x3fffU) << 4;
+  std::uint16_t bits;
+  std::memcpy(&bits, block->shared.get() + swizzled(start + e.n / 8 * 1024 + e.n % 8 * 128 + e.k * 2), 2);
+  return bits;
 }
 
 float widen(bool bf16, std::uint16_t bits) {
   return bf16 ? awq::to_float(awq::Bf16{bits}) : awq::to_float(awq::F16{bits});
+}
+
+/// Adds 16 products to each of a lane's sums: rows g and g + 8 as the exchange left them, kColumns columns of `b`.
+template <unsigned kColumns>
+void add_products(float* sums, const std::uint32_t* of_lanes, const double* b, bool accumulate) {
+  for (unsigned r = 0; r < 2; ++r) {
+    double sum[kColumns];
+    const auto to = [&](unsigned c) { return c / 2 * 4 + r * 2 + c % 2; };
+    for (unsigned c = 0; c < kColumns; ++c) sum[c] = accumulate ? static_cast<double>(sums[to(c)]) : 0;
+    for (unsigned k = 0; k < 16; ++k) {
+      const std::uint32_t bits = of_lanes[k / 2 % 4 * kLaneWords + k / 8 * 4 + r * 2 + k % 2];
+      const auto left = static_cast<double>(__uint_as_float(bits));
+      for (unsigned c = 0; c < kColumns; ++c) sum[c] += left * b[k * kColumns + c];
+    }
+    for (unsigned c = 0; c < kColumns; ++c) sums[to(c)] = static_cast<float>(sum[c]);
+  }
 }
 
 constexpr std::uint32_t kInFlight = 0x7fc0dead;  ///< what accumulators hold meanwhile
@@ -153,7 +171,7 @@ void products_commit() {
   products.fenced = false;
 }
 
-void multiply(float* d, int tokens, bool bf16, const std::uint32_t* a, std::uint64_t b, bool accumulate) {
+void multiply(float* d, unsigned tokens, bool bf16, const std::uint32_t* a, std::uint64_t b, bool accumulate) {
   constexpr std::uint64_t kLayout = 0x40000000U | (1024 >> 4);  // what half_at() knows
   Products& own = block->threads[current].products;
   if (!own.fenced) stop("a product without a fence before it");
@@ -162,7 +180,7 @@ void multiply(float* d, int tokens, bool bf16, const std::uint32_t* a, std::uint
 
   // Every lane widens a share of the tile for all.
   const unsigned lane = current % kLanes, warp = current / kLanes;
-  const int columns = tokens / 4;  // of a lane
+  const unsigned columns = tokens / 4;  // of a lane
   std::vector<double>& tiles = block->tiles[block->word_exchanges[current] % 2];
   const std::size_t tile_size = std::size_t{16} * kMostTokens;
   if (tiles.empty()) tiles.resize(tile_size * (1024 / kLanes));
@@ -173,10 +191,11 @@ void multiply(float* d, int tokens, bool bf16, const std::uint32_t* a, std::uint
   issued.b = b;
   issued.tokens = tokens;
   issued.group = own.group;
-  for (int i = 0; i < tokens / 2; ++i) {
-    const auto [n, k] = share_of(lane, tokens, i);
-    issued.b_then[i] = half_at(b, n, k);
-    tile[(n % 8 / 2 * 16 + k) * columns + n / 8 * 2 + n % 2] = static_cast<double>(widen(bf16, issued.b_then[i]));
+  for (unsigned i = 0; i < tokens / 2; ++i) {
+    const Element e = share_of(lane, tokens, i);
+    issued.b_then[i] = half_at(b, e);
+    tile[(e.n % 8 / 2 * 16 + e.k) * columns + e.n / 8 * 2 + e.n % 2] =
+        static_cast<double>(widen(bf16, issued.b_then[i]));
   }
   std::uint32_t words[kLaneWords] = {};
   for (int i = 0; i < 8; ++i) {
@@ -190,17 +209,22 @@ void multiply(float* d, int tokens, bool bf16, const std::uint32_t* a, std::uint
     std::copy(d, d + own.values, own.sums);
     std::fill(d, d + own.values, __uint_as_float(kInFlight));
   }
-  const double* const b_columns = tile + lane % 4 * 16 * static_cast<unsigned>(columns);
-  for (int r = 0; r < 2; ++r) {
-    double sum[kMostTokens / 4];
-    const auto to = [&](int c) { return c / 2 * 4 + r * 2 + c % 2; };
-    for (int c = 0; c < columns; ++c) sum[c] = accumulate ? static_cast<double>(own.sums[to(c)]) : 0;
-    for (int k = 0; k < 16; ++k) {
-      const unsigned from = lane / 4 * 4 + static_cast<unsigned>(k / 2 % 4);
-      const double left = static_cast<double>(__uint_as_float(of_lane[from * kLaneWords + k / 8 * 4 + r * 2 + k % 2]));
-      for (int c = 0; c < columns; ++c) sum[c] += left * b_columns[k * columns + c];
-    }
-    for (int c = 0; c < columns; ++c) own.sums[to(c)] = static_cast<float>(sum[c]);
+  const auto add = [&]<unsigned kColumns>() {
+    add_products<kColumns>(own.sums, of_lane + lane / 4 * 4 * kLaneWords, tile + lane % 4 * 16 * kColumns, accumulate);
+  };
+  switch (tokens) {
+    case 8:
+      return add.operator()<2>();
+    case 16:
+      return add.operator()<4>();
+    case 32:
+      return add.operator()<8>();
+    case 64:
+      return add.operator()<16>();
+    case 128:
+      return add.operator()<32>();
+    default:
+      stop("a product of another number of columns");
   }
 }
 
@@ -210,14 +234,14 @@ void products_wait(int pending) {
   for (; done < own.issued.size() && own.issued[done].group < own.group - pending; ++done) {
     const IssuedProduct& issued = own.issued[done];
     if (!std::equal(issued.a_then, issued.a_then + 4, issued.a)) stop("registers that a product still reads changed");
-    for (int i = 0; i < issued.tokens / 2; ++i) {
-      const auto [n, k] = share_of(current % kLanes, issued.tokens, i);
-      if (half_at(issued.b, n, k) != issued.b_then[i]) stop("shared memory that a product still reads changed");
+    for (unsigned i = 0; i < issued.tokens / 2; ++i) {
+      const Element e = share_of(current % kLanes, issued.tokens, i);
+      if (half_at(issued.b, e) != issued.b_then[i]) stop("shared memory that a product still reads changed");
     }
   }
   own.issued.erase(own.issued.begin(), own.issued.begin() + static_cast<std::ptrdiff_t>(done));
   if (own.to != nullptr && own.issued.empty()) {
-    for (int i = 0; i < own.values; ++i) {
+    for (unsigned i = 0; i < own.values; ++i) {
       if (__float_as_uint(own.to[i]) != kInFlight) stop("sums of a product changed while it ran");
     }
     std::copy(own.sums, own.sums + own.values, own.to);

@@ -27,7 +27,7 @@ std::uint8_t* shared_memory_of(std::uint32_t rank);
 /// of halves. Between issue and wait nobody may touch any of them: `d` holds numbers that are none meanwhile, and the
 /// wait looks whether `a` and `b` are what they were. Sums are those of ptx::mma().
 void products_fence();
-void multiply(float* d, int tokens, bool bf16, const std::uint32_t* a, std::uint64_t b, bool accumulate);
+void multiply(float* d, unsigned tokens, bool bf16, const std::uint32_t* a, std::uint64_t b, bool accumulate);
 void products_commit();
 void products_wait(int pending);
 

@@ -201,6 +201,8 @@ int main(int argc, char** argv) {
     check_products({53, 448, 64, true}, type, {17, 3});
     check_products({24, 344, 344, false}, type, {5, 1});
     check_products({24, 6152, 6152, false}, type, {2, 1});  // eight leaves and a tail
+    // Four leaves, an odd number of strips, a tail in K; also more tokens than the largest tile.
+    check_products({300, 3136, 64, true}, type, {type == Half::kF16 ? 130 : 20});
     // Blocks of 11 tiles of 16 rows, of which the last has rows that are not there.
     check_products({2048, 1536, 128, false}, type, {2});
   }
