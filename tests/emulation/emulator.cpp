@@ -138,22 +138,18 @@ void run_block(Block& b) {
   }
 }
 
-/// Lets the cluster go on when all its threads that have not ended are at its barrier.
+/// Lets the cluster that begins at block `first` go on when all its threads that have not ended are at its barrier.
 void release_cluster(std::size_t first) {
-  const auto all_of = [&](auto&& what) {
-    for (std::size_t i = first; i < first + cluster; ++i) {
-      for (unsigned t = 0; t < count; ++t) {
-        if (!what(blocks[i]->threads[t].state)) return;
-      }
+  std::vector<Thread*> waiting;
+  for (std::size_t i = first; i < first + cluster; ++i) {
+    for (unsigned t = 0; t < count; ++t) {
+      Thread& thread = blocks[i]->threads[t];
+      if (thread.state == State::kDone) continue;
+      if (thread.state != State::kAtCluster) return;
+      waiting.push_back(&thread);
     }
-  };
-  bool all = true;
-  all_of([&](State& state) { return all = state == State::kAtCluster || state == State::kDone; });
-  if (!all) return;
-  all_of([&](State& state) {
-    if (state == State::kAtCluster) state = State::kReady;
-    return true;
-  });
+  }
+  for (Thread* thread : waiting) thread->state = State::kReady;
 }
 
 }  // namespace
@@ -198,15 +194,19 @@ void run_grid(const Launch& launch, const std::function<void()>& work) {
   for (std::size_t idle = 0, left = total; left > 0; ++idle) {
     if (idle > 100'000) stop("blocks wait for each other for ever");
     for (std::size_t first = 0; first < room; first += cluster) {
-      bool ended = true;
+      std::size_t done = 0;
       for (std::size_t i = first; i < first + cluster; ++i) {
-        if (blocks[i]->done) continue;
-        run_block(*blocks[i]);
-        if (blocks[i]->done) --left, idle = 0;
-        ended = ended && blocks[i]->done;
+        if (!blocks[i]->done) {
+          run_block(*blocks[i]);
+          if (blocks[i]->done) {
+            --left;
+            idle = 0;
+          }
+        }
+        done += blocks[i]->done ? 1 : 0;
       }
       if (cluster > 1) release_cluster(first);
-      if (ended && next < total) begin_cluster(first);
+      if (done == cluster && next < total) begin_cluster(first);
     }
   }
 }
