@@ -15,7 +15,8 @@ inline constexpr unsigned kLanes = 32;
 inline constexpr unsigned kNamedBarriers = 16;
 inline constexpr unsigned kMostTokens = 128;  ///< columns of a product of a warpgroup
 
-enum class State { kReady, kAtWarp, kAtBlock, kAtNamed, kAtBytes, kAtCluster, kAtOthers, kDone };
+/// A thread that rests lets the other warps run first.
+enum class State { kReady, kResting, kAtWarp, kAtBlock, kAtNamed, kAtBytes, kAtCluster, kAtOthers, kDone };
 
 struct Copy {
   void* to;

@@ -97,11 +97,19 @@ void prepare(Block& b, const dim3& index, std::size_t shared_bytes) {
 
 /// True when the thread can go on, now that others have run.
 bool can_run(Thread& thread) {
-  if (thread.state == State::kAtBytes && bytes_are_there(thread)) thread.state = State::kReady;
+  const bool resting = thread.state == State::kResting;
+  if (resting || (thread.state == State::kAtBytes && bytes_are_there(thread))) thread.state = State::kReady;
   return thread.state == State::kReady;
 }
 
-/// Runs the block until its threads have ended or wait for other blocks.
+/// A warp of the block by lot.
+unsigned any_warp() {
+  static std::uint64_t lots = 0;
+  return static_cast<unsigned>((++lots * 0x9E3779B97F4A7C15U >> 32) % ((count + kLanes - 1) / kLanes));
+}
+
+/// Runs the block until its threads have ended or wait for other blocks. One warp after another, by lot, is held back
+/// until the others cannot go on without it.
 void run_block(Block& b) {
   block = &b;
   blockIdx = b.index;
@@ -109,9 +117,12 @@ void run_block(Block& b) {
   for (unsigned i = 0; i < count; ++i) {
     if (threads[i].state == State::kAtOthers) threads[i].state = State::kReady;
   }
+  constexpr unsigned kNobody = ~0U;
+  unsigned held = any_warp();
   for (;;) {
     bool progress = false;
     for (unsigned first = 0; first < count; first += kLanes) {
+      if (first / kLanes == held) continue;
       const unsigned last = first + kLanes < count ? first + kLanes : count;
       do {
         for (unsigned i = first; i < last; ++i) {
@@ -132,7 +143,14 @@ void run_block(Block& b) {
       b.done = true;
       return;
     }
-    if (progress || do_bulk_copies(b)) continue;
+    if (progress || do_bulk_copies(b)) {
+      if (held == kNobody) held = any_warp();
+      continue;
+    }
+    if (held != kNobody) {
+      held = kNobody;
+      continue;
+    }
     if (others) return;
     stop("threads wait for each other at different places");
   }

@@ -229,6 +229,7 @@ void multiply(float* d, unsigned tokens, bool bf16, const std::uint32_t* a, std:
 }
 
 void products_wait(int pending) {
+  wait(State::kResting);
   Products& own = block->threads[current].products;
   std::size_t done = 0;
   for (; done < own.issued.size() && own.issued[done].group < own.group - pending; ++done) {
