@@ -89,6 +89,8 @@ extern Block* block;
 extern unsigned current;  ///< thread of it
 
 [[noreturn]] void stop(const char* what);
+/// Decides what a device leaves open; the same in every run.
+std::uint64_t draw_lot(std::uint64_t below);
 void wait(State state);
 
 /// True when the phase that the thread waits for is over.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/random.h"
 #include "block.h"
 #include "emulator.h"
 #include "hopper.h"
@@ -22,12 +23,18 @@ void stop(const char* what) {
   std::abort();
 }
 
+std::uint64_t draw_lot(std::uint64_t below) {
+  static std::uint64_t drawn = 0;
+  return awq::random_bits(5, drawn++) % below;
+}
+
 namespace {
 
 constexpr std::size_t kStackBytes = 64 << 10;
 
 unsigned count = 0;
-bool together = false;  // blocks run in turns
+bool together = false;  // blocks may wait for each other
+bool turns = false;     // one has: none has static memory, which all would share here
 unsigned cluster = 1;
 jmp_buf scheduler;
 const std::function<void()>* body = nullptr;
@@ -102,14 +109,10 @@ bool can_run(Thread& thread) {
   return thread.state == State::kReady;
 }
 
-/// A warp of the block by lot.
-unsigned any_warp() {
-  static std::uint64_t lots = 0;
-  return static_cast<unsigned>((++lots * 0x9E3779B97F4A7C15U >> 32) % ((count + kLanes - 1) / kLanes));
-}
+unsigned any_warp() { return static_cast<unsigned>(draw_lot((count + kLanes - 1) / kLanes)); }
 
-/// Runs the block until its threads have ended or wait for other blocks. One warp after another, by lot, is held back
-/// until the others cannot go on without it.
+/// Runs the block until its threads have ended or wait for other blocks, or another's turn comes by lot. One warp after
+/// another, by lot, is held back until the others cannot go on without it.
 void run_block(Block& b) {
   block = &b;
   blockIdx = b.index;
@@ -145,6 +148,7 @@ void run_block(Block& b) {
     }
     if (progress || do_bulk_copies(b)) {
       if (held == kNobody) held = any_warp();
+      if (turns && draw_lot(8) == 0) return;
       continue;
     }
     if (held != kNobody) {
@@ -200,6 +204,7 @@ void run_grid(const Launch& launch, const std::function<void()>& work) {
   if (launch.cooperative && total > multiprocessors) stop("a cooperative launch of more blocks than run at a time");
   const bool two = 2 * (launch.shared_bytes + 1024) <= device.shared_bytes + 1024;
   const std::size_t room = std::min(total, together ? multiprocessors * (two ? 2 : 1) / cluster * cluster : cluster);
+  turns = false;
   while (blocks.size() < room) blocks.push_back(std::make_unique<Block>());
   std::size_t next = 0;
   const auto begin_cluster = [&](std::size_t first) {
@@ -214,7 +219,8 @@ void run_grid(const Launch& launch, const std::function<void()>& work) {
     for (std::size_t first = 0; first < room; first += cluster) {
       std::size_t done = 0;
       for (std::size_t i = first; i < first + cluster; ++i) {
-        if (!blocks[i]->done) {
+        const bool waits = room > cluster && draw_lot(2) == 0;  // nobody should lean on the order of blocks
+        if (!blocks[i]->done && !waits) {
           run_block(*blocks[i]);
           if (blocks[i]->done) {
             --left;
@@ -233,7 +239,9 @@ std::uint8_t* shared_memory() { return block->shared.get(); }
 void wait_for_block() { wait(State::kAtBlock); }
 void wait_for_warp() { wait(State::kAtWarp); }
 void wait_for_others() {
-  if (together) wait(State::kAtOthers);
+  if (!together) return;
+  turns = true;
+  wait(State::kAtOthers);
 }
 void wait_for_cluster() { wait(State::kAtCluster); }
 unsigned cluster_rank() { return block->index.x % cluster; }

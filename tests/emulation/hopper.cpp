@@ -51,8 +51,7 @@ void run(const BulkCopy& copy) {
   store(copy.barrier, barrier);
 }
 void start(Block& to, BulkCopy copy) {
-  static std::uint64_t lots = 0;
-  if ((++lots * 0x9E3779B97F4A7C15U) >> 63 != 0) return run(copy);
+  if (draw_lot(2) == 0) return run(copy);
   to.bulk_copies.push_back(std::move(copy));
 }
 
