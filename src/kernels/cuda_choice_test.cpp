@@ -86,7 +86,7 @@ TEST(CudaChoice, IsWhatTheSweepFoundOnTheLayersOfLlama3) {
   EXPECT_EQ(choices(4096, 14336),
             "small small mma-8 wide-16/8 wide-32/8 wide-64/8 wide-64/4 wide-64/2 wgmma-pairs-128");
   EXPECT_EQ(choices(10240, 8192),
-            "small small wide-16/2 wide-16/2 wide-32/2 wgmma-64 wgmma-128 wgmma-128 wgmma-pairs-128");
+            "small small wide-16/2 wide-16/2 wide-32/2 wgmma-64 wgmma-64 wgmma-128 wgmma-pairs-128");
   EXPECT_EQ(choices(8192, 8192), "small small mma-8 wide-16/4 wide-32/4 wide-64/4 wide-64/2 wgmma-128 wgmma-pairs-128");
   EXPECT_EQ(choices(57344, 8192),
             "small small wide-16 wide-16 wide-32 wgmma-64 wgmma-128 wgmma-pairs-128 wgmma-pairs-128");

@@ -23,10 +23,6 @@ struct WgmmaWork {
   std::int32_t token_tiles = 0;    ///< tiles of tokens
   std::int32_t striped_tiles = 0;  ///< the first tiles, which are shared in stripes; the rest go to one block each
   std::int32_t cluster = 1;        ///< blocks of a pair, or of a tile (kSplit)
-
-  /// sharing == kSplit, in a form that compiles to the instructions that were measured: with the plain comparison the
-  /// compiler puts the loop of the wide form in another order.
-  AWQ_HOST_DEVICE constexpr bool split() const { return (static_cast<unsigned>(sharing) | 1U) == 3U; }
 };
 
 /// Workers (blocks, or pairs of them) of the stripes among at most `most`; sets striped_tiles. Whole tiles go one by
@@ -73,7 +69,7 @@ class WgmmaWalk {
   }
   /// `rank` of the block among those of its tile (kSplit). False when there is nothing left.
   AWQ_HOST_DEVICE bool next(std::int32_t rank, WgmmaPart& part) {
-    if (work_.split()) {
+    if (work_.sharing == WgmmaSharing::kSplit) {
       if (whole_ < 0) return false;
       place(p_, part);
       part.leaf_begin = rank * work_.leaves / work_.cluster;

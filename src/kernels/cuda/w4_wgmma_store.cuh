@@ -25,7 +25,7 @@ __device__ __forceinline__ void wgmma_store(const WgmmaArgs& args, const float (
     std::uint32_t r[4];
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const int at = i + j < kTokens / 8 ? 4 * (i + j) : 4 * i;
+      const int at = 4 * (i + j);
       r[2 * j] = ptx::pack_halves<kType>(__fadd_rn(sum[at], bias_low), __fadd_rn(sum[at + 1], bias_low));
       r[2 * j + 1] = ptx::pack_halves<kType>(__fadd_rn(sum[at + 2], bias_high), __fadd_rn(sum[at + 3], bias_high));
     }
@@ -42,7 +42,7 @@ __device__ __forceinline__ void wgmma_store(const WgmmaArgs& args, const float (
     const int piece = i * 128 + th;
     const int t = piece >> 3;
     const int c = piece & 7;
-    if (t >= kTokens || token + t >= args.m) continue;
+    if (token + t >= args.m) continue;
     const uint4 v = ptx::load_shared_16(scratch + t * 144 + c * 16);
     std::uint16_t* to = y + static_cast<std::int64_t>(token + t) * args.n + row + c * 8;
     if (whole) {
