@@ -127,9 +127,9 @@ Model::Model(const model::WeightSource& source, const ModelOptions& options)
       quantized_ = quantized_ && linear->quantized();
     }
   }
-  fused_tokens_ = options.fuse.has_value() ? (*options.fuse ? std::numeric_limits<std::int64_t>::max() : 0)
-                  : kernels::cuda::w4_chain_pays() ? kFusedTokens
-                                                   : 0;
+  if (options.fuse.value_or(kernels::cuda::w4_chain_pays())) {
+    fused_tokens_ = options.fuse.has_value() ? std::numeric_limits<std::int64_t>::max() : kFusedTokens;
+  }
   if (quantized_ && fused_tokens_ > 0) chained_tokens_ = most_chained_tokens();
 }
 

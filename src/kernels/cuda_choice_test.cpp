@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <array>
+#include <sstream>
 #include <vector>
 
 #include "kernels/cuda/w4_choose.h"
@@ -10,32 +12,33 @@
 namespace awq::kernels::cuda {
 namespace {
 
-/// Sums of leaves that a block of a cluster has room for (WgmmaMemory::sum_slots).
-int leaves_of_block(int tokens) { return tokens == 32 ? 2 : 4; }
-
-void expect_runnable(const W4Choice& c, std::int64_t k, std::int64_t m, bool fits) {
-  const int leaves = w4_leaves(k);
+/// And a row of the table: w4_table.cu has all that are named here.
+void expect_runnable(const W4Choice& c, const W4Layout& layout, std::int64_t m, int multiprocessors, bool fits) {
   switch (c.kind) {
     case W4Kind::kSmall:
       EXPECT_LE(m, 8);
       EXPECT_TRUE(fits);
       break;
     case W4Kind::kWgmma:
-      if (c.blocks == 1) break;
-      EXPECT_LE(c.tokens, 64);
-      EXPECT_EQ(leaves % c.blocks, 0);
-      EXPECT_LE(leaves, c.blocks * leaves_of_block(c.tokens));
+      EXPECT_TRUE(c.tokens == 64 || c.tokens == 128) << c.tokens;
+      EXPECT_EQ(c.blocks, 1);
       break;
     case W4Kind::kWgmmaPairs:
       EXPECT_EQ(c.tokens, 128);
+      EXPECT_EQ(c.blocks, 1);
       EXPECT_GT(m, 64);
       break;
     case W4Kind::kMma:
+      EXPECT_EQ(c.tokens, 8);
+      EXPECT_EQ(c.blocks, 1);
       EXPECT_LE(m, c.tokens);
       break;
     case W4Kind::kWide:
-      EXPECT_LE(c.tokens, 64);
-      EXPECT_LE(c.blocks, leaves);
+      EXPECT_TRUE(c.tokens == 16 || c.tokens == 32 || c.tokens == 64) << c.tokens;
+      EXPECT_EQ(w4_leaves(layout.k) % c.blocks, 0);
+      if (c.blocks > 1) {  // which wait for each other
+        EXPECT_LE((layout.n + 255) / 256 * ((m + c.tokens - 1) / c.tokens) * c.blocks, multiprocessors);
+      }
       break;
   }
 }
@@ -47,7 +50,8 @@ TEST(CudaChoice, NamesOnlyWhatCanRun) {
         for (const int multiprocessors : {78, 114, 132, 144}) {
           for (const bool fits : {false, true}) {
             SCOPED_TRACE(testing::Message() << n << " x " << k << ", " << m << " tokens, " << multiprocessors);
-            expect_runnable(hopper_choice({n, k, 128}, m, multiprocessors, fits), k, m, fits);
+            const W4Layout layout{n, k, 128};
+            expect_runnable(hopper_choice(layout, m, multiprocessors, fits), layout, m, multiprocessors, fits);
           }
         }
       }
@@ -55,31 +59,39 @@ TEST(CudaChoice, NamesOnlyWhatCanRun) {
   }
 }
 
+/// The row's name; /4: four blocks to a tile.
+std::ostream& operator<<(std::ostream& out, const W4Choice& c) {
+  constexpr std::array<const char*, 5> kNames = {"small", "wgmma-", "wgmma-pairs-", "mma-", "wide-"};
+  out << kNames.at(static_cast<std::size_t>(c.kind));
+  if (c.tokens > 0) out << c.tokens;
+  if (c.blocks > 1) out << '/' << c.blocks;
+  return out;
+}
+
 TEST(CudaChoice, IsWhatTheSweepFoundOnTheLayersOfLlama3) {
-  const auto choice = [](std::int64_t n, std::int64_t k, std::int64_t m) {
-    const W4Choice c = hopper_choice({n, k, 128}, m, 132, m <= 8);
-    return std::vector<int>{static_cast<int>(c.kind), c.tokens, c.blocks};
+  // For 1, 4, 8, 16, 32, 64, 128, 256 and 1024 tokens.
+  const auto choices = [](std::int64_t n, std::int64_t k) {
+    std::ostringstream names;
+    for (const std::int64_t m : {1, 4, 8, 16, 32, 64, 128, 256, 1024}) {
+      const W4Layout layout{n, k, 128};
+      const bool fits = m <= 8 && small_warps(layout, m, 132, 232448) > 0;
+      names << (m > 1 ? " " : "") << hopper_choice(layout, m, 132, fits);
+    }
+    return names.str();
   };
-  using Row = std::vector<int>;
-  constexpr int kSmall = 0;
-  constexpr int kWgmma = 1;
-  constexpr int kPairs = 2;
-  constexpr int kMma = 3;
-  EXPECT_EQ(choice(4096, 4096, 1), (Row{kSmall, 0, 1}));
-  EXPECT_EQ(choice(4096, 14336, 4), (Row{kSmall, 0, 1}));
-  EXPECT_EQ(choice(28672, 4096, 16), (Row{kWgmma, 16, 1}));
-  EXPECT_EQ(choice(4096, 14336, 8), (Row{kMma, 8, 1}));
-  EXPECT_EQ(choice(4096, 14336, 16), (Row{kMma, 16, 1}));
-  EXPECT_EQ(choice(3584, 18944, 16), (Row{kWgmma, 16, 4}));
-  EXPECT_EQ(choice(4096, 4096, 16), (Row{kWgmma, 16, 4}));
-  EXPECT_EQ(choice(4096, 4096, 32), (Row{kMma, 32, 1}));
-  EXPECT_EQ(choice(8192, 8192, 16), (Row{kWgmma, 16, 2}));
-  EXPECT_EQ(choice(4096, 4096, 64), (Row{kWgmma, 32, 2}));
-  EXPECT_EQ(choice(3584, 18944, 64), (Row{kWgmma, 64, 4}));
-  EXPECT_EQ(choice(8192, 28672, 64), (Row{kWgmma, 64, 2}));
-  EXPECT_EQ(choice(28672, 4096, 64), (Row{kWgmma, 64, 1}));
-  EXPECT_EQ(choice(28672, 4096, 128), (Row{kWgmma, 128, 1}));
-  EXPECT_EQ(choice(57344, 8192, 4096), (Row{kPairs, 128, 1}));
+  // Query, key and value, output, gate and up, down: of the model of 8B, then of 70B.
+  EXPECT_EQ(choices(6144, 4096), "small small small wide-16/4 wide-32/4 wide-64/4 wgmma-64 wgmma-128 wgmma-128");
+  EXPECT_EQ(choices(4096, 4096), "small small small wide-16/4 wide-32/4 wide-64/4 wide-64/4 wide-64/2 wgmma-128");
+  EXPECT_EQ(choices(28672, 4096), "small small small wide-16 wide-32 wgmma-64 wgmma-128 wgmma-128 wgmma-pairs-128");
+  EXPECT_EQ(choices(4096, 14336),
+            "small small mma-8 wide-16/8 wide-32/8 wide-64/8 wide-64/4 wide-64/2 wgmma-pairs-128");
+  EXPECT_EQ(choices(10240, 8192),
+            "small small wide-16/2 wide-16/2 wide-32/2 wgmma-64 wgmma-64 wgmma-128 wgmma-pairs-128");
+  EXPECT_EQ(choices(8192, 8192), "small small mma-8 wide-16/4 wide-32/4 wide-64/4 wide-64/2 wgmma-128 wgmma-pairs-128");
+  EXPECT_EQ(choices(57344, 8192),
+            "small small wide-16 wide-16 wide-32 wgmma-64 wgmma-128 wgmma-pairs-128 wgmma-pairs-128");
+  EXPECT_EQ(choices(8192, 28672),
+            "small wide-16/4 wide-16/4 wide-16/4 wide-32/4 wide-64/4 wide-64/2 wgmma-128 wgmma-pairs-128");
 }
 
 TEST(CudaSmall, WarpsOfABlockFitAndShareTheRowsEvenly) {

@@ -124,7 +124,7 @@ int launch_norm(const NormArguments& a, std::int64_t tokens, Stream stream) {
                       is_aligned(a.y, 8);
   const std::int64_t fours = (a.width + 3) / 4;
   // The width alone decides: the sums of a row must not depend on how many rows there are.
-  const auto threads = static_cast<unsigned>(norm_threads(fours).warps) * kWarp;
+  const auto threads = static_cast<unsigned>(norm_warps(fours)) * kWarp;
   const dim3 grid(static_cast<unsigned>(tokens));
   if (!vector || fours > 8 * 512) return launch(norm_kernel<kType, 0>, grid, threads, 0, stream, 1, a);
   if (fours <= 512) return launch(norm_kernel<kType, 1>, grid, threads, 0, stream, 1, a);

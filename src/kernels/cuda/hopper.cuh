@@ -33,34 +33,6 @@ template <int kTokens, Half kType>
 struct Wgmma;
 
 template <>
-struct Wgmma<8, Half::kF16> {
-  static __device__ __forceinline__ void run(float (&d)[4], const std::uint32_t (&a)[4], std::uint64_t b,
-                                             int accumulate) {
-    asm volatile(
-        "{.reg .pred p; setp.ne.b32 p,%9,0; "
-        "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {"
-        "%0,%1,%2,%3"
-        "},{%4,%5,%6,%7},%8,p,1,1,0;}"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
-struct Wgmma<8, Half::kBf16> {
-  static __device__ __forceinline__ void run(float (&d)[4], const std::uint32_t (&a)[4], std::uint64_t b,
-                                             int accumulate) {
-    asm volatile(
-        "{.reg .pred p; setp.ne.b32 p,%9,0; "
-        "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {"
-        "%0,%1,%2,%3"
-        "},{%4,%5,%6,%7},%8,p,1,1,0;}"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
 struct Wgmma<16, Half::kF16> {
   static __device__ __forceinline__ void run(float (&d)[8], const std::uint32_t (&a)[4], std::uint64_t b,
                                              int accumulate) {
@@ -288,17 +260,6 @@ __device__ __forceinline__ std::uint32_t cluster_rank() {
 }
 __device__ __forceinline__ void cluster_barrier() {
   asm volatile("barrier.cluster.arrive.release.aligned;\n barrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
-/// 16 bytes of the shared memory of block `rank`.
-__device__ __forceinline__ float4 load_remote(std::uint32_t address, std::uint32_t rank) {
-  float4 v;
-  asm volatile(
-      "{.reg .b32 remote; mapa.shared::cluster.u32 remote,%4,%5; "
-      "ld.shared::cluster.v4.f32 {%0,%1,%2,%3},[remote];}"
-      : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-      : "r"(address), "r"(rank)
-      : "memory");
-  return v;
 }
 /// Four 8x8 matrices, transposed on the way; lane l names the row l & 7 of matrix l >> 3.
 __device__ __forceinline__ void store_matrices_transposed(std::uint32_t address, std::uint32_t r0, std::uint32_t r1,

@@ -3,15 +3,12 @@
 #include "kernels/cuda/ptx.cuh"
 
 /// RMS norm of a row, cut into threads the same way by every kernel that computes it: the bits of a sum depend on that.
-/// Thread t of a block of norm_threads() sums fours of elements t, t + threads, ... in rising order.
+/// Thread t of a block of norm_warps() warps sums fours of elements t, t + threads, ... in rising order.
 namespace awq::kernels::cuda {
 
-struct NormThreads {
-  int warps = 0;
-};
 /// For rows of `fours` fours of elements. The width alone decides.
-__host__ __device__ constexpr NormThreads norm_threads(std::int64_t fours) {
-  return {fours >= 512 ? 16 : static_cast<int>((fours + 31) / 32)};
+__host__ __device__ constexpr int norm_warps(std::int64_t fours) {
+  return fours >= 512 ? 16 : static_cast<int>((fours + 31) / 32);
 }
 
 __device__ __forceinline__ float square_sum(float4 v, float sum) {

@@ -86,7 +86,7 @@ __device__ __forceinline__ void norm_chain_tokens(const ChainArgs& args, const C
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const int threads = args.warps * 32;
   const int fours = link.k / 4;
-  const NormThreads plan = norm_threads(fours);
+  const int norm_block = norm_warps(fours);
   float* const factors = scratch + kMostWarps * args.rows;
   const int row_pieces = link.steps * 16;
   const int pieces = row_pieces << args.rows_log2;
@@ -95,13 +95,13 @@ __device__ __forceinline__ void norm_chain_tokens(const ChainArgs& args, const C
   ChainNormPiece piece(args, link, own >> args.rows_log2, own < pieces ? own & (args.rows - 1) : args.m);
 
   // The warps of norm_kernel's block, whatever number this block has.
-  for (int task = warp; task < args.m * plan.warps; task += args.warps) {
-    const int r = task / plan.warps;
-    const int w = task - r * plan.warps;
+  for (int task = warp; task < args.m * norm_block; task += args.warps) {
+    const int r = task / norm_block;
+    const int w = task - r * norm_block;
     const auto* row = reinterpret_cast<const float4*>(args.hidden + static_cast<std::int64_t>(r) * link.k);
     float sum = 0;
-    for (int first = w * 32 + lane; first < fours; first += 2 * plan.warps * 32) {
-      const int second = first + plan.warps * 32;
+    for (int first = w * 32 + lane; first < fours; first += 2 * norm_block * 32) {
+      const int second = first + norm_block * 32;
       const float4 low = row[first];
       const float4 high = second < fours ? row[second] : make_float4(0, 0, 0, 0);
       sum = square_sum(low, sum);
@@ -112,7 +112,7 @@ __device__ __forceinline__ void norm_chain_tokens(const ChainArgs& args, const C
   }
   __syncthreads();
   if (warp < args.m) {
-    const float sum = norm_warp_sum(lane < plan.warps ? scratch[warp * kMostWarps + lane] : 0.0F);
+    const float sum = norm_warp_sum(lane < norm_block ? scratch[warp * kMostWarps + lane] : 0.0F);
     if (lane == 0) factors[warp] = norm_factor(sum, static_cast<float>(link.k), args.eps);
   }
   __syncthreads();

@@ -53,7 +53,8 @@ W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocesso
     if (m <= 32 || shared) return {W4Kind::kWide, tokens, blocks};
   }
   if (m <= 64) return {W4Kind::kWgmma, 64, kStripes};
-  if (m <= 128) return {W4Kind::kWgmma, row_tiles * 2 <= all ? 64 : 128, kStripes};
+  // Tiles of 128 tokens, where there are enough of them that few are shared.
+  if (m <= 128) return {W4Kind::kWgmma, row_tiles <= all ? 64 : 128, kStripes};
   if (m <= 256 && row_tiles * 4 <= all) return {W4Kind::kWgmma, 64, kStripes};
   // Pairs of blocks copy their tokens once: it pays when there are many tiles.
   const std::int64_t tiles = row_tiles * ((m + 127) / 128);

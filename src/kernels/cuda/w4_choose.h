@@ -11,8 +11,8 @@ namespace awq::kernels::cuda {
 
 enum class W4Kind : std::uint8_t {
   kSmall,
-  kWgmma,       ///< tiles of `tokens`; `blocks` 1: stripes, else a cluster of so many per tile
-  kWgmmaPairs,  ///< stripes of pairs
+  kWgmma,       ///< stripes of tiles of `tokens`
+  kWgmmaPairs,  ///< the same with pairs of blocks
   kMma,         ///< tiles of `tokens`, for every device
   kWide,        ///< tiles of 256 rows and `tokens`; `blocks` 1: stripes, else so many per tile
 };

@@ -44,10 +44,10 @@ inline const char* tensor_core_objection(const W4Problem& problem, const DeviceL
 const char* small_objection(const W4Problem& problem, const DeviceLimits& limits);
 int small_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream);
 
-const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens, int sharing, int cluster);
+const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits);
 std::uint64_t wgmma_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits);
-int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens, int sharing,
-              int cluster);
+/// `tokens` of a tile: 64, 128. `pairs` of blocks copy their tokens once for both.
+int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens, bool pairs);
 
 /// `tokens` of a tile: 16, 32, 64. `blocks` of a tile: 1 (stripes), 2, 4, 8.
 const char* wide_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens, int blocks);

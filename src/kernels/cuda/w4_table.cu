@@ -1,28 +1,21 @@
+#include <initializer_list>
+
 #include "kernels/cuda/w4_kernels.h"
-#include "kernels/cuda/w4_wgmma.h"
 
 namespace awq::kernels::cuda {
 namespace {
 
 std::uint64_t no_workspace(const W4Layout& /*layout*/, std::int64_t /*m*/, const DeviceLimits& /*limits*/) { return 0; }
 
-template <int kTokens, WgmmaSharing kSharing, int kCluster>
-const char* wgmma_row_objection(const W4Problem& problem, const DeviceLimits& limits) {
-  return wgmma_objection(problem, limits, kTokens, static_cast<int>(kSharing), kCluster);
-}
-template <int kTokens, WgmmaSharing kSharing, int kCluster>
-int wgmma_row_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
-  return wgmma_run(problem, limits, stream, kTokens, static_cast<int>(kSharing), kCluster);
-}
-template <int kTokens, WgmmaSharing kSharing, int kCluster>
+template <W4Kind kKind, int kTokens>
 constexpr W4Kernel wgmma_row(const char* name) {
-  constexpr W4Kind kKind = kSharing == WgmmaSharing::kStripesPairs ? W4Kind::kWgmmaPairs : W4Kind::kWgmma;
-  constexpr int kBlocks = kSharing == WgmmaSharing::kCluster ? kCluster : 1;
   return {name,
-          {kKind, kTokens, kBlocks},
-          wgmma_row_objection<kTokens, kSharing, kCluster>,
-          kSharing == WgmmaSharing::kCluster ? no_workspace : wgmma_workspace,
-          wgmma_row_run<kTokens, kSharing, kCluster>};
+          {kKind, kTokens, 1},
+          wgmma_objection,
+          wgmma_workspace,
+          [](const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
+            return wgmma_run(problem, limits, stream, kTokens, kKind == W4Kind::kWgmmaPairs);
+          }};
 }
 
 template <int kTokens, int kBlocks>
@@ -53,32 +46,12 @@ constexpr W4Kernel mma_row(const char* name) {
           }};
 }
 
-constexpr auto kStripes = WgmmaSharing::kStripes;
-constexpr auto kPairs = WgmmaSharing::kStripesPairs;
-constexpr auto kCluster = WgmmaSharing::kCluster;
-
 constexpr W4Kernel kTable[] = {
     {"small", {W4Kind::kSmall, 0, 1}, small_objection, no_workspace, small_run},
-    wgmma_row<8, kStripes, 1>("wgmma-8"),
-    wgmma_row<8, kCluster, 2>("wgmma-8-cluster2"),
-    wgmma_row<8, kCluster, 4>("wgmma-8-cluster4"),
-    wgmma_row<8, kCluster, 8>("wgmma-8-cluster8"),
-    wgmma_row<16, kStripes, 1>("wgmma-16"),
-    wgmma_row<16, kCluster, 2>("wgmma-16-cluster2"),
-    wgmma_row<16, kCluster, 4>("wgmma-16-cluster4"),
-    wgmma_row<16, kCluster, 8>("wgmma-16-cluster8"),
-    wgmma_row<32, kStripes, 1>("wgmma-32"),
-    wgmma_row<32, kPairs, 2>("wgmma-32-pairs"),
-    wgmma_row<32, kCluster, 2>("wgmma-32-cluster2"),
-    wgmma_row<32, kCluster, 4>("wgmma-32-cluster4"),
-    wgmma_row<32, kCluster, 8>("wgmma-32-cluster8"),
-    wgmma_row<64, kStripes, 1>("wgmma-64"),
-    wgmma_row<64, kPairs, 2>("wgmma-64-pairs"),
-    wgmma_row<64, kCluster, 2>("wgmma-64-cluster2"),
-    wgmma_row<64, kCluster, 4>("wgmma-64-cluster4"),
-    wgmma_row<64, kCluster, 8>("wgmma-64-cluster8"),
-    wgmma_row<128, kStripes, 1>("wgmma-128"),
-    wgmma_row<128, kPairs, 2>("wgmma-128-pairs"),
+    wgmma_row<W4Kind::kWgmma, 64>("wgmma-64"),
+    wgmma_row<W4Kind::kWgmmaPairs, 64>("wgmma-64-pairs"),
+    wgmma_row<W4Kind::kWgmma, 128>("wgmma-128"),
+    wgmma_row<W4Kind::kWgmmaPairs, 128>("wgmma-128-pairs"),
     wide_row<16, 1>("wide-16"),
     wide_row<16, 2>("wide-16-split2"),
     wide_row<16, 4>("wide-16-split4"),
@@ -112,12 +85,20 @@ int mma_choose(const W4Problem& problem, const DeviceLimits& limits) {
   return row_of({W4Kind::kMma, problem.m <= 8 ? 8 : problem.m <= 16 ? 16 : problem.m <= 32 ? 32 : 64, 1});
 }
 
-// Every kernel that a choice can name without looking whether it runs.
-static_assert(row_of({W4Kind::kSmall, 0, 1}) >= 0);
-static_assert(row_of({W4Kind::kMma, 8, 1}) >= 0 && row_of({W4Kind::kMma, 16, 1}) >= 0 &&
-              row_of({W4Kind::kMma, 32, 1}) >= 0 && row_of({W4Kind::kMma, 64, 1}) >= 0);
-static_assert(row_of({W4Kind::kWgmma, 8, 1}) >= 0 && row_of({W4Kind::kWgmma, 64, 4}) >= 0 &&
-              row_of({W4Kind::kWgmma, 128, 1}) >= 0 && row_of({W4Kind::kWgmmaPairs, 128, 1}) >= 0);
+constexpr bool has_row_of_every(W4Kind kind, std::initializer_list<int> tokens, std::initializer_list<int> blocks) {
+  for (const int t : tokens) {
+    for (const int b : blocks) {
+      if (row_of({kind, t, b}) < 0) return false;
+    }
+  }
+  return true;
+}
+// All that hopper_choice() and mma_choose() name.
+static_assert(has_row_of_every(W4Kind::kSmall, {0}, {1}));
+static_assert(has_row_of_every(W4Kind::kMma, {8, 16, 32, 64}, {1}));
+static_assert(has_row_of_every(W4Kind::kWide, {16, 32, 64}, {1, 2, 4, 8}));
+static_assert(has_row_of_every(W4Kind::kWgmma, {64, 128}, {1}));
+static_assert(has_row_of_every(W4Kind::kWgmmaPairs, {128}, {1}));
 
 }  // namespace
 

@@ -12,8 +12,7 @@ namespace awq::kernels::cuda {
 enum class WgmmaSharing : std::uint8_t {
   kStripes,  ///< every block takes a run of leaves; a tile that two blocks share is handed on through global memory
   kStripesPairs,  ///< the same with pairs of blocks, whose tokens are copied once for both
-  kCluster,       ///< a cluster of blocks takes one tile, each some leaves, and adds them in shared memory
-  kSplit,         ///< `cluster` blocks take one tile likewise, and add its leaves in global memory
+  kSplit,         ///< `cluster` blocks take one tile, each some of its leaves, and add them in global memory
 };
 
 /// What there is to share, and how.
@@ -23,7 +22,7 @@ struct WgmmaWork {
   std::int32_t columns = 0;        ///< tiles of 128 rows of the weight (pairs of them with kStripesPairs)
   std::int32_t token_tiles = 0;    ///< tiles of tokens
   std::int32_t striped_tiles = 0;  ///< the first tiles, which are shared in stripes; the rest go to one block each
-  std::int32_t cluster = 1;        ///< blocks of a cluster, of a pair, or of a tile (kSplit)
+  std::int32_t cluster = 1;        ///< blocks of a pair, or of a tile (kSplit)
 };
 
 /// Workers (blocks, or pairs of them) of the stripes among at most `most`; sets striped_tiles. Whole tiles go one by
@@ -68,9 +67,9 @@ class WgmmaWalk {
     end_ = static_cast<std::int32_t>(units * (p + 1) / workers);
     whole_ = work.striped_tiles + p;
   }
-  /// `rank` of the block among those of its tile (kCluster, kSplit). False when there is nothing left.
+  /// `rank` of the block among those of its tile (kSplit). False when there is nothing left.
   AWQ_HOST_DEVICE bool next(std::int32_t rank, WgmmaPart& part) {
-    if (work_.sharing == WgmmaSharing::kCluster || work_.sharing == WgmmaSharing::kSplit) {
+    if (work_.sharing == WgmmaSharing::kSplit) {
       if (whole_ < 0) return false;
       place(p_, part);
       part.leaf_begin = rank * work_.leaves / work_.cluster;

@@ -161,26 +161,24 @@ TEST(WgmmaWalk, TheWideFormSharesNothingWhereWholeTilesTakeNoLonger) {
   EXPECT_EQ(work.striped_tiles, 0);
 }
 
-TEST(WgmmaWalk, BlocksOfAClusterShareTheLeavesOfATile) {
-  for (const WgmmaSharing sharing : {WgmmaSharing::kCluster, WgmmaSharing::kSplit}) {
-    for (const std::int32_t cluster : {2, 4, 8}) {
-      for (std::int32_t leaves = cluster; leaves <= 8; leaves *= 2) {
-        for (const std::int32_t columns : {1, 5, 16, 35}) {
-          const WgmmaWork work{.sharing = sharing,
-                               .leaves = leaves,
-                               .columns = columns,
-                               .token_tiles = 3,
-                               .striped_tiles = 0,
-                               .cluster = cluster};
-          Coverage coverage(work);
-          for (std::int32_t rank = 0; rank < cluster; ++rank) {
-            for (const auto& own : walk_all(work, columns * 3, rank)) {
-              ASSERT_EQ(own.size(), 1U);
-              ASSERT_NO_FATAL_FAILURE(coverage.add(own.front()));
-            }
+TEST(WgmmaWalk, BlocksOfATileShareItsLeaves) {
+  for (const std::int32_t blocks : {2, 4, 8}) {
+    for (std::int32_t leaves = blocks; leaves <= 8; leaves *= 2) {
+      for (const std::int32_t columns : {1, 5, 16, 35}) {
+        const WgmmaWork work{.sharing = WgmmaSharing::kSplit,
+                             .leaves = leaves,
+                             .columns = columns,
+                             .token_tiles = 3,
+                             .striped_tiles = 0,
+                             .cluster = blocks};
+        Coverage coverage(work);
+        for (std::int32_t rank = 0; rank < blocks; ++rank) {
+          for (const auto& own : walk_all(work, columns * 3, rank)) {
+            ASSERT_EQ(own.size(), 1U);
+            ASSERT_NO_FATAL_FAILURE(coverage.add(own.front()));
           }
-          ASSERT_TRUE(coverage.once()) << name_of(work, cluster);
         }
+        ASSERT_TRUE(coverage.once()) << name_of(work, blocks);
       }
     }
   }

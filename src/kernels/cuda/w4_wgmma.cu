@@ -69,44 +69,26 @@ WgmmaLaunch wgmma_launch(const W4Problem& problem, int tokens) {
   return launch;
 }
 
-const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens, int sharing,
-                            int cluster) {
+const char* wgmma_objection(const W4Problem& problem, const DeviceLimits& limits) {
   if (const char* objection = wgmma_device_objection(limits)) return objection;
-  const int leaves = w4_leaves(problem.layout.k);
-  if (static_cast<WgmmaSharing>(sharing) == WgmmaSharing::kCluster) {
-    if (cluster > leaves) return "K has fewer leaves than the cluster has blocks";
-    if (leaves / cluster > WgmmaMemory{tokens, group_of(problem.layout), true}.sum_slots()) {
-      return "the leaves do not fit in shared memory";
-    }
-  } else if (problem.workspace == nullptr) {
-    return "needs a workspace";
-  }
-  return nullptr;
+  return problem.workspace == nullptr ? "needs a workspace" : nullptr;
 }
 
 std::uint64_t wgmma_workspace(const W4Layout& /*layout*/, std::int64_t /*m*/, const DeviceLimits& limits) {
   if (limits.capability != 90) return 0;
-  return kWgmmaFlagBytes +
-         static_cast<std::uint64_t>(limits.multiprocessors) * 128 * 128 * 4;  // two small tiles are no larger
+  return kWgmmaFlagBytes + static_cast<std::uint64_t>(limits.multiprocessors) * 128 * 128 * 4;
 }
 
-int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens, int sharing_index,
-              int cluster) {
-  const auto sharing = static_cast<WgmmaSharing>(sharing_index);
+int wgmma_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens, bool pairs) {
   CUtensorMap map;
   if (!wgmma_map(problem, tokens, map)) return cudaErrorInvalidValue;
   WgmmaLaunch launch = wgmma_launch(problem, tokens);
   WgmmaArgs& args = launch.args;
-  args.sharing = sharing;
-  args.cluster = cluster;
+  args.sharing = pairs ? WgmmaSharing::kStripesPairs : WgmmaSharing::kStripes;
+  args.cluster = pairs ? 2 : 1;
   const int row_tiles = (args.n + 127) / 128;
-  args.columns = sharing == WgmmaSharing::kStripesPairs ? (row_tiles + 1) / 2 : row_tiles;
-  if (sharing == WgmmaSharing::kCluster) {
-    launch.blocks = args.columns * args.token_tiles * cluster;
-  } else {
-    const int most = limits.multiprocessors * wgmma_blocks_together(tokens) / cluster;
-    launch.blocks = wgmma_workers(args, most) * cluster;
-  }
+  args.columns = (row_tiles + args.cluster - 1) / args.cluster;
+  launch.blocks = wgmma_workers(args, limits.multiprocessors / args.cluster) * args.cluster;
   return problem.type == Half::kF16 ? launch_wgmma_f16(launch, map, stream) : launch_wgmma_bf16(launch, map, stream);
 }
 

@@ -8,19 +8,21 @@ namespace awq::kernels::cuda {
 
 inline constexpr int kTurnBarrier = 3;  ///< and 4: named barriers; 1 and 2 are the warpgroups' own
 
-template <int kTokens, Half kType, int kGroup, bool kCluster>
+template <int kTokens, Half kType, int kGroup>
 struct WgmmaConsumer {
   static constexpr int kValues = kTokens / 2;  ///< sums of a thread
   static constexpr int kGroups = 128 / kGroup;
+  /// The two warpgroups take turns on the tensor cores, so that one expands codes while the other multiplies.
+  static constexpr bool kTurns = kGroup == 128;
   using Codes = WgmmaCodes<kType, kGroup>;
   using Fragments = WgmmaFragments<kType, kGroup>;
 
-  static constexpr WgmmaMemory kMemory{kTokens, kGroup, kCluster};
+  static constexpr WgmmaMemory kMemory{kTokens, kGroup};
   static constexpr int kStages = kMemory.stages();
 
   const WgmmaArgs& args;
   std::uint32_t base;  ///< of shared memory
-  int warpgroup, thread, warp, lane;
+  int warpgroup, thread, lane;
   std::uint32_t rank;
   float4* sums;                       ///< this thread's slot of tokens 8 i ..: sums[i * 128]
   std::uint32_t codes_at, record_at;  ///< this thread's codes and its slab's scales in stage 0
@@ -33,7 +35,7 @@ struct WgmmaConsumer {
       : args(arguments), base(address) {
     thread = static_cast<int>(threadIdx.x) & 127;
     warpgroup = __shfl_sync(0xffffffffU, static_cast<int>(threadIdx.x) >> 7, 0);
-    warp = thread >> 5;
+    const int warp = thread >> 5;
     lane = static_cast<int>(ptx::keep_value(thread & 31));
     rank = args.cluster > 1 ? ptx::cluster_rank() : 0;
     sums = reinterpret_cast<float4*>(shared + kMemory.sums_at()) + warpgroup * (kTokens / 8 * 128) + thread;
@@ -57,19 +59,15 @@ struct WgmmaConsumer {
     for (int i = 0; i < kValues; ++i) ptx::keep(product[i]);
   }
 
-  /// Products of one stage from `now`. The large form makes the fragments of the next stage from `codes` while they
-  /// run, and then loads the codes of the stage after that, or of the last one, `ahead` stages on; the small form has
-  /// `codes` of this stage and makes its fragments just before their products.
+  /// Products of one stage from `now`. While they run, makes the fragments of the next stage from `codes`, and then
+  /// loads the codes of the stage after that, or of the last one, `ahead` stages on.
   __device__ __forceinline__ void step(Fragments& now, Fragments& next, Codes& codes, int ahead) {
-    constexpr bool kAhead = !wgmma_small(kTokens);
-    constexpr bool kTurns = wgmma_turns(kTokens, kGroup);
     const int stage = ring.stage;
     const WgmmaRing here = ring;
     ring.template advance<kStages>();
     const std::uint32_t x = ptx::wgmma_descriptor(base + stage * kMemory.x_bytes());
 #pragma unroll
     for (int q = 0; q < kGroups; ++q) {
-      if constexpr (!kAhead) now.expand(codes, q);
       keep_product();
       now.keep(q);
       if constexpr (kTurns) ptx::barrier_sync<256>(kTurnBarrier + warpgroup);
@@ -82,21 +80,19 @@ struct WgmmaConsumer {
       }
       ptx::wgmma_commit();
       if constexpr (kTurns) ptx::barrier_arrive_only<256>(kTurnBarrier + (warpgroup ^ 1));
-      if constexpr (kAhead) {
-        next.expand(codes, q);
-        next.keep(q);
-        if (q == kGroups - 1) {
-          WgmmaRing then = here;
-          if (ahead > 0) then.template advance<kStages>();
-          if (ahead > 1) then.template advance<kStages>();
-          fetch(codes, then.stage, then.parity);
-        }
+      next.expand(codes, q);
+      next.keep(q);
+      if (q == kGroups - 1) {
+        WgmmaRing then = here;
+        if (ahead > 0) then.template advance<kStages>();
+        if (ahead > 1) then.template advance<kStages>();
+        fetch(codes, then.stage, then.parity);
       }
       ptx::wgmma_wait<0>();
       keep_product();
       now.keep(q);
       if (q == kGroups - 1 && lane == 0) {
-        if (!kCluster && args.sharing == WgmmaSharing::kStripesPairs) {
+        if (args.sharing == WgmmaSharing::kStripesPairs) {
           ptx::barrier_arrive_remote(full(stage) + 8, 0);
           ptx::barrier_arrive_remote(full(stage) + 8, 1);
         } else {
@@ -136,36 +132,32 @@ struct WgmmaConsumer {
 
   /// Ends leaf `leaf` of `part`.
   __device__ __forceinline__ void end_leaf(const WgmmaPart& part, int leaf) {
-    if constexpr (kCluster) {
-      put(sums + (leaf - part.leaf_begin) * (kMemory.sum_bytes() / 16));
-    } else {
-      if (leaf > part.leaf_begin) {
-        add_earlier(sums);
-      } else if (leaf > 0) {  // the block before us (of the same rank) began this tile
-        const int from = static_cast<int>(blockIdx.x) - args.cluster;
-        std::uint32_t* ready = args.ready + 2 * from + warpgroup;
-        if (thread == 0) {
-          while (ptx::load_acquire(ready) == 0) {
-          }
-          *ready = 0;
+    if (leaf > part.leaf_begin) {
+      add_earlier(sums);
+    } else if (leaf > 0) {  // the block before us (of the same rank) began this tile
+      const int from = static_cast<int>(blockIdx.x) - args.cluster;
+      std::uint32_t* ready = args.ready + 2 * from + warpgroup;
+      if (thread == 0) {
+        while (ptx::load_acquire(ready) == 0) {
         }
-        barrier();
-        add_earlier(handed_on(from));
+        *ready = 0;
       }
-      if (leaf + 1 == args.leaves) {
-        const int column =
-            args.sharing == WgmmaSharing::kStripesPairs ? 2 * part.column + static_cast<int>(rank) : part.column;
-        const std::uint32_t scratch = base + kMemory.sums_at() + warpgroup * (kMemory.sum_bytes() / 2);
-        wgmma_store<kTokens, kType>(args, leaf_sum, column * 128 + warpgroup * 64, part.token_tile * kTokens, scratch,
-                                    warpgroup, thread);
-      } else if (leaf + 1 == part.leaf_end) {
-        put(handed_on(static_cast<int>(blockIdx.x)));
-        __threadfence();
-        barrier();
-        if (thread == 0) ptx::store_release(args.ready + 2 * blockIdx.x + warpgroup, 1);
-      } else {
-        put(sums);
-      }
+      barrier();
+      add_earlier(handed_on(from));
+    }
+    if (leaf + 1 == args.leaves) {
+      const int column =
+          args.sharing == WgmmaSharing::kStripesPairs ? 2 * part.column + static_cast<int>(rank) : part.column;
+      const std::uint32_t scratch = base + kMemory.sums_at() + warpgroup * (kMemory.sum_bytes() / 2);
+      wgmma_store<kTokens, kType>(args, leaf_sum, column * 128 + warpgroup * 64, part.token_tile * kTokens, scratch,
+                                  warpgroup, thread);
+    } else if (leaf + 1 == part.leaf_end) {
+      put(handed_on(static_cast<int>(blockIdx.x)));
+      __threadfence();
+      barrier();
+      if (thread == 0) ptx::store_release(args.ready + 2 * blockIdx.x + warpgroup, 1);
+    } else {
+      put(sums);
     }
 #pragma unroll
     for (int i = 0; i < kValues; ++i) leaf_sum[i] = 0.0F;
@@ -184,62 +176,21 @@ struct WgmmaConsumer {
       }
     };
     Fragments even;
+    Fragments odd;
     Codes codes;
     fetch(codes, ring.stage, ring.parity);
-    if constexpr (wgmma_small(kTokens)) {  // other blocks' warps work while these expand codes
-#pragma unroll 1
-      for (int k = begin; k < end; ++k) {
-        if (k > begin) fetch(codes, ring.stage, ring.parity);
-        step(even, even, codes, 0);
-        after(k);
-      }
-    } else {
-      Fragments odd;
 #pragma unroll
-      for (int q = 0; q < kGroups; ++q) even.expand(codes, q);
-      WgmmaRing second = ring;
-      if (begin + 1 < end) second.template advance<kStages>();
-      fetch(codes, second.stage, second.parity);
+    for (int q = 0; q < kGroups; ++q) even.expand(codes, q);
+    WgmmaRing second = ring;
+    if (begin + 1 < end) second.template advance<kStages>();
+    fetch(codes, second.stage, second.parity);
 #pragma unroll 1
-      for (int k = begin; k < end; k += 2) {
-        step(even, odd, codes, end - 1 - k);
-        after(k);
-        if (k + 1 < end) {
-          step(odd, even, codes, end - 2 - k);
-          after(k + 1);
-        }
-      }
-    }
-  }
-
-  /// Adds the leaves of all blocks of the cluster, in their order, and stores: 16 rows and 8 tokens per warp and turn.
-  __device__ __forceinline__ void reduce_cluster(const WgmmaPart& part) const {
-    auto* y = static_cast<std::uint16_t*>(args.y);
-    const std::uint32_t own = base + kMemory.sums_at();
-    for (int item = static_cast<int>(rank) + args.cluster * (warpgroup * 4 + warp); item < kTokens;
-         item += 8 * args.cluster) {
-      const int i = item >> 3;  // tokens 8 i ..
-      const int w = item & 7;   // warp whose rows these are
-      const std::uint32_t slot = own + ((w >> 2) * (kTokens / 8 * 128) + i * 128 + (w & 3) * 32 + lane) * 16;
-      float4 t{};
-      for (int leaf = 0, block = 0; block < args.cluster; ++block) {
-        const int end = (block + 1) * args.leaves / args.cluster;
-        for (int local = 0; leaf < end; ++leaf, ++local) {
-          const float4 v = ptx::load_remote(slot + local * kMemory.sum_bytes(), block);
-          t = leaf == 0
-                  ? v
-                  : make_float4(__fadd_rn(t.x, v.x), __fadd_rn(t.y, v.y), __fadd_rn(t.z, v.z), __fadd_rn(t.w, v.w));
-        }
-      }
-      const float f[4] = {t.x, t.y, t.z, t.w};
-#pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        const int n = part.column * 128 + w * 16 + (lane >> 2) + 8 * (c >> 1);
-        const int token = part.token_tile * kTokens + 8 * i + 2 * (lane & 3) + (c & 1);
-        if (n < args.n && token < args.m) {
-          const float bias = args.bias != nullptr ? args.bias[n] : 0.0F;
-          y[static_cast<std::int64_t>(token) * args.n + n] = ptx::to_half<kType>(__fadd_rn(f[c], bias));
-        }
+    for (int k = begin; k < end; k += 2) {
+      step(even, odd, codes, end - 1 - k);
+      after(k);
+      if (k + 1 < end) {
+        step(odd, even, codes, end - 2 - k);
+        after(k + 1);
       }
     }
   }

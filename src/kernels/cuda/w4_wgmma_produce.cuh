@@ -5,9 +5,9 @@
 /// The one thread that copies: per stage a step of the stream and two boxes of activations.
 namespace awq::kernels::cuda {
 
-template <int kTokens, int kGroup, bool kCluster>
+template <int kTokens, int kGroup>
 __device__ __forceinline__ void wgmma_produce(const WgmmaArgs& args, const CUtensorMap& x, std::uint32_t base) {
-  constexpr WgmmaMemory memory{kTokens, kGroup, kCluster};
+  constexpr WgmmaMemory memory{kTokens, kGroup};
   constexpr int kStages = memory.stages();
   const bool pairs = args.sharing == WgmmaSharing::kStripesPairs;
   const int rank = args.cluster > 1 ? static_cast<int>(ptx::cluster_rank()) : 0;
@@ -65,7 +65,7 @@ __device__ __forceinline__ void wgmma_produce(const WgmmaArgs& args, const CUten
     }
 #pragma unroll 1
     for (; step < end; ++step) {
-      const std::uint32_t empty = base + memory.barriers_at() + 16 * ring.stage + 8;
+      const std::uint32_t empty = base + memory.barriers_at() + 8 + 16 * ring.stage;
       if (pairs) {
         ptx::barrier_wait_cluster(empty, ring.parity);
       } else {

@@ -25,13 +25,12 @@ __device__ __forceinline__ void wgmma_store(const WgmmaArgs& args, const float (
     std::uint32_t r[4];
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const int at = i + j < kTokens / 8 ? 4 * (i + j) : 4 * i;
+      const int at = 4 * (i + j);
       r[2 * j] = ptx::pack_halves<kType>(__fadd_rn(sum[at], bias_low), __fadd_rn(sum[at + 1], bias_low));
       r[2 * j + 1] = ptx::pack_halves<kType>(__fadd_rn(sum[at + 2], bias_high), __fadd_rn(sum[at + 3], bias_high));
     }
-    // Matrices: tokens 8 i, rows 0-7 and 8-15 of the warp, then tokens 8 (i + 1). With 8 tokens the second pair
-    // repeats the first, at the same place.
-    const int tile = kTokens == 8 ? 0 : i + (lane >> 4);
+    // Matrices: tokens 8 i, rows 0-7 and 8-15 of the warp, then tokens 8 (i + 1).
+    const int tile = i + (lane >> 4);
     const std::uint32_t to = scratch + (8 * tile + (lane & 7)) * 144 + warp * 32 + ((lane >> 3) & 1) * 16;
     ptx::store_matrices_transposed(to, r[0], r[1], r[2], r[3]);
   }
@@ -39,11 +38,11 @@ __device__ __forceinline__ void wgmma_store(const WgmmaArgs& args, const float (
   auto* y = static_cast<std::uint16_t*>(args.y);
   const bool whole = row + 64 <= args.n && (args.n & 7) == 0;
 #pragma unroll
-  for (int i = 0; i < kTokens * 8 / 128 + (kTokens == 8 ? 1 : 0); ++i) {
+  for (int i = 0; i < kTokens / 16; ++i) {
     const int piece = i * 128 + th;
     const int t = piece >> 3;
     const int c = piece & 7;
-    if (t >= kTokens || token + t >= args.m) continue;
+    if (token + t >= args.m) continue;
     const uint4 v = ptx::load_shared_16(scratch + t * 144 + c * 16);
     std::uint16_t* to = y + static_cast<std::int64_t>(token + t) * args.n + row + c * 8;
     if (whole) {

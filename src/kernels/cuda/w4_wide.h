@@ -26,7 +26,7 @@ struct WideMemory {
   AWQ_HOST_DEVICE constexpr std::int32_t empty_at() const { return stage_bytes() - 8; }
   AWQ_HOST_DEVICE constexpr std::int32_t sum_bytes() const { return split ? 0 : tokens * kWideRows * 4; }
   /// As many as fit.
-  AWQ_HOST_DEVICE constexpr std::int32_t stages() const { return (232448 - sum_bytes()) / stage_bytes(); }
+  AWQ_HOST_DEVICE constexpr std::int32_t stages() const { return (kHopperSharedBytes - sum_bytes()) / stage_bytes(); }
   AWQ_HOST_DEVICE constexpr std::int32_t sums_at() const { return stages() * stage_bytes(); }
   AWQ_HOST_DEVICE constexpr std::int32_t bytes() const { return sums_at() + sum_bytes(); }
 };
