@@ -212,8 +212,6 @@ void multiply(float* d, unsigned tokens, bool bf16, const std::uint32_t* a, std:
     add_products<kColumns>(own.sums, of_lane + lane / 4 * 4 * kLaneWords, tile + lane % 4 * 16 * kColumns, accumulate);
   };
   switch (tokens) {
-    case 8:
-      return add.operator()<2>();
     case 16:
       return add.operator()<4>();
     case 32:

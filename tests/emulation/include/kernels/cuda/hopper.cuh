@@ -60,9 +60,6 @@ inline void copy_box(std::uint32_t to, const void* map, int c0, int c1, std::uin
 
 inline std::uint32_t cluster_rank() { return cuda_emulation::cluster_rank(); }
 inline void cluster_barrier() { cuda_emulation::wait_for_cluster(); }
-inline float4 load_remote(std::uint32_t address, std::uint32_t rank) {
-  return *reinterpret_cast<const float4*>(cuda_emulation::shared_memory_of(rank) + address);
-}
 inline void store_matrices_transposed(std::uint32_t address, std::uint32_t r0, std::uint32_t r1, std::uint32_t r2,
                                       std::uint32_t r3) {
   using namespace cuda_emulation;
