@@ -113,7 +113,7 @@ class Limits(ServerCase):
             self.check_message(awq("serve", BOOKS, "--port", 0, flag, value), USAGE, flag, value)
         self.check_message(awq("serve", BOOKS, "--tls-cert", "x"), USAGE, "--tls-cert", "--tls-key")
         self.check_message(awq("serve", BOOKS, "--port", 70000), USAGE, "--port 70000")
-        self.check_message(awq("serve", BOOKS, "--override-generation-config", '{"temperature": 9}'), USAGE, "temperature")
+        self.check_message(awq("serve", BOOKS, "--threads", 1, "--override-generation-config", '{"temperature": 9}'), USAGE, "temperature")
         self.check_message(awq("serve", BOOKS, "--log-level", "loud"), USAGE, "--log-level loud")
 
     def test_generation_config(self):
