@@ -18,7 +18,7 @@ bool overlap_by_environment();
 /// What the environment says by AWQ_CUDA_FUSE=0 or 1.
 std::optional<bool> fuse_by_environment();
 
-inline constexpr std::int64_t kFusedTokens = 8;
+inline constexpr std::int64_t kFusedTokens = 8;  ///< ModelOptions::fuse
 
 struct ModelOptions {
   /// What activations are computed in; without a value the type of the embedding, and where that is F32 `f32_as`.

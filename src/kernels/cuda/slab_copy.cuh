@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/ptx.cuh"
+#include "kernels/cuda/hopper.cuh"
 
 /// Asynchronous copies of slabs (docs/layouts/cuda-w4.md) to shared memory by one warp. Where the bulk copy engine is
 /// there, one lane asks for a slab and a barrier counts its bytes; elsewhere all lanes copy, and groups of copies are
@@ -28,12 +28,12 @@ __device__ __forceinline__ void copy_slab(std::uint32_t to, const std::uint8_t* 
 
 __device__ __forceinline__ void slab_barrier_init([[maybe_unused]] std::uint32_t barrier) {
 #ifdef AWQ_BULK_SLABS
-  asm volatile("mbarrier.init.shared::cta.b64 [%0],1;" ::"r"(barrier) : "memory");
+  barrier_init(barrier, 1);
 #endif
 }
 __device__ __forceinline__ void slab_barrier_fence() {
 #ifdef AWQ_BULK_SLABS
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  barrier_init_fence();
 #endif
 }
 
@@ -44,7 +44,7 @@ __device__ __forceinline__ void copy_slabs(std::uint32_t to, const std::uint8_t*
 #ifdef AWQ_BULK_SLABS
   if (count <= 0 || !elected_lane()) return;
   const std::uint32_t barrier = to + kMost * kStep;
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _,[%0],%1;" ::"r"(barrier), "r"(count * kStep) : "memory");
+  barrier_expect(barrier, count * kStep);
   copy_slab<kStep>(to, from, barrier);
   if (kMost > 1 && count > 1) copy_slab<kStep>(to + kStep, from + kStride, barrier);
 #else
@@ -67,11 +67,7 @@ template <int kPending>
 __device__ __forceinline__ void wait_for_slabs([[maybe_unused]] std::uint32_t barrier,
                                                [[maybe_unused]] std::uint32_t parity) {
 #ifdef AWQ_BULK_SLABS
-  asm volatile(
-      "{.reg .pred p; again: mbarrier.try_wait.parity.shared::cta.b64 p,[%0],%1; @p bra done; bra again; done: }" ::"r"(
-          barrier),
-      "r"(parity)
-      : "memory");
+  barrier_wait(barrier, parity);
 #else
   copy_wait<kPending>();
 #endif
