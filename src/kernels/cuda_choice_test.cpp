@@ -40,6 +40,12 @@ void expect_runnable(const W4Choice& c, const W4Layout& layout, std::int64_t m, 
         EXPECT_LE((layout.n + 255) / 256 * ((m + c.tokens - 1) / c.tokens) * c.blocks, multiprocessors);
       }
       break;
+    case W4Kind::kMany:
+      EXPECT_EQ(c.tokens, 128);
+      EXPECT_TRUE(c.blocks == 3 || c.blocks == 4) << c.blocks;
+      EXPECT_LE(c.blocks, w4_leaves(layout.k));
+      EXPECT_LE((layout.n + 191) / 192 * ((m + 127) / 128) * c.blocks, multiprocessors);
+      break;
   }
 }
 
@@ -61,7 +67,7 @@ TEST(CudaChoice, NamesOnlyWhatCanRun) {
 
 /// The row's name; /4: four blocks to a tile.
 std::ostream& operator<<(std::ostream& out, const W4Choice& c) {
-  constexpr std::array<const char*, 5> kNames = {"small", "wgmma-", "wgmma-pairs-", "mma-", "wide-"};
+  constexpr std::array<const char*, 6> kNames = {"small", "wgmma-", "wgmma-pairs-", "mma-", "wide-", "many-"};
   out << kNames.at(static_cast<std::size_t>(c.kind));
   if (c.tokens > 0) out << c.tokens;
   if (c.blocks > 1) out << '/' << c.blocks;
@@ -69,10 +75,10 @@ std::ostream& operator<<(std::ostream& out, const W4Choice& c) {
 }
 
 TEST(CudaChoice, IsWhatTheSweepFoundOnTheLayersOfLlama3) {
-  // For 1, 4, 8, 16, 32, 64, 128, 256 and 1024 tokens.
+  // For 1, 4, 8, 16, 32, 64, 128, 256, 512, 1024 and 4096 tokens.
   const auto choices = [](std::int64_t n, std::int64_t k) {
     std::ostringstream names;
-    for (const std::int64_t m : {1, 4, 8, 16, 32, 64, 128, 256, 1024}) {
+    for (const std::int64_t m : {1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096}) {
       const W4Layout layout{n, k, 128};
       const bool fits = m <= 8 && small_warps(layout, m, 132, 232448) > 0;
       names << (m > 1 ? " " : "") << hopper_choice(layout, m, 132, fits);
@@ -80,18 +86,26 @@ TEST(CudaChoice, IsWhatTheSweepFoundOnTheLayersOfLlama3) {
     return names.str();
   };
   // Query, key and value, output, gate and up, down: of the model of 8B, then of 70B.
-  EXPECT_EQ(choices(6144, 4096), "small small small wide-16/4 wide-32/4 wide-64/4 wgmma-64 wgmma-128 wgmma-128");
-  EXPECT_EQ(choices(4096, 4096), "small small small wide-16/4 wide-32/4 wide-64/4 wide-64/4 wide-64/2 wgmma-128");
-  EXPECT_EQ(choices(28672, 4096), "small small small wide-16 wide-32 wgmma-64 wgmma-128 wgmma-128 wgmma-pairs-128");
+  EXPECT_EQ(choices(6144, 4096),
+            "small small small wide-16/4 wide-32/4 wide-64/4 many-128/4 wgmma-pairs-128 wgmma-pairs-128 "
+            "wgmma-pairs-128 wgmma-128");
+  EXPECT_EQ(
+      choices(4096, 4096),
+      "small small small wide-16/4 wide-32/4 wide-64/4 wide-64/4 wgmma-64 wgmma-pairs-128 wgmma-pairs-128 wgmma-128");
+  EXPECT_EQ(choices(28672, 4096),
+            "small small small wide-16 wide-32 wgmma-64 wgmma-128 wgmma-pairs-128 wgmma-128 wgmma-128 wgmma-128");
   EXPECT_EQ(choices(4096, 14336),
-            "small small mma-8 wide-16/8 wide-32/8 wide-64/8 wide-64/4 wide-64/2 wgmma-pairs-128");
-  EXPECT_EQ(choices(10240, 8192),
-            "small small wide-16/2 wide-16/2 wide-32/2 wgmma-64 wgmma-64 wgmma-128 wgmma-pairs-128");
-  EXPECT_EQ(choices(8192, 8192), "small small mma-8 wide-16/4 wide-32/4 wide-64/4 wide-64/2 wgmma-128 wgmma-pairs-128");
+            "small small mma-8 wide-16/8 wide-32/8 wide-64/8 wide-64/4 many-128/3 wgmma-pairs-128 wgmma-128 wgmma-128");
+  EXPECT_EQ(
+      choices(10240, 8192),
+      "small small wide-16/2 wide-16/2 wide-32/2 wgmma-64 wgmma-64 wgmma-pairs-128 wgmma-128 wgmma-128 wgmma-128");
+  EXPECT_EQ(choices(8192, 8192),
+            "small small mma-8 wide-16/4 wide-32/4 wide-64/4 many-128/3 wgmma-pairs-128 wgmma-128 wgmma-128 wgmma-128");
   EXPECT_EQ(choices(57344, 8192),
-            "small small wide-16 wide-16 wide-32 wgmma-64 wgmma-128 wgmma-pairs-128 wgmma-pairs-128");
+            "small small wide-16 wide-16 wide-32 wgmma-64 wgmma-128 wgmma-128 wgmma-128 wgmma-128 wgmma-128");
   EXPECT_EQ(choices(8192, 28672),
-            "small wide-16/4 wide-16/4 wide-16/4 wide-32/4 wide-64/4 wide-64/2 wgmma-128 wgmma-pairs-128");
+            "small wide-16/4 wide-16/4 wide-16/4 wide-32/4 wide-64/4 many-128/3 wgmma-pairs-128 wgmma-128 wgmma-128 "
+            "wgmma-128");
 }
 
 TEST(CudaSmall, WarpsOfABlockFitAndShareTheRowsEvenly) {
@@ -155,10 +169,10 @@ TEST(CudaPanel, PaysFromSomeNumberOfTokensOn) {
     }
   }
   // On Hopper 225 p / (100 - p) tokens, p the percentage of docs/benchmarks-cuda.md.
-  EXPECT_FALSE(panel_pays({4096, 4096, 128}, 640, 90));
-  EXPECT_TRUE(panel_pays({4096, 4096, 128}, 641, 90));
-  EXPECT_FALSE(panel_pays({28672, 4096, 128}, 1382, 90));
-  EXPECT_TRUE(panel_pays({28672, 4096, 128}, 1383, 90));
+  EXPECT_FALSE(panel_pays({4096, 4096, 128}, 1025, 90));
+  EXPECT_TRUE(panel_pays({4096, 4096, 128}, 1026, 90));
+  EXPECT_FALSE(panel_pays({28672, 4096, 128}, 1650, 90));
+  EXPECT_TRUE(panel_pays({28672, 4096, 128}, 1651, 90));
 }
 
 TEST(CudaMma, TilesOfALaunchAreEachTileOnce) {

@@ -194,8 +194,9 @@ __device__ __forceinline__ void barrier_arrive_remote(std::uint32_t barrier, std
       "r"(rank)
       : "memory");
 }
-/// By one lane of the warp.
+/// By one lane of the warp, when all have come: what they read before is read.
 __device__ __forceinline__ void barrier_arrive_once(std::uint32_t barrier) {
+  __syncwarp();
   asm volatile("{.reg .pred p; elect.sync _|p,0xffffffff; @p mbarrier.arrive.shared::cta.b64 _,[%0];}" ::"r"(barrier)
                : "memory");
 }

@@ -180,6 +180,19 @@ __device__ __forceinline__ float2 widen_f16(std::uint32_t word) {
   return __half22float2(h);
 }
 
+/// a b + c of both halves of three words, rounded once; subnormal numbers count.
+template <Half kType>
+__device__ __forceinline__ std::uint32_t multiply_add_halves(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  std::uint32_t d = 0;
+  if constexpr (kType == Half::kF16) {
+    asm("fma.rn.f16x2 %0,%1,%2,%3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  } else {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800  // no kernel for BF16 is started elsewhere
+    asm("fma.rn.bf16x2 %0,%1,%2,%3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+#endif
+  }
+  return d;
+}
 /// Products of both halves of two words.
 template <Half kType>
 __device__ __forceinline__ std::uint32_t multiply_halves(std::uint32_t a, std::uint32_t b) {

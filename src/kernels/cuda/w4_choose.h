@@ -15,6 +15,7 @@ enum class W4Kind : std::uint8_t {
   kWgmmaPairs,  ///< the same with pairs of blocks
   kMma,         ///< tiles of `tokens`, for every device
   kWide,        ///< tiles of 256 rows and `tokens`; `blocks` 1: stripes, else so many per tile
+  kMany,        ///< tiles of 192 rows and `tokens`, `blocks` per tile
 };
 struct W4Choice {
   W4Kind kind = W4Kind::kSmall;

@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kThreads) w4_expand_kernel(const ExpandArgs ar
       const int first = h * 64 + i * 32;  // of the step's inputs; a group is a multiple of 32
       const std::uint8_t* scales = slab + 1024 + first / kGroup * 32;
       const std::uint8_t* zeros = slab + 1024 + kGroups * 32 + first / kGroup * 8;
-      const float2 scale = ptx::widen_f16(*reinterpret_cast<const std::uint32_t*>(scales + 4 * g));
+      const float2 scale = group_scales<kType>(*reinterpret_cast<const std::uint32_t*>(scales + 4 * g));
       const ZeroConstants zero = zero_constants<kType>(zeros[g]);
       std::uint32_t low[4];
       std::uint32_t high[4];

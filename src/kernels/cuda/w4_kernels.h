@@ -55,6 +55,11 @@ std::uint64_t wide_workspace(const W4Layout& layout, std::int64_t m, const Devic
                              int blocks);
 int wide_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int tokens, int blocks);
 
+/// `blocks` of a tile of 128 tokens: 3, 4.
+const char* many_objection(const W4Problem& problem, const DeviceLimits& limits, int blocks);
+std::uint64_t many_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits, int blocks);
+int many_run(const W4Problem& problem, const DeviceLimits& limits, Stream stream, int blocks);
+
 /// `tokens` of a tile: 8, 16, 32, 64. The counters at the front of the workspace are zero between launches.
 const char* mma_objection(const W4Problem& problem, const DeviceLimits& limits, int tokens);
 std::uint64_t mma_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits, int tokens);

@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(kMmaWarps * 32, kBlocks == 8 ? 1 : 2)
         const bool group_ends = (j + 1) * 16 % (kGroup < 128 ? kGroup : 64) == 0 && (kGroup < 128 || h == 1);
         if (group_begins) {
           zero = zero_constants<kType>(ptx::load_shared_1(slab_at + 1024 + kGroups * 32 + k / kGroup * 8 + g));
-          scale = ptx::widen_f16(ptx::load_shared_4(slab_at + 1024 + k / kGroup * 32 + 4 * g));
+          scale = group_scales<kType>(ptx::load_shared_4(slab_at + 1024 + k / kGroup * 32 + 4 * g));
         }
         if constexpr (kBlocks == 1) {
           if (j % 2 == 0) ptx::load_matrices((x_at ^ (j * 32)) + h * kTokens * 128, x[0]);

@@ -67,7 +67,7 @@ __device__ __forceinline__ void small_products(std::uint32_t slabs, const SlabLa
       for (int u = 0; u < kCount; ++u) {
         if (k % kGroup == 0) {
           zero[u] = zero_constants<kType>(ptx::load_shared_1(zeros_at + u * kStep + k / kGroup * 8));
-          scale[u] = ptx::widen_f16(ptx::load_shared_4(scales_at + u * kStep + k / kGroup * 32));
+          scale[u] = group_scales<kType>(ptx::load_shared_4(scales_at + u * kStep + k / kGroup * 32));
         }
         std::uint32_t a[4];
         expand_codes<kType>(word_of(codes[u], j), zero[u], a);

@@ -132,25 +132,22 @@ std::array<float, 2> halves(std::uint32_t word) {
 }
 
 /// What the instructions of w4_dequant.cuh compute from a word of codes and a byte of zero points: values of the four
-/// registers of an A fragment.
+/// registers of an A fragment, code - zero point or (BF16) a 64th of it.
 template <typename T>
 std::array<std::array<float, 2>, 4> expand(std::uint32_t word, std::uint32_t zero_byte) {
   constexpr bool kF16 = std::is_same_v<T, F16>;
   std::array<std::array<float, 2>, 4> out{};
   for (int r = 0; r < 4; ++r) {
     const bool high = r % 2 == 1;
-    std::uint32_t mask = 0x000f000fU;
-    std::uint32_t bits = kF16 ? 0x64006400U : 0x43004300U;
-    std::uint32_t shifted = word >> (kF16 ? r / 2 * 8 : r * 4);
-    std::uint32_t zero = (high && !kF16 ? zero_byte >> 4 : zero_byte & 0x0fU) * 0x10001U + bits;
-    if (kF16 && high) {
-      mask = 0x00f000f0U;
-      bits = 0x54005400U;
-      zero = (zero_byte & 0xf0U) * 0x10001U + bits;
-    }
-    const auto a = halves<T>((shifted & mask) | bits);
-    const auto z = halves<T>(zero);
-    for (std::size_t e = 0; e < 2; ++e) out[static_cast<std::size_t>(r)][e] = a[e] - z[e];
+    const std::uint32_t mask = high ? 0x00f000f0U : 0x000f000fU;
+    const std::uint32_t codes = word >> (r / 2 * 8) & mask;
+    const std::uint32_t zeros = zero_byte * 0x10001U & mask;
+    // Over the exponent of 1024 or 64; numbers below 2^-125 times 2^127 or 2^123.
+    const std::uint32_t bits = !kF16 ? 0 : high ? 0x54005400U : 0x64006400U;
+    const float factor = kF16 ? 1.0F : high ? 0x1p123F : 0x1p127F;
+    const auto a = halves<T>(codes | bits);
+    const auto z = halves<T>(zeros | bits);
+    for (std::size_t e = 0; e < 2; ++e) out[static_cast<std::size_t>(r)][e] = a[e] * factor - z[e] * factor;
   }
   return out;
 }
@@ -176,7 +173,7 @@ void check_fragments(const Packed& p) {
                 const std::int64_t input = first + 8 * u + 2 * t + e;
                 if (!p.inside(r, input)) continue;
                 ASSERT_EQ(registers[static_cast<std::size_t>(h + 2 * u)][static_cast<std::size_t>(e)],
-                          static_cast<float>(p.code(r, input) - p.zero(r, input)))
+                          static_cast<float>(p.code(r, input) - p.zero(r, input)) / (std::is_same_v<T, F16> ? 1 : 64))
                     << "row " << r << " input " << input << " lane " << lane << " word " << j;
               }
             }

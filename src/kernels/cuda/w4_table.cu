@@ -33,6 +33,19 @@ constexpr W4Kernel wide_row(const char* name) {
           }};
 }
 
+template <int kBlocks>
+constexpr W4Kernel many_row(const char* name) {
+  return {name,
+          {W4Kind::kMany, 128, kBlocks},
+          [](const W4Problem& problem, const DeviceLimits& limits) { return many_objection(problem, limits, kBlocks); },
+          [](const W4Layout& layout, std::int64_t m, const DeviceLimits& limits) {
+            return many_workspace(layout, m, limits, kBlocks);
+          },
+          [](const W4Problem& problem, const DeviceLimits& limits, Stream stream) {
+            return many_run(problem, limits, stream, kBlocks);
+          }};
+}
+
 template <int kTokens>
 constexpr W4Kernel mma_row(const char* name) {
   return {name,
@@ -64,6 +77,8 @@ constexpr W4Kernel kTable[] = {
     wide_row<64, 2>("wide-64-split2"),
     wide_row<64, 4>("wide-64-split4"),
     wide_row<64, 8>("wide-64-split8"),
+    many_row<3>("many-128-split3"),
+    many_row<4>("many-128-split4"),
     mma_row<8>("mma-8"),
     mma_row<16>("mma-16"),
     mma_row<32>("mma-32"),
@@ -97,6 +112,7 @@ constexpr bool has_row_of_every(W4Kind kind, std::initializer_list<int> tokens, 
 static_assert(has_row_of_every(W4Kind::kSmall, {0}, {1}));
 static_assert(has_row_of_every(W4Kind::kMma, {8, 16, 32, 64}, {1}));
 static_assert(has_row_of_every(W4Kind::kWide, {16, 32, 64}, {1, 2, 4, 8}));
+static_assert(has_row_of_every(W4Kind::kMany, {128}, {3, 4}));
 static_assert(has_row_of_every(W4Kind::kWgmma, {64, 128}, {1}));
 static_assert(has_row_of_every(W4Kind::kWgmmaPairs, {128}, {1}));
 

@@ -2,6 +2,8 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
+
 #include "kernels/cuda/w4_kernels.h"
 
 /// Host side of the Hopper kernel: the map of the activations, the shape of the launch.
@@ -66,6 +68,43 @@ WgmmaLaunch wgmma_launch(const W4Problem& problem, int tokens) {
   args.steps = static_cast<std::int32_t>(problem.layout.steps());
   args.leaves = w4_leaves(problem.layout.k);
   args.token_tiles = (args.m + tokens - 1) / tokens;
+  return launch;
+}
+
+const char* shared_tiles_objection(const W4Problem& problem, const DeviceLimits& limits, const WgmmaTile& tile,
+                                   int blocks) {
+  if (const char* objection = wgmma_device_objection(limits)) return objection;
+  if (problem.workspace == nullptr) return "needs a workspace";
+  if (tile.warpgroups() * sizeof(std::uint32_t) * limits.multiprocessors > kWgmmaFlagBytes) {
+    return "more multiprocessors than flags";
+  }
+  if (blocks == 1) return nullptr;
+  if (blocks > w4_leaves(problem.layout.k)) return "K has fewer leaves than a tile has blocks";
+  // Blocks of a tile wait for each other, so all have to run at once.
+  if (tile.tiles(problem.layout, problem.m) * blocks > limits.multiprocessors) {
+    return "more blocks than multiprocessors";
+  }
+  return nullptr;
+}
+
+std::uint64_t shared_tiles_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits,
+                                     const WgmmaTile& tile, int blocks) {
+  if (limits.capability != 90) return 0;
+  const std::int64_t bytes = static_cast<std::int64_t>(tile.tokens) * tile.rows * 4;
+  if (blocks == 1) return kWgmmaFlagBytes + static_cast<std::uint64_t>(limits.multiprocessors * bytes);
+  // Of all numbers of tokens up to m, the largest that shares its tiles.
+  const std::int64_t columns = tile.columns(layout);
+  const std::int64_t most = limits.multiprocessors / blocks / columns * columns;
+  const std::int64_t tiles = std::min(tile.tiles(layout, m), most);
+  return tiles == 0 ? 0 : kWgmmaFlagBytes + static_cast<std::uint64_t>(tiles * w4_leaves(layout.k) * bytes);
+}
+
+WgmmaLaunch shared_tiles_launch(const W4Problem& problem, const WgmmaTile& tile, int blocks) {
+  WgmmaLaunch launch = wgmma_launch(problem, tile.tokens);
+  launch.args.columns = static_cast<std::int32_t>(tile.columns(problem.layout));
+  launch.args.cluster = blocks;
+  launch.args.sharing = blocks > 1 ? WgmmaSharing::kSplit : WgmmaSharing::kStripes;
+  launch.blocks = launch.args.columns * launch.args.token_tiles * blocks;
   return launch;
 }
 

@@ -44,7 +44,7 @@ struct WgmmaMemory {
 struct WgmmaLaunch {
   WgmmaArgs args;
   Half type = Half::kBf16;
-  std::int32_t tokens = 0;  ///< of a tile: 64 or 128; of the wide form 16, 32 or 64
+  std::int32_t tokens = 0;  ///< of a tile: 64 or 128; of the wide form 16, 32 or 64; of the one for many 128
   std::int32_t group_size = 128;
   std::int32_t blocks = 0;
 };
@@ -56,6 +56,26 @@ const char* wgmma_device_objection(const DeviceLimits& limits);
 bool wgmma_map(const W4Problem& problem, int tokens, CUtensorMap& map);
 /// What does not depend on how blocks share the work.
 WgmmaLaunch wgmma_launch(const W4Problem& problem, int tokens);
+
+/// A tile of the forms in which several blocks may share one (wide, many).
+struct WgmmaTile {
+  std::int32_t tokens = 0, rows = 0;
+
+  constexpr std::int64_t columns(const W4Layout& layout) const { return (layout.n + rows - 1) / rows; }
+  constexpr std::int64_t tiles(const W4Layout& layout, std::int64_t m) const {
+    return columns(layout) * ((m + tokens - 1) / tokens);
+  }
+  constexpr std::int32_t warpgroups() const { return rows / 64; }
+};
+/// Why `blocks` blocks cannot share each tile (1: stripes), or null.
+const char* shared_tiles_objection(const W4Problem& problem, const DeviceLimits& limits, const WgmmaTile& tile,
+                                   int blocks);
+/// Flags, and the sums that blocks leave for each other.
+std::uint64_t shared_tiles_workspace(const W4Layout& layout, std::int64_t m, const DeviceLimits& limits,
+                                     const WgmmaTile& tile, int blocks);
+/// A launch that lacks the number of blocks in stripes.
+WgmmaLaunch shared_tiles_launch(const W4Problem& problem, const WgmmaTile& tile, int blocks);
+
 /// Return a cudaError_t as a number.
 int launch_wgmma_f16(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream);
 int launch_wgmma_bf16(const WgmmaLaunch& launch, const CUtensorMap& x, Stream stream);

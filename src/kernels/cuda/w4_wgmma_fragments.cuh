@@ -36,7 +36,7 @@ struct WgmmaFragments {
   /// Makes the fragments of group q.
   __device__ __forceinline__ void expand(const WgmmaCodes<kType, kGroup>& from, int q) {
     const ZeroConstants zero = zero_constants<kType>(from.zero[q]);
-    scale[q] = ptx::widen_f16(from.scale[q]);
+    scale[q] = group_scales<kType>(from.scale[q]);
 #pragma unroll
     for (int j = q * (kGroup / 16); j < (q + 1) * (kGroup / 16); ++j) {
       expand_codes<kType>(word_of(from.codes[j >> 2], j & 3), zero, a[j]);

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/w4_split.cuh"
 #include "kernels/cuda/w4_wide_produce.cuh"
-#include "kernels/cuda/w4_wide_split.cuh"
 #include "kernels/cuda/w4_wide_stripes.cuh"
 
 /// Four warpgroups of consumers and one of which a thread copies (w4_wide.h).
@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kWideThreads, 1)
   };
   WgmmaPart part;
   if constexpr (kSplit) {
-    const WideSplit<kTokens, kType> sharing(args, warpgroup, worker);
+    const Split<kTokens, kType, kWideWarpgroups> sharing(args, warpgroup, worker);
     walk.next(rank, part);
     run_part(part, sharing);
     sharing.reduce(part, rank);

@@ -86,7 +86,7 @@ struct WideConsumer {
     ptx::wgmma_commit();
   }
   __device__ __forceinline__ void add_product(std::uint32_t word) {
-    const float2 scale = ptx::widen_f16(word);
+    const float2 scale = group_scales<kType>(word);
 #pragma unroll
     for (int i = 0; i < kValues; ++i) {
       leaf_sum[i] = __fmaf_rn((i & 2) != 0 ? scale.y : scale.x, product[i], leaf_sum[i]);

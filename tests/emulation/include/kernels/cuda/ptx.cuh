@@ -105,6 +105,13 @@ std::uint32_t subtract_halves(std::uint32_t a, std::uint32_t b) {
   return pack_halves<kType>(widen<kType>(a) - widen<kType>(b), widen<kType>(a >> 16) - widen<kType>(b >> 16));
 }
 template <Half kType>
+std::uint32_t multiply_add_halves(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  const auto of = [&](int shift) {
+    return static_cast<float>(double{widen<kType>(a >> shift)} * widen<kType>(b >> shift) + widen<kType>(c >> shift));
+  };
+  return pack_halves<kType>(of(0), of(16));
+}
+template <Half kType>
 std::uint32_t multiply_halves(std::uint32_t a, std::uint32_t b) {
   return pack_halves<kType>(widen<kType>(a) * widen<kType>(b), widen<kType>(a >> 16) * widen<kType>(b >> 16));
 }

@@ -1,14 +1,14 @@
 #pragma once
 
-#include "kernels/cuda/w4_wide_consume.cuh"
+#include "kernels/cuda/w4_wgmma_fragments.cuh"
 
 namespace awq::kernels::cuda {
 
-/// What a warpgroup of the wide form does with the sums of a leaf where several blocks share a tile: leaves them in
-/// global memory, each leaf in a place of its own. When all of the tile are there, each of the blocks adds up a part of
-/// the tile and stores it. Warpgroups that hold the same rows wait for each other and for nobody else.
-template <int kTokens, Half kType>
-struct WideSplit {
+/// What one of kWarpgroups warpgroups of a block does with the sums of a leaf where several blocks share a tile: leaves
+/// them in global memory, each leaf in a place of its own. When all of the tile are there, each of the blocks adds up a
+/// part of the tile and stores it. Warpgroups that hold the same rows wait for each other and for nobody else.
+template <int kTokens, Half kType, int kWarpgroups>
+struct Split {
   static constexpr int kVectors = kTokens / 8;   ///< of a thread
   static constexpr int kItems = kVectors * 128;  ///< vectors of a warpgroup's rows: tokens 8 (item / 128) ..
 
@@ -16,11 +16,11 @@ struct WideSplit {
   int warpgroup;
   int tile;
 
-  __device__ __forceinline__ WideSplit(const WgmmaArgs& arguments, int group, int index)
+  __device__ __forceinline__ Split(const WgmmaArgs& arguments, int group, int index)
       : args(arguments), warpgroup(group), tile(index) {}
 
   __device__ __forceinline__ float4* place(int leaf) const {
-    return args.partial + (static_cast<std::int64_t>(tile * args.leaves + leaf) * kWideWarpgroups + warpgroup) * kItems;
+    return args.partial + (static_cast<std::int64_t>(tile * args.leaves + leaf) * kWarpgroups + warpgroup) * kItems;
   }
   __device__ __forceinline__ float bias_of(int n) const {
     return args.bias != nullptr && n < args.n ? args.bias[n] : 0.0F;
@@ -41,7 +41,7 @@ struct WideSplit {
 
   /// Counts the warpgroups with these rows of all blocks of the tile that have come, then those that have left. Zero
   /// between launches.
-  __device__ __forceinline__ std::uint32_t* counter() const { return args.ready + kWideWarpgroups * tile + warpgroup; }
+  __device__ __forceinline__ std::uint32_t* counter() const { return args.ready + kWarpgroups * tile + warpgroup; }
   /// Until all have left their sums.
   __device__ __forceinline__ void wait_for_all(int thread) const {
     warpgroup_barrier(warpgroup);
@@ -61,19 +61,20 @@ struct WideSplit {
   __device__ __forceinline__ void reduce(const WgmmaPart& part, int rank) const {
     const int thread = ptx::thread_here() & 127;
     auto* y = static_cast<std::uint16_t*>(args.y);
-    const int share = vectors(part) * 128 / args.cluster;
-    const int end = (rank + 1) * share;
+    const int all = vectors(part) * 128;
+    const int share = (all + args.cluster - 1) / args.cluster;
+    const int end = min((rank + 1) * share, all);
     const float4* from = place(0);
     wait_for_all(thread);
 #pragma unroll 1
     for (int item = rank * share + thread; item < end; item += 128) {
-      const int row = part.column * kWideRows + warpgroup * 64 + (item >> 5 & 3) * 16 + (item >> 2 & 7);
+      const int row = part.column * (kWarpgroups * 64) + warpgroup * 64 + (item >> 5 & 3) * 16 + (item >> 2 & 7);
       const int token = part.token_tile * kTokens + (item >> 7) * 8 + (item & 3) * 2;
       const float bias[2] = {bias_of(row), bias_of(row + 8)};
       float4 v[8];  // the most leaves there are
 #pragma unroll
       for (int leaf = 0; leaf < 8; ++leaf) {
-        if (leaf < args.leaves) v[leaf] = __ldcg(from + leaf * (kWideWarpgroups * kItems) + item);
+        if (leaf < args.leaves) v[leaf] = __ldcg(from + leaf * (kWarpgroups * kItems) + item);
       }
       float4 t = v[0];
 #pragma unroll
