@@ -107,7 +107,7 @@ void ChatSession::set_system(std::string system) { state_->system = std::move(sy
 
 std::string ChatSession::history() const {
   // Lines that somebody typed may be no valid UTF-8.
-  return state_->with_system(state_->messages).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return file::to_line(state_->with_system(state_->messages));
 }
 
 }  // namespace awq

@@ -19,8 +19,6 @@ std::size_t partial(std::string_view text, std::string_view tag) {
   return 0;
 }
 
-std::string in_quotes(std::string_view text) {
-  return file::OrderedJson(std::string(text)).dump(-1, ' ', false, file::OrderedJson::error_handler_t::replace);
-}
+std::string in_quotes(std::string_view text) { return file::to_line(file::OrderedJson(std::string(text))); }
 
 }  // namespace awq::chat

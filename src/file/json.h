@@ -24,6 +24,12 @@ struct JsonLimits {
 template <typename J = Json>
 J parse_json(std::string_view text, const std::string& name, const JsonLimits& limits = {});
 
+/// On one line; what is no UTF-8 is replaced.
+template <typename J>
+std::string to_line(const J& json) {
+  return json.dump(-1, ' ', false, J::error_handler_t::replace);
+}
+
 /// Reads and parses a file.
 template <typename J = Json>
 J read_json_file(const std::filesystem::path& path, const JsonLimits& limits = {});

@@ -20,8 +20,7 @@ bool ConfigReader::is_null(const std::string& key) const {
 
 void ConfigReader::wrong(const std::string& key, const char* expected) const {
   const file::Json* value = find(key);
-  const std::string text =
-      value == nullptr ? "missing" : value->dump(-1, ' ', false, file::Json::error_handler_t::replace);
+  const std::string text = value == nullptr ? "missing" : file::to_line(*value);
   fail(ErrorCode::kCorruptFile, "{}: \"{}\" is {}, expected {}", file_, key, printable(text), expected);
 }
 

@@ -60,7 +60,7 @@ std::string yaml_text(const std::string& text) {
   };
   const bool plain = !text.empty() && std::isalpha(static_cast<unsigned char>(text.front())) != 0 &&
                      std::all_of(text.begin(), text.end(), is_plain);
-  return plain ? text : file::Json(text).dump(-1, ' ', false, file::Json::error_handler_t::replace);
+  return plain ? text : file::to_line(file::Json(text));
 }
 
 /// The flags about bits that are not at their defaults.

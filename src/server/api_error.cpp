@@ -54,7 +54,7 @@ std::string ApiError::body() const {
                   {"type", type()},
                   {"param", param_.empty() ? file::OrderedJson(nullptr) : file::OrderedJson(param_)},
                   {"code", status_}};
-  return out.dump(-1, ' ', false, file::OrderedJson::error_handler_t::replace);
+  return file::to_line(out);
 }
 
 HttpReply ApiError::reply() const {

@@ -69,10 +69,12 @@ void serve(const ServeOptions& options) {
   const model::ModelFiles files = model::ModelFiles::open(options.model);
   const std::unique_ptr<text::Tokenizer> tokenizer = text::Tokenizer::load(options.model);
   const std::unique_ptr<ChatFormat> chat = load_chat_format(options, *tokenizer);
+  GenerationDefaults defaults = load_defaults(options);  // a mistake there is said before anything is loaded
   LoadedModel loaded = load_model(options, files, device::parse_name(options.device));
   leave_place();  // this thread led the teams that loaded; the engine's own will be bound, the others go anywhere
   engine::Engine engine(std::move(loaded.model), loaded.options);
   ServedModel served = describe_model(options, files, *tokenizer, engine, loaded.runs_on);
+  served.defaults = std::move(defaults);
   served.chat = chat.get();
   add_vocabularies(served, *tokenizer);
 

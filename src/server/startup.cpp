@@ -180,7 +180,6 @@ ServedModel describe_model(const ServeOptions& o, const model::ModelFiles& files
   out.max_model_len = engine.limits().max_model_len;
   out.vocab_size = files.config().vocab_size;
   out.eos_ids = files.config().eos_token_ids;
-  out.defaults = load_defaults(o);
   out.tokenizer = &tokenizer;
   out.engine = &engine;
   return out;

@@ -35,7 +35,7 @@ GenerationDefaults load_defaults(const ServeOptions& options);
 /// The model's template or the file that replaces it; null where there is none.
 std::unique_ptr<ChatFormat> load_chat_format(const ServeOptions& options, const text::Tokenizer& tokenizer);
 
-/// What requests and model cards need to know of the model.
+/// What requests and model cards need to know of the model, but for the defaults and the chat format.
 ServedModel describe_model(const ServeOptions& options, const model::ModelFiles& files,
                            const text::Tokenizer& tokenizer, engine::Engine& engine, const std::string& runs_on);
 

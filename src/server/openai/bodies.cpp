@@ -112,8 +112,6 @@ OrderedJson completion_delta(const JobSpec& spec, std::int64_t index, const Choi
   return out;
 }
 
-std::string to_line(const OrderedJson& json) {
-  return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
-}
+std::string to_line(const OrderedJson& json) { return file::to_line(json); }
 
 }  // namespace awq::server

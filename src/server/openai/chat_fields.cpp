@@ -96,8 +96,7 @@ void read_tools(const Fields& fields, const ServeLimits& limits, ChatFields& out
       inner.refuse("name", fmt::format("expected 1 to {} bytes", chat::kMaxNameBytes));
     if (!names.insert(name).second) inner.refuse("name", "two tools have this name");
     inner.text("description");
-    if (const OrderedJson* parameters = inner.object("parameters"))
-      schema_bytes += parameters->dump(-1, ' ', false, OrderedJson::error_handler_t::replace).size();
+    if (const OrderedJson* parameters = inner.object("parameters")) schema_bytes += file::to_line(*parameters).size();
   }
   check_limit(limits, &ServeLimits::max_schema_bytes, static_cast<std::int64_t>(schema_bytes), "tools");
   out.tools = *tools;

@@ -19,7 +19,7 @@ ConstraintSpec schema_spec(const Fields& fields, const char* name, const Ordered
     }
   }
   if (!spec.schema.is_object() && !spec.schema.is_boolean()) fields.wrong_type(name, "a JSON schema");
-  const std::string text = spec.schema.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+  const std::string text = file::to_line(spec.schema);
   check_limit(limits, &ServeLimits::max_schema_bytes, static_cast<std::int64_t>(text.size()), fields.name_of(name));
   return spec;
 }
