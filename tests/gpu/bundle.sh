@@ -43,7 +43,7 @@ export GOMP_SPINCOUNT=\${GOMP_SPINCOUNT:-2000}
 exec "\$here/lib/$loader" --library-path "\$here/lib:\${LD_LIBRARY_PATH:-}" "\$here/bin/\$program" "\$@"
 RUN
 chmod +x "$out/run"
-cp "$source_folder"/tests/gpu/{engine,quantize}_check.sh "$out/"
+cp "$source_folder"/tests/gpu/{engine_check,quantize_check,serve_check,random_model}.sh "$out/"
 
 add_model() { if [ -d "$1" ]; then mkdir -p "$out/models/$2" && cp -r "$1"/*.json "$1"/*.safetensors "$out/models/$2/"; fi; }
 # 25 MB of BF16 weights that compress badly: only where there is room.

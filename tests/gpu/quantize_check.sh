@@ -3,6 +3,7 @@
 # memory on random weights in the shape of Llama-3-8B with LAYERS layers (4). Status 0 when all is well.
 set -uo pipefail
 cd "$(dirname "$0")"
+. ./random_model.sh
 layers=${1:-4}
 status=0
 begin=$SECONDS
@@ -25,14 +26,7 @@ for flags in "--recipe best" "--recipe fast" "--method gptq"; do
     "$(number "$work/cpu.json" seconds) s and $(number "$work/cuda.json" seconds) s"
 done
 
-cat >"$work/shape.json" <<JSON
-{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
- "num_attention_heads": 32, "num_key_value_heads": 8, "num_hidden_layers": $layers, "vocab_size": 8192,
- "rms_norm_eps": 1e-05, "rope_theta": 500000.0, "max_position_embeddings": 8192, "tie_word_embeddings": false,
- "torch_dtype": "bfloat16", "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2}
-JSON
-./run make_random_model "$work/shape.json" "$work/big" >/dev/null || status=1
-cp models/books-12m/tokenizer* models/books-12m/special_tokens_map.json "$work/big/" 2>/dev/null
+random_model "$layers" "$work/big" || status=1
 note "a model of $layers layers is made"
 for flags in "--recipe best" "--recipe fast"; do
   # shellcheck disable=SC2086
