@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Builds the programs that check and profile kernels on a device, for one target, without the rest of the project.
-#   tests/gpu/build_lab.sh OUT_FOLDER [ARCHITECTURE]
+#   tests/gpu/build_lab.sh OUT_FOLDER [ARCHITECTURE [FLAGS...]]
+# For compute-sanitizer --tool racecheck: -DAWQ_EVERY_LANE_ARRIVES (hopper.cuh), in a folder of its own.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 out=$1
 arch=${2:-90a}
 mkdir -p "$out/objects"
-flags=(-std=c++20 -O3 "-gencode=arch=compute_$arch,code=sm_$arch" -I src -I include -I tests/gpu)
+flags=(-std=c++20 -O3 "-gencode=arch=compute_$arch,code=sm_$arch" -I src -I include -I tests/gpu "${@:3}")
 jobs=()
 objects=()
 token_objects=()

@@ -194,11 +194,22 @@ __device__ __forceinline__ void barrier_arrive_remote(std::uint32_t barrier, std
       "r"(rank)
       : "memory");
 }
+/// Arrivals of a warp in barrier_arrive_once(). With AWQ_EVERY_LANE_ARRIVES every lane arrives for itself: for race
+/// checkers that do not see how the lanes' reads come before the arrival of one of them.
+#ifdef AWQ_EVERY_LANE_ARRIVES
+inline constexpr std::uint32_t kWarpArrivals = 32;
+#else
+inline constexpr std::uint32_t kWarpArrivals = 1;
+#endif
 /// By one lane of the warp, when all have come: what they read before is read.
 __device__ __forceinline__ void barrier_arrive_once(std::uint32_t barrier) {
-  __syncwarp();
-  asm volatile("{.reg .pred p; elect.sync _|p,0xffffffff; @p mbarrier.arrive.shared::cta.b64 _,[%0];}" ::"r"(barrier)
-               : "memory");
+  if constexpr (kWarpArrivals == 1) {
+    __syncwarp();
+    asm volatile("{.reg .pred p; elect.sync _|p,0xffffffff; @p mbarrier.arrive.shared::cta.b64 _,[%0];}" ::"r"(barrier)
+                 : "memory");
+  } else {
+    barrier_arrive(barrier);
+  }
 }
 __device__ __forceinline__ void barrier_wait(std::uint32_t barrier, std::uint32_t parity) {
   asm volatile(

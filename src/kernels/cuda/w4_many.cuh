@@ -23,12 +23,12 @@ __global__ void __launch_bounds__(kManyThreads, 1)
     for (int i = 0; i < ManyMemory::kHalves; ++i) {
       const std::uint32_t full = many_half_full<kGroup>(base, i * ManyMemory::kHalfBytes);
       ptx::barrier_init(full, 1);
-      ptx::barrier_init(full + 8, 4 * kManyWarpgroups);
+      ptx::barrier_init(full + 8, 4 * kManyWarpgroups * ptx::kWarpArrivals);
     }
     for (int i = 0; i < kMemory.steps(); ++i) {
       const std::uint32_t at = base + kMemory.weights_at() + i * kMemory.step_bytes();
       ptx::barrier_init(at + kMemory.weight_full_at(), 1);
-      ptx::barrier_init(at + kMemory.weight_empty_at(), 4 * kManyWarpgroups);
+      ptx::barrier_init(at + kMemory.weight_empty_at(), 4 * kManyWarpgroups * ptx::kWarpArrivals);
     }
     ptx::barrier_init_fence();
   }

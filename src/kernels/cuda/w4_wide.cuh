@@ -22,7 +22,8 @@ __global__ void __launch_bounds__(kWideThreads, 1)
   if (threadIdx.x == 0) {
     for (int i = 0; i < kMemory.stages(); ++i) {
       ptx::barrier_init(base + i * kMemory.stage_bytes() + kMemory.full_at(), 1);
-      ptx::barrier_init(base + i * kMemory.stage_bytes() + kMemory.empty_at(), 4 * kWideWarpgroups);
+      ptx::barrier_init(base + i * kMemory.stage_bytes() + kMemory.empty_at(),
+                        4 * kWideWarpgroups * ptx::kWarpArrivals);
     }
     ptx::barrier_init_fence();
   }

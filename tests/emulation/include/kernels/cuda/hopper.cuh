@@ -38,6 +38,7 @@ inline void barrier_arrive(std::uint32_t barrier) { cuda_emulation::barrier_arri
 inline void barrier_arrive_remote(std::uint32_t barrier, std::uint32_t rank) {
   cuda_emulation::barrier_arrive_remote(barrier, rank);
 }
+inline constexpr std::uint32_t kWarpArrivals = 1;
 inline void barrier_arrive_once(std::uint32_t barrier) {
   cuda_emulation::wait_for_warp();
   if (cuda_emulation::own_lane() == 0) cuda_emulation::barrier_arrive(barrier);
