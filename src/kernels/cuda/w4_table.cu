@@ -62,7 +62,6 @@ constexpr W4Kernel mma_row(const char* name) {
 constexpr W4Kernel kTable[] = {
     {"small", {W4Kind::kSmall, 0, 1}, small_objection, no_workspace, small_run},
     wgmma_row<W4Kind::kWgmma, 64>("wgmma-64"),
-    wgmma_row<W4Kind::kWgmmaPairs, 64>("wgmma-64-pairs"),
     wgmma_row<W4Kind::kWgmma, 128>("wgmma-128"),
     wgmma_row<W4Kind::kWgmmaPairs, 128>("wgmma-128-pairs"),
     wide_row<16, 1>("wide-16"),
