@@ -68,10 +68,8 @@ W4Choice hopper_choice(const W4Layout& layout, std::int64_t m, int multiprocesso
   if (m <= 8 && layout.n * layout.k < kNarrow) return {W4Kind::kMma, 8, 1};
   if (m <= 64) return choice_of_few(row_tiles, m, leaves, all);
   if (m <= 256) {
-    const int blocks = blocks_of_many_tile(layout.n, m, leaves, all);
-    if (blocks > 1 && (m <= 128 || leaves == 8)) return {W4Kind::kMany, 128, blocks};
-  }
-  if (m <= 256) {
+    const int blocks_of_many = blocks_of_many_tile(layout.n, m, leaves, all);
+    if (blocks_of_many > 1 && (m <= 128 || leaves == 8)) return {W4Kind::kMany, 128, blocks_of_many};
     const std::int64_t tiles = (row_tiles + 1) / 2 * ((m + 63) / 64);
     const int blocks = blocks_of_tile(tiles, leaves, all);
     const bool busy = m <= 128 && tiles * blocks * 100 >= 80 * all;

@@ -5,23 +5,9 @@
 
 namespace awq::kernels::cuda {
 
-/// A place in a ring of kCount stages of kBytes, and the parity that its barriers are waited with. Plain arithmetic on
-/// constants, the same in all threads, so that the compiler can hold it in uniform registers.
-template <int kBytes, int kCount>
-struct ManyRing {
-  std::uint32_t at = 0;
-  std::uint32_t parity = 0;
-  __device__ __forceinline__ void advance() {
-    at += kBytes;
-    if (at == kCount * kBytes) {
-      at = 0;
-      parity ^= 1;
-    }
-  }
-};
-using ManyHalves = ManyRing<ManyMemory::kHalfBytes, ManyMemory::kHalves>;
+using ManyHalves = StageRing<ManyMemory::kHalfBytes, ManyMemory::kHalves>;
 template <int kGroup>
-using ManyWeights = ManyRing<ManyMemory{kGroup}.step_bytes(), ManyMemory{kGroup}.steps()>;
+using ManyWeights = StageRing<ManyMemory{kGroup}.step_bytes(), ManyMemory{kGroup}.steps()>;
 
 /// The barrier that a half is full; 8 bytes further the one that it is empty.
 template <int kGroup>

@@ -63,6 +63,20 @@ struct WgmmaRing {
   }
 };
 
+/// A place in a ring of kCount stages of kBytes, and the parity that its barriers are waited with. Plain arithmetic on
+/// constants, the same in all threads, so that the compiler can hold it in uniform registers.
+template <int kBytes, int kCount>
+struct StageRing {
+  std::uint32_t at = 0;
+  std::uint32_t parity = 0;
+  __device__ __forceinline__ void advance() {
+    at += kBytes;
+    if (at == kCount * kBytes) {
+      at = 0;
+      parity ^= 1;
+    }
+  }
+};
 /// Of the 128 threads of a warpgroup of consumers.
 __device__ __forceinline__ void warpgroup_barrier(int warpgroup) { ptx::barrier_sync<128>(1 + warpgroup); }
 
