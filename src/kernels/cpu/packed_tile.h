@@ -16,6 +16,11 @@ struct PackedPanel {
   const float* scales = nullptr;
   const float* minus_sums = nullptr;
   std::int64_t first_row = 0;
+  /// The weights that the tiles behind this one will read, and how far to go on in them after every line of codes. While
+  /// several rows are computed they are asked for into the second-level cache, where a processor's own prefetchers
+  /// do not run far enough ahead of reads that products hold up. The panels of a call take a part each.
+  const std::uint8_t* coming = nullptr;
+  std::int64_t coming_step = 0;
 };
 
 /// Computes kRows rows times kVecs vectors of V::kWidth outputs. The vectors start at output `first`, a multiple of 16;
@@ -29,6 +34,7 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
   constexpr int kLines = kBits == 4 ? 4 : 8;  // of a unit
   constexpr std::int64_t kGroupsAhead = 4;
+  constexpr int kSecondLevel = 2;
   using Line = typename V::template Line<kBits>;
   using Dots = typename V::template Dots<kBits>;
   const PackedLayout& layout = args.layout;
@@ -48,6 +54,7 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   for (int v = 0; v < kVecs; ++v) stream[v] = base + (v / kPerBlock) * step_bytes + (v % kPerBlock) * V::kWidth * 4;
   const std::int8_t* codes = panel.codes;
   const float* x_scales = panel.scales;
+  const std::uint8_t* coming = panel.coming;
 
   typename V::Floats total[kRows][kVecs];
   for (int r = 0; r < kRows; ++r) {
@@ -91,9 +98,13 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
 #pragma GCC unroll 8
           for (int v = 0; v < kVecs; ++v) {
             const std::uint8_t* at = stream[v] + offset + line * 64;
-            if (kPrefetch > 0 && v % kPerBlock == 0) __builtin_prefetch(at + ahead);
+            if (kPrefetch > 0 && v % kPerBlock == 0) {
+              __builtin_prefetch(at + ahead);
+              if (kRows > 1) __builtin_prefetch(coming + v / kPerBlock * block_bytes, 0, kSecondLevel);
+            }
             w[v] = V::template decode<kBits>(at);
           }
+          coming += panel.coming_step;
 #pragma GCC unroll 2
           for (int step = 0; step < Line::kSteps; ++step) {
 #pragma GCC unroll 2
@@ -167,8 +178,10 @@ inline void packed_tile_of_rows(const PackedArgs& args, const PackedPanel& panel
   if constexpr (kRows <= kWide) {
     packed_tile<V, kBits, kPlanes, kRows, kVecs, V::kPrefetch>(args, panel, first, 1);
   } else {
+    PackedPanel of_block = panel;
     for (int v = 0; v < kVecs; v += kPerBlock) {
-      packed_tile<V, kBits, kPlanes, kRows, kPerBlock, V::kPrefetch>(args, panel, first + v * V::kWidth, 1);
+      packed_tile<V, kBits, kPlanes, kRows, kPerBlock, V::kPrefetch>(args, of_block, first + v * V::kWidth, 1);
+      of_block.coming += args.layout.block_bytes();
     }
   }
 }
@@ -190,12 +203,20 @@ inline void packed_panels(const PackedArgs& args, std::int64_t first, std::int64
                                     packed_tile_of_rows<V, kBits, kPlanes, at_most(8), kVecs, kWide>};
   const Activations& x = args.x;
   const std::int64_t padded_k = x.padded_k();
+  const std::int64_t panels = panel_end - panel_begin;
+  constexpr std::int64_t kBlocks = kVecs * V::kWidth / kBlockOutputs;
+  const std::int64_t block = first / kBlockOutputs;
+  // Behind the last tile there is nothing to come: its own weights again.
+  const bool last = block + 2 * kBlocks > args.layout.blocks();
+  const std::uint8_t* coming = args.weight + (last ? block : block + kBlocks) * args.layout.block_bytes();
   for (std::int64_t p = panel_begin; p < panel_end; ++p) {
     const std::int64_t row = x.panel_begin(p);
     const PackedPanel panel{.codes = x.codes + row * x.planes * padded_k,
                             .scales = x.scales + row * x.scale_blocks(),
                             .minus_sums = x.minus_sums + row * x.groups(),
-                            .first_row = row};
+                            .first_row = row,
+                            .coming = coming + (p - panel_begin) * args.layout.scale_offset() / panels,
+                            .coming_step = 64 / panels};
     kTiles[x.panel_begin(p + 1) - row - 1](args, panel, first);
   }
 }
