@@ -8,25 +8,24 @@
 namespace awq::kernels {
 namespace {
 
-float scale_at(const PackedLayout& layout, const std::uint8_t* block, std::int64_t group, std::int64_t output) {
-  const std::uint8_t* at = block + layout.scale_offset() + (group * kBlockOutputs + output) * layout.scale_bytes();
+/// The scale at `place` (group * 16 + output) of a block's.
+float get_scale(const PackedLayout& layout, const std::uint8_t* scales, std::int64_t place) {
   if (layout.half_scales) {
     F16 half;
-    std::memcpy(&half, at, sizeof(half));
+    std::memcpy(&half, scales + place * 2, sizeof(half));
     return to_float(half);
   }
   float scale = 0;
-  std::memcpy(&scale, at, sizeof(scale));
+  std::memcpy(&scale, scales + place * 4, sizeof(scale));
   return scale;
 }
 
-void put_scale(const PackedLayout& layout, std::uint8_t* block, std::int64_t group, std::int64_t output, float scale) {
-  std::uint8_t* at = block + layout.scale_offset() + (group * kBlockOutputs + output) * layout.scale_bytes();
+void put_scale(const PackedLayout& layout, std::uint8_t* scales, std::int64_t place, float scale) {
   if (layout.half_scales) {
     const F16 half = to_f16(scale);
-    std::memcpy(at, &half, sizeof(half));
+    std::memcpy(scales + place * 2, &half, sizeof(half));
   } else {
-    std::memcpy(at, &scale, sizeof(scale));
+    std::memcpy(scales + place * 4, &scale, sizeof(scale));
   }
 }
 
@@ -55,31 +54,41 @@ void put_codes(const PackedLayout& layout, const std::uint8_t* codes, std::uint8
 }  // namespace
 
 void pack_block(const PackedLayout& layout, const PackSource& source, std::int64_t block,
-                std::uint8_t* packed) noexcept {
-  std::memset(packed, 0, static_cast<std::size_t>(layout.block_bytes()));
+                std::uint8_t* weight) noexcept {
+  std::uint8_t* codes = weight + layout.codes_at(block);
+  std::uint8_t* scales = weight + layout.scales_at(block);
+  std::uint8_t* zeros = weight + layout.zeros_at(block);
+  std::memset(codes, 0, static_cast<std::size_t>(layout.code_bytes()));
   const std::int64_t groups = layout.groups();
   const std::int64_t first = block * kBlockOutputs;
   const std::int64_t count = layout.n - first < kBlockOutputs ? layout.n - first : kBlockOutputs;
+  if (count < kBlockOutputs) {
+    std::memset(scales, 0, static_cast<std::size_t>(layout.scale_bytes()));
+    std::memset(zeros, 0, static_cast<std::size_t>(layout.zero_bytes()));
+  }
   for (std::int64_t g = 0; g < groups; ++g) {
     for (std::int64_t r = 0; r < count; ++r) {
-      const std::int64_t n = first + r;
-      put_codes(layout, source.codes + n * layout.k + g * layout.group_size, packed + g * layout.group_bytes(), r);
-      put_scale(layout, packed, g, r, source.scales[n * groups + g]);
-      packed[layout.zero_offset() + g * kBlockOutputs + r] = source.zero_points[n * groups + g];
+      const std::int64_t n = first + r - source.first;
+      put_codes(layout, source.codes + n * layout.k + g * layout.group_size, codes + g * layout.group_bytes(), r);
+      put_scale(layout, scales, g * kBlockOutputs + r, source.scales[n * groups + g]);
+      zeros[g * kBlockOutputs + r] = source.zero_points[n * groups + g];
     }
   }
 }
 
-void expand_packed(const PackedLayout& layout, const std::uint8_t* packed, std::int64_t begin, std::int64_t end,
+void expand_packed(const PackedLayout& layout, const std::uint8_t* weight, std::int64_t begin, std::int64_t end,
                    float* out) noexcept {
   for (std::int64_t n = begin; n < end; ++n) {
-    const std::uint8_t* block = packed + n / kBlockOutputs * layout.block_bytes();
+    const std::int64_t block = n / kBlockOutputs;
+    const std::uint8_t* codes = weight + layout.codes_at(block);
+    const std::uint8_t* scales = weight + layout.scales_at(block);
+    const std::uint8_t* zeros = weight + layout.zeros_at(block);
     const std::int64_t r = n % kBlockOutputs;
     float* to = out + (n - begin) * layout.k;
     for (std::int64_t g = 0; g < layout.groups(); ++g) {
-      const float scale = scale_at(layout, block, g, r);
-      const int zero = block[layout.zero_offset() + g * kBlockOutputs + r];
-      const std::uint8_t* lines = block + g * layout.group_bytes() + r * 4;
+      const float scale = get_scale(layout, scales, g * kBlockOutputs + r);
+      const int zero = zeros[g * kBlockOutputs + r];
+      const std::uint8_t* lines = codes + g * layout.group_bytes() + r * 4;
       if (layout.bits == 4) {
         for (std::int64_t i = 0; i < layout.group_size; ++i) {
           const std::uint8_t byte = lines[i / 8 * 64 + i % 4];

@@ -45,16 +45,22 @@ const PackedKernel& reference(int bits, int planes) {
 TEST(PackedLayout, PlacesOfCodesScalesAndZeroPoints) {
   // By the drawing in docs/layouts/packed-weights.md, not by the code.
   const PackedProblem p({20, 128, 64, 4}, true, 3);
-  const std::int64_t block_bytes = p.layout.block_bytes();
-  ASSERT_EQ(block_bytes, 2 * 8 * 64 + 2 * 16 * 2 + 2 * 16 + 32);  // codes, scales, zero points, up to 64
+  // Two blocks of codes, then of scales, then of zero points.
+  constexpr std::int64_t kCodes = 2 * 8 * 64;
+  constexpr std::int64_t kScales = 2 * 16 * 2;
+  constexpr std::int64_t kZeros = 2 * 16;
+  ASSERT_EQ(p.layout.bytes(), 2 * (kCodes + kScales + kZeros));
   for (std::int64_t n = 0; n < 20; ++n) {
     for (std::int64_t k = 0; k < 128; ++k) {
       const std::int64_t in_group = k % 64;
-      const std::uint8_t byte = p.weight[static_cast<std::size_t>(n / 16 * block_bytes + k / 64 * 512 +
-                                                                  in_group / 8 * 64 + n % 16 * 4 + in_group % 4)];
+      const std::uint8_t byte = p.weight[static_cast<std::size_t>(n / 16 * kCodes + k / 64 * 512 + in_group / 8 * 64 +
+                                                                  n % 16 * 4 + in_group % 4)];
       EXPECT_EQ(in_group % 8 < 4 ? byte & 15 : byte >> 4, p.codes[static_cast<std::size_t>(n * 128 + k)]);
     }
-    EXPECT_EQ(p.weight[static_cast<std::size_t>(n / 16 * block_bytes + 1024 + 64 + 16 + n % 16)],
+    F16 scale;
+    std::memcpy(&scale, p.weight.data() + 2 * kCodes + n / 16 * kScales + (16 + n % 16) * 2, sizeof(scale));
+    EXPECT_EQ(to_float(scale), p.scales[static_cast<std::size_t>(n * 2 + 1)]);
+    EXPECT_EQ(p.weight[static_cast<std::size_t>(2 * (kCodes + kScales) + n / 16 * kZeros + 16 + n % 16)],
               p.zero_points[static_cast<std::size_t>(n * 2 + 1)]);
   }
 }

@@ -92,7 +92,7 @@ struct PackedProblem {
     weight = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(layout.bytes()));
     const PackSource source{codes.data(), scales.data(), zero_points.data()};
     for (std::int64_t b = 0; b < layout.blocks(); ++b) {
-      pack_block(layout, source, b, weight.data() + b * layout.block_bytes());
+      pack_block(layout, source, b, weight.data());
     }
   }
   float value(std::int64_t n, std::int64_t k) const {

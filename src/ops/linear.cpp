@@ -153,7 +153,7 @@ Linear::Linear(const quant::QuantizedTensor& tensor, AlignedBuffer<float> bias, 
   {  // each thread first touches what it will read
     const BlockRange range = thread_blocks(packed_.blocks(), omp_get_thread_num(), omp_get_num_threads());
     for (std::int64_t b = range.begin; b < range.end; ++b) {
-      kernels::pack_block(packed_, source, b, packed + b * packed_.block_bytes());
+      kernels::pack_block(packed_, source, b, packed);
     }
   }
 }
@@ -176,10 +176,13 @@ Linear Linear::rounded_to_int8(PageArena* arena) const {
   {  // the slices below are cut in other ways: pages come to lie near their readers here
     constexpr std::int64_t kPage = 4096;
     const BlockRange range = thread_blocks(out.packed_.blocks(), omp_get_thread_num(), omp_get_num_threads());
-    const std::int64_t end = range.end * out.packed_.block_bytes();
-    for (std::int64_t at = range.begin * out.packed_.block_bytes(); at < end; at += kPage) {
-      out.weight_[static_cast<std::size_t>(at)] = std::byte{0};
-    }
+    const kernels::PackedLayout& layout = out.packed_;
+    const auto touch = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t at = begin; at < end; at += kPage) out.weight_[static_cast<std::size_t>(at)] = std::byte{0};
+    };
+    touch(layout.codes_at(range.begin), layout.codes_at(range.end));
+    touch(layout.scales_at(range.begin), layout.scales_at(range.end));
+    touch(layout.zeros_at(range.begin), layout.zeros_at(range.end));
   }
   if (!bias_.empty()) {
     out.bias_ = AlignedBuffer<float>(bias_.size());
@@ -188,17 +191,17 @@ Linear Linear::rounded_to_int8(PageArena* arena) const {
   // A slice at a time, so that no second copy of the whole is resident.
   AlignedBuffer<float> rows(static_cast<std::size_t>(std::min(kTileRows, out.packed_.n)) * k_);
   for (std::int64_t begin = 0; begin < out.packed_.n; begin += kTileRows) {
-    kernels::PackedLayout slice = out.packed_;
-    slice.n = std::min(kTileRows, out.packed_.n - begin);
-    expand_rows(static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(begin + slice.n), rows.data());
+    const std::int64_t end = std::min(begin + kTileRows, out.packed_.n);
+    expand_rows(static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(end), rows.data());
     const quant::QuantizedTensor tensor =
-        quant::round_to_nearest(rows.data(), static_cast<std::uint64_t>(slice.n), k_, scheme, DType::kF32);
-    auto* to =
-        reinterpret_cast<std::uint8_t*>(out.weight_.data()) + begin / kernels::kBlockOutputs * slice.block_bytes();
-    const kernels::PackSource source{tensor.codes.data(), tensor.scales.data(), tensor.zero_points.data()};
+        quant::round_to_nearest(rows.data(), static_cast<std::uint64_t>(end - begin), k_, scheme, DType::kF32);
+    auto* to = reinterpret_cast<std::uint8_t*>(out.weight_.data());
+    const kernels::PackSource source{tensor.codes.data(), tensor.scales.data(), tensor.zero_points.data(), begin};
+    constexpr std::int64_t kOutputs = kernels::kBlockOutputs;
+    static_assert(kTileRows % kOutputs == 0);
 #pragma omp parallel for schedule(static)
-    for (std::int64_t b = 0; b < slice.blocks(); ++b) {
-      kernels::pack_block(slice, source, b, to + b * slice.block_bytes());
+    for (std::int64_t b = begin / kOutputs; b < (end + kOutputs - 1) / kOutputs; ++b) {
+      kernels::pack_block(out.packed_, source, b, to);
     }
   }
   return out;

@@ -34,9 +34,13 @@ struct ColdWeights {
     for (std::int64_t i = 0; i < copies; ++i) {
       const PackedLayout& layout = problem.layout;
       const ops::BlockRange range = ops::thread_blocks(layout.blocks(), omp_get_thread_num(), omp_get_num_threads());
-      const std::int64_t begin = range.begin * layout.block_bytes();
-      std::memcpy(memory.data() + i * bytes + begin, problem.weight.data() + begin,
-                  static_cast<std::size_t>(range.end * layout.block_bytes() - begin));
+      const auto copy = [&](std::int64_t begin, std::int64_t end) {
+        std::memcpy(memory.data() + i * bytes + begin, problem.weight.data() + begin,
+                    static_cast<std::size_t>(end - begin));
+      };
+      copy(layout.codes_at(range.begin), layout.codes_at(range.end));
+      copy(layout.scales_at(range.begin), layout.scales_at(range.end));
+      copy(layout.zeros_at(range.begin), layout.zeros_at(range.end));
     }
   }
 };
@@ -117,7 +121,7 @@ void time_packing(benchmark::State& state) {
   for (auto _ : state) {
     const double start = bench_now();
     for (std::int64_t b = 0; b < p.layout.blocks(); ++b) {
-      pack_block(p.layout, source, b, out.data() + b * p.layout.block_bytes());
+      pack_block(p.layout, source, b, out.data());
     }
     seconds = std::min(seconds, bench_now() - start);
   }

@@ -10,8 +10,9 @@ inline constexpr std::int64_t kBlockOutputs = 16;
 inline constexpr std::int64_t kUnitInputs = 32;
 
 /// Where the codes, scales and zero points of a quantized weight [n, k] lie in memory: docs/layouts/packed-weights.md.
-/// Sixteen outputs make a block; blocks follow one another. Inside a block, 64-byte lines hold four consecutive
-/// inputs (8 bits) or eight (4 bits) of all sixteen outputs, groups one after the other; scales and zero points trail.
+/// Sixteen outputs make a block. First come the codes of all blocks, so that reading them is one stream without gaps:
+/// 64-byte lines of four consecutive inputs (8 bits) or eight (4 bits) of all sixteen outputs, groups one after the
+/// other. Then the scales of all blocks, then their zero points. Offsets are from the first byte of the weight.
 struct PackedLayout {
   std::int64_t n = 0;           ///< out_features
   std::int64_t k = 0;           ///< in_features
@@ -27,25 +28,29 @@ struct PackedLayout {
   /// Inputs in one line of 64 bytes.
   constexpr std::int64_t line_inputs() const { return bits == 4 ? 8 : 4; }
   constexpr std::int64_t group_bytes() const { return padded_group() / line_inputs() * 64; }
-  constexpr std::int64_t scale_offset() const { return groups() * group_bytes(); }
-  constexpr std::int64_t scale_bytes() const { return half_scales ? 2 : 4; }
-  constexpr std::int64_t zero_offset() const { return scale_offset() + groups() * kBlockOutputs * scale_bytes(); }
-  /// Bytes from one block to the next, a multiple of 64.
-  constexpr std::int64_t block_bytes() const { return (zero_offset() + groups() * kBlockOutputs + 63) / 64 * 64; }
-  constexpr std::int64_t bytes() const { return blocks() * block_bytes(); }
+  /// Codes, scales and zero points of a block: the bytes from one block to the next.
+  constexpr std::int64_t code_bytes() const { return groups() * group_bytes(); }
+  constexpr std::int64_t scale_bytes() const { return groups() * kBlockOutputs * (half_scales ? 2 : 4); }
+  constexpr std::int64_t zero_bytes() const { return groups() * kBlockOutputs; }
+  /// Where those of block b begin; of b = blocks(), where they end.
+  constexpr std::int64_t codes_at(std::int64_t b) const { return b * code_bytes(); }
+  constexpr std::int64_t scales_at(std::int64_t b) const { return blocks() * code_bytes() + b * scale_bytes(); }
+  constexpr std::int64_t zeros_at(std::int64_t b) const { return scales_at(blocks()) + b * zero_bytes(); }
+  constexpr std::int64_t bytes() const { return (zeros_at(blocks()) + 63) / 64 * 64; }
 };
 
-/// Codes, scales and zero points as quant::QuantizedTensor holds them.
+/// Codes, scales and zero points as quant::QuantizedTensor holds them, from one output on.
 struct PackSource {
-  const std::uint8_t* codes = nullptr;        ///< [n, k]
-  const float* scales = nullptr;              ///< [n, groups]
-  const std::uint8_t* zero_points = nullptr;  ///< [n, groups]
+  const std::uint8_t* codes = nullptr;        ///< [outputs, k]
+  const float* scales = nullptr;              ///< [outputs, groups]
+  const std::uint8_t* zero_points = nullptr;  ///< [outputs, groups]
+  std::int64_t first = 0;                     ///< output that the first row is
 };
-/// Writes one whole block (padding outputs get code and scale 0).
+/// Writes everything of one block of the weight (padding outputs get code and scale 0).
 void pack_block(const PackedLayout& layout, const PackSource& source, std::int64_t block,
-                std::uint8_t* packed) noexcept;
+                std::uint8_t* weight) noexcept;
 /// scale * (code - zero point) of outputs [begin, end), as floats [end - begin, k].
-void expand_packed(const PackedLayout& layout, const std::uint8_t* packed, std::int64_t begin, std::int64_t end,
+void expand_packed(const PackedLayout& layout, const std::uint8_t* weight, std::int64_t begin, std::int64_t end,
                    float* out) noexcept;
 /// True when every one of `count` scales is an F16 number.
 bool scales_fit_half(const float* scales, std::int64_t count) noexcept;

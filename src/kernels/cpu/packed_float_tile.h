@@ -15,14 +15,16 @@ inline void packed_float_tile(const PackedFloatArgs& args, std::int64_t block) {
   constexpr int kVecs = static_cast<int>(kBlockOutputs) / V::kWidth;
   constexpr int kInputs = kBits == 4 ? 8 : 4;  // of a line
   const PackedLayout& layout = args.layout;
-  const std::uint8_t* base = args.weight + block * layout.block_bytes();
+  const std::uint8_t* codes = args.weight + layout.codes_at(block);
+  const std::uint8_t* scales = args.weight + layout.scales_at(block);
+  const std::uint8_t* zeros = args.weight + layout.zeros_at(block);
   const std::int64_t groups = layout.groups();
   typename V::Floats total[kRows][kVecs];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVecs; ++v) total[r][v] = V::zero();
   }
   for (std::int64_t g = 0; g < groups; ++g) {
-    const std::uint8_t* line = base + g * layout.group_bytes();
+    const std::uint8_t* line = codes + g * layout.group_bytes();
     const float* x = args.x + g * layout.group_size;
     typename V::Floats dot[kRows][kVecs];
     for (int r = 0; r < kRows; ++r) {
@@ -50,8 +52,7 @@ inline void packed_float_tile(const PackedFloatArgs& args, std::int64_t block) {
     }
     for (int v = 0; v < kVecs; ++v) {
       const std::int64_t at = g * kBlockOutputs + v * V::kWidth;
-      const auto zero = V::from_bytes(base + layout.zero_offset() + at);
-      const std::uint8_t* scales = base + layout.scale_offset();
+      const auto zero = V::from_bytes(zeros + at);
       const auto scale = layout.half_scales ? V::from_halves(scales + at * 2) : V::from_floats(scales + at * 4);
       for (int r = 0; r < kRows; ++r) {
         const auto t = V::multiply_add(zero, -args.x_group_sums[r * groups + g], dot[r][v]);

@@ -16,9 +16,9 @@ struct PackedPanel {
   const float* scales = nullptr;
   const float* minus_sums = nullptr;
   std::int64_t first_row = 0;
-  /// The weights that the tiles behind this one will read, and how far to go on in them after every line of codes. While
-  /// several rows are computed they are asked for into the second-level cache, where a processor's own prefetchers
-  /// do not run far enough ahead of reads that products hold up. The panels of a call take a part each.
+  /// The weights that the tiles behind this one will read, and how far to go on in them after every line of codes.
+  /// While several rows are computed they are asked for into the second-level cache, where a processor's own
+  /// prefetchers do not run far enough ahead of reads that products hold up. The panels of a call take a part each.
   const std::uint8_t* coming = nullptr;
   std::int64_t coming_step = 0;
 };
@@ -38,18 +38,22 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   using Line = typename V::template Line<kBits>;
   using Dots = typename V::template Dots<kBits>;
   const PackedLayout& layout = args.layout;
-  const std::int64_t block_bytes = layout.block_bytes();
-  const std::uint8_t* base = args.weight + first / kBlockOutputs * block_bytes;
+  const std::int64_t code_bytes = layout.code_bytes();
+  const std::int64_t scale_step = block_step * layout.scale_bytes();
+  const std::int64_t zero_step = block_step * layout.zero_bytes();
+  const std::uint8_t* base = args.weight + layout.codes_at(first / kBlockOutputs);
+  const std::uint8_t* scales = args.weight + layout.scales_at(first / kBlockOutputs);
+  const std::uint8_t* zeros = args.weight + layout.zeros_at(first / kBlockOutputs);
   const std::int64_t groups = layout.groups();
   const std::int64_t blocks_of_group = layout.padded_group() / args.x.scale_inputs();
   // Known where a block is one unit.
   const std::int64_t units_of_block = kPlanes == 1 ? 1 : args.x.scale_inputs() / kUnitInputs;
   constexpr bool kSumUnits = kPlanes > 1 && V::kUnitsOfDots == 1;
-  const std::int64_t scale_offset = layout.scale_offset();
-  const std::int64_t zero_offset = layout.zero_offset();
+  const std::int64_t scale_bytes = layout.half_scales ? 2 : 4;
   // Neighbouring blocks are done together; blocks that lie apart go on where they end.
-  const std::int64_t next_blocks = block_step == 1 ? (kVecs / kPerBlock - 1) * block_bytes : 0;
-  const std::int64_t step_bytes = block_step * block_bytes;
+  const std::int64_t others = block_step == 1 ? kVecs / kPerBlock - 1 : 0;
+  const std::int64_t next_blocks = others * code_bytes;
+  const std::int64_t step_bytes = block_step * code_bytes;
   const std::uint8_t* stream[kVecs];
   for (int v = 0; v < kVecs; ++v) stream[v] = base + (v / kPerBlock) * step_bytes + (v % kPerBlock) * V::kWidth * 4;
   const std::int8_t* codes = panel.codes;
@@ -64,18 +68,16 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   for (std::int64_t g = 0; g < groups; ++g) {
     typename V::Floats t[kRows][kVecs];
     if (kPrefetch > 0) {
-      // Scales and zero points lie apart from the codes, where no stream of reads announces them.
-      const std::int64_t later = g + kGroupsAhead < groups ? g + kGroupsAhead : g + kGroupsAhead - groups;
-      const std::int64_t jump = g + kGroupsAhead < groups ? 0 : next_blocks + block_bytes;
+      // Read too slowly for a stream of reads to announce them.
+      const std::int64_t later = g + kGroupsAhead + (g + kGroupsAhead < groups ? 0 : others * groups);
       for (int v = 0; v < kVecs; v += kPerBlock) {
-        const std::uint8_t* block = base + (v / kPerBlock) * step_bytes + jump;
-        __builtin_prefetch(block + scale_offset + later * kBlockOutputs * layout.scale_bytes());
-        __builtin_prefetch(block + zero_offset + later * kBlockOutputs);
+        __builtin_prefetch(scales + (v / kPerBlock) * scale_step + later * kBlockOutputs * scale_bytes);
+        __builtin_prefetch(zeros + (v / kPerBlock) * zero_step + later * kBlockOutputs);
       }
     }
     for (int v = 0; v < kVecs; ++v) {
-      const std::uint8_t* block = base + (v / kPerBlock) * step_bytes;
-      const auto zero = V::from_bytes(block + zero_offset + g * kBlockOutputs + (v % kPerBlock) * V::kWidth);
+      const std::uint8_t* block = zeros + (v / kPerBlock) * zero_step;
+      const auto zero = V::from_bytes(block + g * kBlockOutputs + (v % kPerBlock) * V::kWidth);
       for (int r = 0; r < kRows; ++r) t[r][v] = V::multiply(zero, panel.minus_sums[g * kRows + r]);
     }
     for (std::int64_t b = 0; b < blocks_of_group; ++b) {
@@ -91,7 +93,7 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
       }
       for (std::int64_t u = 0; u < units_of_block; ++u) {
         // Past the end of its block a stream goes on in the block after those of the other streams.
-        const std::int64_t ahead = kPrefetch + (offset + kPrefetch < block_bytes ? 0 : next_blocks);
+        const std::int64_t ahead = kPrefetch + (offset + kPrefetch < code_bytes ? 0 : next_blocks);
 #pragma GCC unroll 8
         for (int line = 0; line < kLines; ++line) {
           Line w[kVecs];
@@ -100,7 +102,7 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
             const std::uint8_t* at = stream[v] + offset + line * 64;
             if (kPrefetch > 0 && v % kPerBlock == 0) {
               __builtin_prefetch(at + ahead);
-              if (kRows > 1) __builtin_prefetch(coming + v / kPerBlock * block_bytes, 0, kSecondLevel);
+              if (kRows > 1) __builtin_prefetch(coming + v / kPerBlock * code_bytes, 0, kSecondLevel);
             }
             w[v] = V::template decode<kBits>(at);
           }
@@ -147,7 +149,7 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
       x_scales += kRows;
     }
     for (int v = 0; v < kVecs; ++v) {
-      const std::uint8_t* block = base + (v / kPerBlock) * step_bytes + scale_offset;
+      const std::uint8_t* block = scales + (v / kPerBlock) * scale_step;
       const std::int64_t at = g * kBlockOutputs + (v % kPerBlock) * V::kWidth;
       const auto scale = layout.half_scales ? V::from_halves(block + at * 2) : V::from_floats(block + at * 4);
       for (int r = 0; r < kRows; ++r) total[r][v] = V::multiply_add(t[r][v], scale, total[r][v]);
@@ -181,7 +183,7 @@ inline void packed_tile_of_rows(const PackedArgs& args, const PackedPanel& panel
     PackedPanel of_block = panel;
     for (int v = 0; v < kVecs; v += kPerBlock) {
       packed_tile<V, kBits, kPlanes, kRows, kPerBlock, V::kPrefetch>(args, of_block, first + v * V::kWidth, 1);
-      of_block.coming += args.layout.block_bytes();
+      of_block.coming += args.layout.code_bytes();
     }
   }
 }
@@ -208,14 +210,14 @@ inline void packed_panels(const PackedArgs& args, std::int64_t first, std::int64
   const std::int64_t block = first / kBlockOutputs;
   // Behind the last tile there is nothing to come: its own weights again.
   const bool last = block + 2 * kBlocks > args.layout.blocks();
-  const std::uint8_t* coming = args.weight + (last ? block : block + kBlocks) * args.layout.block_bytes();
+  const std::uint8_t* coming = args.weight + args.layout.codes_at(last ? block : block + kBlocks);
   for (std::int64_t p = panel_begin; p < panel_end; ++p) {
     const std::int64_t row = x.panel_begin(p);
     const PackedPanel panel{.codes = x.codes + row * x.planes * padded_k,
                             .scales = x.scales + row * x.scale_blocks(),
                             .minus_sums = x.minus_sums + row * x.groups(),
                             .first_row = row,
-                            .coming = coming + (p - panel_begin) * args.layout.scale_offset() / panels,
+                            .coming = coming + (p - panel_begin) * args.layout.code_bytes() / panels,
                             .coming_step = 64 / panels};
     kTiles[x.panel_begin(p + 1) - row - 1](args, panel, first);
   }

@@ -6,12 +6,12 @@
 #include "kernels/cpu/vnni_vector.h"
 
 struct Vector256 : VnniVector<Lanes256, Dot> {
-  static constexpr int kPrefetch = 256;
+  static constexpr int kPrefetch = 128;
 };
 
 template <int kBits, int kPlanes>
 void run256(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end, std::int64_t panel_begin,
             std::int64_t panel_end) noexcept {
-  packed_run<Vector256, kBits, kPlanes, 8, 2, kPlanes == 1 ? 4 : 2, kPlanes == 1 ? 4 : 2>(args, block_begin, block_end,
+  packed_run<Vector256, kBits, kPlanes, 4, 2, kPlanes == 1 ? 4 : 2, kPlanes == 1 ? 4 : 2>(args, block_begin, block_end,
                                                                                           panel_begin, panel_end);
 }

@@ -13,20 +13,26 @@ namespace {
 /// Codes, scale and zero point of one output, found by the formulas of the layout.
 struct Output {
   const PackedLayout& layout;
-  const std::uint8_t* block;
+  const std::uint8_t* codes;  ///< of its block
+  const std::uint8_t* scales;
+  const std::uint8_t* zeros;
   std::int64_t lane;
 
   Output(const PackedLayout& l, const std::uint8_t* weight, std::int64_t n)
-      : layout(l), block(weight + n / kBlockOutputs * l.block_bytes()), lane(n % kBlockOutputs) {}
+      : layout(l),
+        codes(weight + l.codes_at(n / kBlockOutputs)),
+        scales(weight + l.scales_at(n / kBlockOutputs)),
+        zeros(weight + l.zeros_at(n / kBlockOutputs)),
+        lane(n % kBlockOutputs) {}
   /// Code at padded input `i` of group `g`.
   int code(std::int64_t g, std::int64_t i) const {
-    const std::uint8_t* line = block + g * layout.group_bytes() + i / layout.line_inputs() * 64;
+    const std::uint8_t* line = codes + g * layout.group_bytes() + i / layout.line_inputs() * 64;
     const std::uint8_t byte = line[lane * 4 + i % 4];
     if (layout.bits == 8) return byte;
     return i % 8 < 4 ? byte & 15 : byte >> 4;
   }
   float scale(std::int64_t g) const {
-    const std::uint8_t* at = block + layout.scale_offset() + (g * kBlockOutputs + lane) * layout.scale_bytes();
+    const std::uint8_t* at = scales + (g * kBlockOutputs + lane) * (layout.half_scales ? 2 : 4);
     F16 half;
     float whole = 0;
     std::memcpy(&half, at, sizeof(half));
@@ -34,7 +40,7 @@ struct Output {
     std::memcpy(&whole, at, sizeof(whole));
     return whole;
   }
-  float zero(std::int64_t g) const { return block[layout.zero_offset() + g * kBlockOutputs + lane]; }
+  float zero(std::int64_t g) const { return zeros[g * kBlockOutputs + lane]; }
 };
 
 /// Where in its panel the code of padded input `i` of a row lies.

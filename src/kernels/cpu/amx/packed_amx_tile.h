@@ -118,16 +118,20 @@ struct GroupScales {
   alignas(64) float zero[kPairBlocks][16];
 };
 template <class Tiles>
-inline void load_group(const PackedLayout& layout, const std::uint8_t* base, std::int64_t group, int at,
-                       GroupScales& out) {
+inline void load_group(const PackedArgs& args, std::int64_t block, std::int64_t group, int at, GroupScales& out) {
+  const PackedLayout& layout = args.layout;
+  const std::uint8_t* scales = args.weight + layout.scales_at(block);
+  const std::uint8_t* zeros = args.weight + layout.zeros_at(block);
   for (int i = 0; i < 16; ++i) {
     const std::int64_t place = group * kBlockOutputs + i;
-    out.zero[at][i] = base[layout.zero_offset() + place];
-    const std::uint8_t* from = base + layout.scale_offset() + place * layout.scale_bytes();
+    out.zero[at][i] = zeros[place];
     std::uint16_t half = 0;
-    __builtin_memcpy(&half, from, 2);
-    if (layout.half_scales) out.scale[at][i] = half_to_float<Tiles>(half);
-    if (!layout.half_scales) __builtin_memcpy(&out.scale[at][i], from, 4);
+    if (layout.half_scales) {
+      __builtin_memcpy(&half, scales + place * 2, 2);
+      out.scale[at][i] = half_to_float<Tiles>(half);
+    } else {
+      __builtin_memcpy(&out.scale[at][i], scales + place * 4, 4);
+    }
   }
 }
 
@@ -218,7 +222,6 @@ inline void block_panels(const PackedArgs& args, TileWork& work, std::int64_t bl
                          std::int64_t panel_end, std::int64_t& configured) {
   const PackedLayout& layout = args.layout;
   const Activations& x = args.x;
-  const std::uint8_t* base = args.weight + block * layout.block_bytes();
   const std::int64_t inputs = kPlanes == 1 ? kUnitInputs : x.scale_inputs();
   const std::int64_t chunk = kPlanes == 1 ? kUnitInputs : x.row_bytes();
   const std::int64_t blocks_of_group = layout.padded_group() / inputs;
@@ -232,12 +235,12 @@ inline void block_panels(const PackedArgs& args, TileWork& work, std::int64_t bl
   }
   GroupScales group;
   for (std::int64_t g = 0; g < layout.groups(); ++g) {
-    for (int b = 0; b < kBlocks; ++b) load_group<Tiles>(layout, base + b * layout.block_bytes(), g, b, group);
+    for (int b = 0; b < kBlocks; ++b) load_group<Tiles>(args, block + b, g, b, group);
     for (std::int64_t done = 0; done < blocks_of_group; done += at_a_time) {
       const std::int64_t count = blocks_of_group - done < at_a_time ? blocks_of_group - done : at_a_time;
       const std::int64_t unit = done * inputs / kUnitInputs;
       for (int b = 0; b < kBlocks; ++b) {
-        const std::uint8_t* lines = base + b * layout.block_bytes() + g * layout.group_bytes();
+        const std::uint8_t* lines = args.weight + layout.codes_at(block + b) + g * layout.group_bytes();
         decode_units<Tiles, kBits>(lines + unit * (kBits == 4 ? 256 : 512), count * inputs / kUnitInputs,
                                    work.decoded[b]);
       }

@@ -13,13 +13,13 @@ namespace {
 #include "kernels/cpu/nibble_vector.h"
 
 struct Vector : NibbleVector<Lanes256> {
-  static constexpr int kPrefetch = 256;
+  static constexpr int kPrefetch = 128;
 };
 
 template <int kBits, int kPlanes>
 void run(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end, std::int64_t panel_begin,
          std::int64_t panel_end) noexcept {
-  packed_run<Vector, kBits, kPlanes, 8, 2, kPlanes == 1 ? 4 : 2, kPlanes == 1 ? 4 : 2>(args, block_begin, block_end,
+  packed_run<Vector, kBits, kPlanes, 4, 2, kPlanes == 1 ? 4 : 2, kPlanes == 1 ? 4 : 2>(args, block_begin, block_end,
                                                                                        panel_begin, panel_end);
 }
 

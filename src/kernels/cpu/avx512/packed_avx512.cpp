@@ -19,7 +19,7 @@ struct Vector : NibbleVector<Lanes512> {
 template <int kBits, int kPlanes>
 void run(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end, std::int64_t panel_begin,
          std::int64_t panel_end) noexcept {
-  packed_run<Vector, kBits, kPlanes, 4, kBits == 4 ? 2 : 1, kPlanes == 1 ? 8 : 4, kPlanes == 1 ? 8 : 4>(
+  packed_run<Vector, kBits, kPlanes, 2, kBits == 4 ? 2 : 1, kPlanes == 1 ? 8 : 4, kPlanes == 1 ? 8 : 4>(
       args, block_begin, block_end, panel_begin, panel_end);
 }
 

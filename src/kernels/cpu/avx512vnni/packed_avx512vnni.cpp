@@ -16,13 +16,13 @@ struct Dot {
   static __m512i dot(__m512i sum, __m512i codes, __m512i x) { return _mm512_dpbusd_epi32(sum, codes, x); }
 };
 struct Vector : VnniVector<Lanes512, Dot> {
-  static constexpr int kPrefetch = 128;
+  static constexpr int kPrefetch = 64;
 };
 
 template <int kBits, int kPlanes, int kPanelRows>
 void run(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end, std::int64_t panel_begin,
          std::int64_t panel_end) noexcept {
-  packed_run<Vector, kBits, kPlanes, 4, 2, 4, kPanelRows>(args, block_begin, block_end, panel_begin, panel_end);
+  packed_run<Vector, kBits, kPlanes, 2, 2, 4, kPanelRows>(args, block_begin, block_end, panel_begin, panel_end);
 }
 
 // Four rows share two vectors of weights, a stream of memory each. Where memory no longer counts, eight rows and one

@@ -72,7 +72,9 @@ void panel_outputs(const PackedArgs& args, std::int64_t panel, std::int64_t bloc
   const Activations& x = args.x;
   const std::int64_t first_row = x.panel_begin(panel);
   const std::int64_t rows = x.panel_begin(panel + 1) - first_row;
-  const std::uint8_t* base = args.weight + block * layout.block_bytes();
+  const std::uint8_t* weight = args.weight + layout.codes_at(block);
+  const std::uint8_t* scales = args.weight + layout.scales_at(block);
+  const std::uint8_t* zeros = args.weight + layout.zeros_at(block);
   const std::int8_t* codes = x.codes + first_row * kPlanes * x.padded_k();
   const float* x_scales = x.scales + first_row * x.scale_blocks();
   const float* minus_sums = x.minus_sums + first_row * x.groups();
@@ -82,10 +84,10 @@ void panel_outputs(const PackedArgs& args, std::int64_t panel, std::int64_t bloc
   constexpr int kUnitBytes = kBits == 4 ? 256 : 512;
   float32x4_t total[2 * kRowPairs][2] = {};
   for (std::int64_t g = 0; g < layout.groups(); ++g) {
-    const std::uint8_t* unit = base + g * layout.group_bytes();
+    const std::uint8_t* unit = weight + g * layout.group_bytes();
     float32x4_t t[2 * kRowPairs][2];
     for (int v = 0; v < 2; ++v) {
-      const float32x4_t zero = Lanes128::from_bytes(base + layout.zero_offset() + g * kBlockOutputs + lane + 4 * v);
+      const float32x4_t zero = Lanes128::from_bytes(zeros + g * kBlockOutputs + lane + 4 * v);
       for (int r = 0; r < 2 * kRowPairs; ++r) {
         t[r][v] = Lanes128::multiply(zero, r < rows ? minus_sums[g * rows + r] : 0);
       }
@@ -113,7 +115,6 @@ void panel_outputs(const PackedArgs& args, std::int64_t panel, std::int64_t bloc
     }
     for (int v = 0; v < 2; ++v) {
       const std::int64_t at = g * kBlockOutputs + lane + 4 * v;
-      const std::uint8_t* scales = base + layout.scale_offset();
       const float32x4_t scale =
           layout.half_scales ? Lanes128::from_halves(scales + at * 2) : Lanes128::from_floats(scales + at * 4);
       for (int r = 0; r < 2 * kRowPairs; ++r) total[r][v] = Lanes128::multiply_add(t[r][v], scale, total[r][v]);
