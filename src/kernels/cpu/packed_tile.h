@@ -29,10 +29,11 @@ struct PackedPanel {
 /// V provides kWidth; Floats and Ints (kWidth numbers each); Line<bits>, the codes of kWidth outputs in one line, with
 /// kSteps groups of four inputs; Dots<bits>, sums of up to kUnitsOfDots units, which may be narrower than Ints:
 /// no_dots() makes them, dot() adds one step, sum() gives them as Ints.
-template <class V, int kBits, int kPlanes, int kRows, int kVecs, int kPrefetch>
+template <class V, int kBits, int kPlanes, int kRows, int kVecs, bool kComing>
 inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::int64_t first, std::int64_t block_step) {
   constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
   constexpr int kLines = kBits == 4 ? 4 : 8;  // of a unit
+  constexpr int kPrefetch = V::kPrefetch;
   constexpr std::int64_t kGroupsAhead = 4;
   constexpr int kSecondLevel = 2;
   using Line = typename V::template Line<kBits>;
@@ -102,7 +103,7 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
             const std::uint8_t* at = stream[v] + offset + line * 64;
             if (kPrefetch > 0 && v % kPerBlock == 0) {
               __builtin_prefetch(at + ahead);
-              if (kRows > 1) __builtin_prefetch(coming + v / kPerBlock * code_bytes, 0, kSecondLevel);
+              if (kComing) __builtin_prefetch(coming + v / kPerBlock * code_bytes, 0, kSecondLevel);
             }
             w[v] = V::template decode<kBits>(at);
           }
@@ -178,11 +179,11 @@ template <class V, int kBits, int kPlanes, int kRows, int kVecs, int kWide>
 inline void packed_tile_of_rows(const PackedArgs& args, const PackedPanel& panel, std::int64_t first) {
   constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
   if constexpr (kRows <= kWide) {
-    packed_tile<V, kBits, kPlanes, kRows, kVecs, V::kPrefetch>(args, panel, first, 1);
+    packed_tile<V, kBits, kPlanes, kRows, kVecs, true>(args, panel, first, 1);
   } else {
     PackedPanel of_block = panel;
     for (int v = 0; v < kVecs; v += kPerBlock) {
-      packed_tile<V, kBits, kPlanes, kRows, kPerBlock, V::kPrefetch>(args, of_block, first + v * V::kWidth, 1);
+      packed_tile<V, kBits, kPlanes, kRows, kPerBlock, true>(args, of_block, first + v * V::kWidth, 1);
       of_block.coming += args.layout.code_bytes();
     }
   }
@@ -223,9 +224,9 @@ inline void packed_panels(const PackedArgs& args, std::int64_t first, std::int64
   }
 }
 
-/// kMany vectors at a time while a panel has at most kWide rows, and what is left one block at a time. A single row
-/// takes kStreams vectors: that many blocks are streams of memory reads side by side. V::kPrefetch is the distance in
-/// bytes for each.
+/// kMany vectors at a time while a panel has at most kWide rows, and what is left one block at a time. Up to
+/// V::stream_rows(kBits) rows take kStreams vectors, whose blocks lie apart, so that each reads one run of memory from
+/// its first block to its last, which a processor's prefetchers follow. V::kPrefetch is the distance in bytes for each.
 template <class V, int kBits, int kPlanes, int kStreams, int kMany, int kWide, int kMaxRows>
 inline void packed_run(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end,
                        std::int64_t panel_begin, std::int64_t panel_end) noexcept {
@@ -233,13 +234,17 @@ inline void packed_run(const PackedArgs& args, std::int64_t block_begin, std::in
   constexpr std::int64_t kStreamBlocks = kStreams / kPerBlock;
   constexpr std::int64_t kManyBlocks = kMany / kPerBlock;
   std::int64_t block = block_begin;
-  if (args.x.m == 1) {
+  if (panel_begin < panel_end && args.x.panels() == 1 && args.x.m <= V::stream_rows(kBits)) {
+    constexpr auto at_most = [](int rows) { return rows < V::stream_rows(kBits) ? rows : V::stream_rows(kBits); };
+    using Tile = void (*)(const PackedArgs&, const PackedPanel&, std::int64_t, std::int64_t);
+    static_assert(V::stream_rows(kBits) <= 4);
+    static constexpr Tile kTiles[] = {packed_tile<V, kBits, kPlanes, 1, kStreams, false>,
+                                      packed_tile<V, kBits, kPlanes, at_most(2), kStreams, false>,
+                                      packed_tile<V, kBits, kPlanes, at_most(3), kStreams, false>,
+                                      packed_tile<V, kBits, kPlanes, at_most(4), kStreams, false>};
     const PackedPanel panel{.codes = args.x.codes, .scales = args.x.scales, .minus_sums = args.x.minus_sums};
-    // Each stream is one run of memory from its first block to its last, which a processor's prefetchers follow.
     const std::int64_t each = (block_end - block_begin) / kStreamBlocks;
-    for (; block < block_begin + each; ++block) {
-      packed_tile<V, kBits, kPlanes, 1, kStreams, V::kPrefetch>(args, panel, block * kBlockOutputs, each);
-    }
+    for (; block < block_begin + each; ++block) kTiles[args.x.m - 1](args, panel, block * kBlockOutputs, each);
     block = block_begin + each * kStreamBlocks;
   }
   for (; block + kManyBlocks <= block_end; block += kManyBlocks) {

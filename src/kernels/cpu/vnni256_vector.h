@@ -7,6 +7,7 @@
 
 struct Vector256 : VnniVector<Lanes256, Dot> {
   static constexpr int kPrefetch = 128;
+  static constexpr int stream_rows(int bits) { return bits == 4 ? 1 : 2; }
 };
 
 template <int kBits, int kPlanes>

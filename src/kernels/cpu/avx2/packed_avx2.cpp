@@ -14,6 +14,7 @@ namespace {
 
 struct Vector : NibbleVector<Lanes256> {
   static constexpr int kPrefetch = 128;
+  static constexpr int stream_rows(int) { return 1; }
 };
 
 template <int kBits, int kPlanes>

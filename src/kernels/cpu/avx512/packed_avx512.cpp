@@ -14,6 +14,7 @@ namespace {
 
 struct Vector : NibbleVector<Lanes512> {
   static constexpr int kPrefetch = 128;
+  static constexpr int stream_rows(int bits) { return bits == 4 ? 1 : 2; }
 };
 
 template <int kBits, int kPlanes>

@@ -17,6 +17,7 @@ struct Dot {
 };
 struct Vector : VnniVector<Lanes512, Dot> {
   static constexpr int kPrefetch = 64;
+  static constexpr int stream_rows(int bits) { return bits == 4 ? 2 : 4; }
 };
 
 template <int kBits, int kPlanes, int kPanelRows>
@@ -25,9 +26,8 @@ void run(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_en
   packed_run<Vector, kBits, kPlanes, 2, 2, 4, kPanelRows>(args, block_begin, block_end, panel_begin, panel_end);
 }
 
-// Four rows share two vectors of weights, a stream of memory each. Where memory no longer counts, eight rows and one
-// vector take fewer instructions to expand the codes.
-constexpr std::int64_t kManyRows = 32;
+// Four rows share two vectors of weights, eight one, which takes fewer instructions to expand the codes.
+constexpr std::int64_t kManyRows = 8;
 
 }  // namespace
 

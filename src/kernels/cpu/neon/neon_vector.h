@@ -6,6 +6,7 @@
 
 struct Vector : Lanes128 {
   static constexpr int kPrefetch = 1024;
+  static constexpr int stream_rows(int) { return 1; }
   static constexpr int kUnitsOfDots = 4;
   template <int kBits>
   struct Line {

@@ -14,6 +14,7 @@ namespace {
 /// the four inputs of an output are joined at its end.
 struct Vector : Lanes128 {
   static constexpr int kPrefetch = 1024;
+  static constexpr int stream_rows(int) { return 1; }
   static constexpr int kUnitsOfDots = 1;
   template <int kBits>
   struct Line {
