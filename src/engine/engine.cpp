@@ -46,6 +46,7 @@ class Engine::Impl {
   Impl(std::unique_ptr<StepModel> model, const EngineOptions& options)
       : model_(std::move(model)), core_(*model_, options, random_key()), options_(core_.options()) {
     stats_ = core_.stats();
+    ops::retire_team();  // this thread has loaded the model; from here on the other one computes
     thread_ = std::thread([this] { work(); });
   }
 

@@ -6,6 +6,8 @@
 #include <omp.h>
 
 #include <atomic>
+#include <filesystem>
+#include <iterator>
 #include <thread>
 
 #include "engine/engine_core.h"
@@ -157,6 +159,25 @@ TEST(Engine, ItsThreadLeadsTeamsOfTheConfiguredSize) {
     sink->wait();
     EXPECT_EQ(seen, threads);
   }
+  ops::configure_threads(before);
+}
+
+TEST(Engine, TheTeamThatLoadedTheModelIsGone) {
+  const auto threads = [] {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  const int before = omp_get_max_threads();
+  ops::configure_threads(3);
+  std::atomic<int> team = 0;
+#pragma omp parallel
+  ++team;
+  const auto loaded = threads();
+  const auto engine = make_engine();
+  // Its own thread for two of the team, which take a moment to leave.
+  const auto expected = loaded + 1 - (team - 1);
+  for (int i = 0; i < 1000 && threads() != expected; ++i) std::this_thread::sleep_for(10ms);
+  EXPECT_EQ(threads(), expected);
   ops::configure_threads(before);
 }
 

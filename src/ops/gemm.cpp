@@ -118,6 +118,8 @@ void enter_phase(Phase phase) {
   omp_set_num_threads(phase == Phase::kDecode ? decode_threads : threads);
 }
 
+void retire_team() { omp_pause_resource(omp_pause_soft, omp_get_initial_device()); }
+
 void configure_threads(int threads, int decode_threads) {
   g_threads = threads;
   g_decode_threads = decode_threads > 0 ? decode_threads : threads;

@@ -47,6 +47,10 @@ void gemm(const GemmBf16& g);
 void configure_threads(int threads, int decode_threads = 0);
 /// OpenMP keeps the count with the thread that set it: any other thread that leads teams calls this first.
 void adopt_threads();
+/// Ends the calling thread's team, which the next parallel region would make anew. The runtime counts the threads of
+/// all teams: where they are more than the processors, it takes the machine for crowded, and a waiting thread sleeps at
+/// once instead of after a short spin.
+void retire_team();
 /// What the calling thread leads from now on: a model's steps say so, all else is kPrefill.
 enum class Phase { kPrefill, kDecode };
 void enter_phase(Phase phase);
