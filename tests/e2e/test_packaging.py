@@ -58,6 +58,7 @@ class Packaging(ServerCase):
         self.assertEqual({name for name, _ in lines} - known, set())
         last = dict(lines[max(i for i, (name, _) in enumerate(lines) if name == "FROM"):])
         self.assertEqual((last["USER"], last["STOPSIGNAL"], json.loads(last["ENTRYPOINT"])), ("awq", "SIGTERM", ["awq"]))
+        self.assertIn("build", (SOURCE / ".dockerignore").read_text().split(), "COPY . . would take the host's build along")
         self.assertTrue(all(re.match(r"debian:12(-slim)?( AS \w+)?$", rest) for name, rest in lines if name == "FROM"))
 
     def test_health_check(self):
