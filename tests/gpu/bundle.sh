@@ -16,7 +16,9 @@ for program in "$build"/tests/gpu/*_check; do
   [[ $program == *_emulated_check ]] && continue
   [ -x "$program" ] && [ "$program" != "$build/tests/gpu/engine_check" ] && programs+=("$program")
 done
-[ -x "$build/tests/bench/make_random_model" ] && programs+=("$build/tests/bench/make_random_model")
+for program in bench/make_random_model unit_kernels; do
+  [ -x "$build/tests/$program" ] && programs+=("$build/tests/$program")
+done
 for program in "${programs[@]}"; do
   strip -o "$out/bin/$(basename "$program")" "$program"
   ldd "$program" | awk '$2 == "=>" { print $3 } $1 ~ /^\// { print $1 }'
@@ -43,7 +45,7 @@ export GOMP_SPINCOUNT=\${GOMP_SPINCOUNT:-2000}
 exec "\$here/lib/$loader" --library-path "\$here/lib:\${LD_LIBRARY_PATH:-}" "\$here/bin/\$program" "\$@"
 RUN
 chmod +x "$out/run"
-cp "$source_folder"/tests/gpu/{engine_check,quantize_check,serve_check,random_model}.sh "$out/"
+cp "$source_folder"/tests/gpu/{engine_check,quantize_check,serve_check,host_check,random_model}.sh "$out/"
 
 add_model() { if [ -d "$1" ]; then mkdir -p "$out/models/$2" && cp -r "$1"/*.json "$1"/*.safetensors "$out/models/$2/"; fi; }
 # 25 MB of BF16 weights that compress badly: only where there is room.
