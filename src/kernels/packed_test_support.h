@@ -90,11 +90,9 @@ struct PackedProblem {
     }
     for (std::int64_t i = 0; i < shape.n; ++i) bias.push_back(draw(seed + 3, i));
     weight = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(layout.bytes()));
-    const PackSource source{codes.data(), scales.data(), zero_points.data()};
-    for (std::int64_t b = 0; b < layout.blocks(); ++b) {
-      pack_block(layout, source, b, weight.data());
-    }
+    for (std::int64_t b = 0; b < layout.blocks(); ++b) pack_block(layout, source(), b, weight.data());
   }
+  PackSource source() const { return {codes.data(), scales.data(), zero_points.data()}; }
   float value(std::int64_t n, std::int64_t k) const {
     const auto at = static_cast<std::size_t>(n * layout.groups() + k / layout.group_size);
     return scales[at] * static_cast<float>(codes[static_cast<std::size_t>(n * layout.k + k)] - zero_points[at]);

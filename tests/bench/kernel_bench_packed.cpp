@@ -5,7 +5,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,13 +33,9 @@ struct ColdWeights {
     for (std::int64_t i = 0; i < copies; ++i) {
       const PackedLayout& layout = problem.layout;
       const ops::BlockRange range = ops::thread_blocks(layout.blocks(), omp_get_thread_num(), omp_get_num_threads());
-      const auto copy = [&](std::int64_t begin, std::int64_t end) {
-        std::memcpy(memory.data() + i * bytes + begin, problem.weight.data() + begin,
-                    static_cast<std::size_t>(end - begin));
-      };
-      copy(layout.codes_at(range.begin), layout.codes_at(range.end));
-      copy(layout.scales_at(range.begin), layout.scales_at(range.end));
-      copy(layout.zeros_at(range.begin), layout.zeros_at(range.end));
+      for (std::int64_t b = range.begin; b < range.end; ++b) {
+        pack_block(layout, problem.source(), b, memory.data() + i * bytes);
+      }
     }
   }
 };
@@ -116,12 +111,11 @@ void time_kernel(benchmark::State& state, const PackedKernel& kernel, const test
 void time_packing(benchmark::State& state) {
   const test::PackedProblem p({2048, 2048, 128, 4}, true, 1);
   AlignedBuffer<std::uint8_t> out(static_cast<std::size_t>(p.layout.bytes()));
-  const PackSource source{p.codes.data(), p.scales.data(), p.zero_points.data()};
   double seconds = 1e9;
   for (auto _ : state) {
     const double start = bench_now();
     for (std::int64_t b = 0; b < p.layout.blocks(); ++b) {
-      pack_block(p.layout, source, b, out.data());
+      pack_block(p.layout, p.source(), b, out.data());
     }
     seconds = std::min(seconds, bench_now() - start);
   }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # host_check.sh [THREADS]: in a folder that bundle.sh made, the processor beside the device, which may have what the
 # developers' machines have not (AMX): its kernels against the reference, then the speeds that docs/benchmarks.md
-# quotes, with each instruction set that it has. THREADS: 2. About a minute and a half; status 0 when all is well.
+# quotes, with each instruction set that it has. THREADS: 2. Status 0 when all is well.
 set -uo pipefail
 cd "$(dirname "$0")"
 threads=${1:-2}

@@ -27,10 +27,11 @@ struct PackedLayout {
   constexpr std::int64_t blocks() const { return (n + kBlockOutputs - 1) / kBlockOutputs; }
   /// Inputs in one line of 64 bytes.
   constexpr std::int64_t line_inputs() const { return bits == 4 ? 8 : 4; }
+  constexpr std::int64_t scale_size() const { return half_scales ? 2 : 4; }
   constexpr std::int64_t group_bytes() const { return padded_group() / line_inputs() * 64; }
   /// Codes, scales and zero points of a block: the bytes from one block to the next.
   constexpr std::int64_t code_bytes() const { return groups() * group_bytes(); }
-  constexpr std::int64_t scale_bytes() const { return groups() * kBlockOutputs * (half_scales ? 2 : 4); }
+  constexpr std::int64_t scale_bytes() const { return groups() * kBlockOutputs * scale_size(); }
   constexpr std::int64_t zero_bytes() const { return groups() * kBlockOutputs; }
   /// Where those of block b begin; of b = blocks(), where they end.
   constexpr std::int64_t codes_at(std::int64_t b) const { return b * code_bytes(); }

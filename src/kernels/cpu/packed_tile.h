@@ -33,7 +33,6 @@ template <class V, int kBits, int kPlanes, int kRows, int kVecs, bool kComing>
 inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::int64_t first, std::int64_t block_step) {
   constexpr int kPerBlock = static_cast<int>(kBlockOutputs) / V::kWidth;
   constexpr int kLines = kBits == 4 ? 4 : 8;  // of a unit
-  constexpr int kPrefetch = V::kPrefetch;
   constexpr std::int64_t kGroupsAhead = 4;
   constexpr int kSecondLevel = 2;
   using Line = typename V::template Line<kBits>;
@@ -50,7 +49,6 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   // Known where a block is one unit.
   const std::int64_t units_of_block = kPlanes == 1 ? 1 : args.x.scale_inputs() / kUnitInputs;
   constexpr bool kSumUnits = kPlanes > 1 && V::kUnitsOfDots == 1;
-  const std::int64_t scale_bytes = layout.half_scales ? 2 : 4;
   // Neighbouring blocks are done together; blocks that lie apart go on where they end.
   const std::int64_t others = block_step == 1 ? kVecs / kPerBlock - 1 : 0;
   const std::int64_t next_blocks = others * code_bytes;
@@ -68,13 +66,11 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
   std::int64_t offset = 0;
   for (std::int64_t g = 0; g < groups; ++g) {
     typename V::Floats t[kRows][kVecs];
-    if (kPrefetch > 0) {
-      // Read too slowly for a stream of reads to announce them.
-      const std::int64_t later = g + kGroupsAhead + (g + kGroupsAhead < groups ? 0 : others * groups);
-      for (int v = 0; v < kVecs; v += kPerBlock) {
-        __builtin_prefetch(scales + (v / kPerBlock) * scale_step + later * kBlockOutputs * scale_bytes);
-        __builtin_prefetch(zeros + (v / kPerBlock) * zero_step + later * kBlockOutputs);
-      }
+    // Scales and zero points are read too slowly for a stream of reads to announce them.
+    const std::int64_t later = g + kGroupsAhead + (g + kGroupsAhead < groups ? 0 : others * groups);
+    for (int v = 0; v < kVecs; v += kPerBlock) {
+      __builtin_prefetch(scales + (v / kPerBlock) * scale_step + later * kBlockOutputs * layout.scale_size());
+      __builtin_prefetch(zeros + (v / kPerBlock) * zero_step + later * kBlockOutputs);
     }
     for (int v = 0; v < kVecs; ++v) {
       const std::uint8_t* block = zeros + (v / kPerBlock) * zero_step;
@@ -94,14 +90,14 @@ inline void packed_tile(const PackedArgs& args, const PackedPanel& panel, std::i
       }
       for (std::int64_t u = 0; u < units_of_block; ++u) {
         // Past the end of its block a stream goes on in the block after those of the other streams.
-        const std::int64_t ahead = kPrefetch + (offset + kPrefetch < code_bytes ? 0 : next_blocks);
+        const std::int64_t ahead = V::kPrefetch + (offset + V::kPrefetch < code_bytes ? 0 : next_blocks);
 #pragma GCC unroll 8
         for (int line = 0; line < kLines; ++line) {
           Line w[kVecs];
 #pragma GCC unroll 8
           for (int v = 0; v < kVecs; ++v) {
             const std::uint8_t* at = stream[v] + offset + line * 64;
-            if (kPrefetch > 0 && v % kPerBlock == 0) {
+            if (v % kPerBlock == 0) {
               __builtin_prefetch(at + ahead);
               if (kComing) __builtin_prefetch(coming + v / kPerBlock * code_bytes, 0, kSecondLevel);
             }

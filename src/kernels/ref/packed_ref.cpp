@@ -32,7 +32,7 @@ struct Output {
     return i % 8 < 4 ? byte & 15 : byte >> 4;
   }
   float scale(std::int64_t g) const {
-    const std::uint8_t* at = scales + (g * kBlockOutputs + lane) * (layout.half_scales ? 2 : 4);
+    const std::uint8_t* at = scales + (g * kBlockOutputs + lane) * layout.scale_size();
     F16 half;
     float whole = 0;
     std::memcpy(&half, at, sizeof(half));
