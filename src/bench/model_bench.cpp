@@ -90,12 +90,17 @@ std::int32_t ModelBench::random_id(std::uint64_t i) const {
   return static_cast<std::int32_t>(random_bits(kIdSeed, i) % static_cast<std::uint64_t>(model_.config().vocab_size));
 }
 
-double ModelBench::linear_operations(std::int64_t rows, std::int64_t head_rows) const {
-  double in_layers = 0;
+double ModelBench::linear_operations(std::int64_t rows, std::int64_t results) const {
+  double products = weights_of(model_.head()) * static_cast<double>(results);
   for (const model::DecoderLayer& layer : model_.layers()) {
-    for (const ops::Linear& linear : layer.linears) in_layers += weights_of(linear);
+    const bool last = &layer == &model_.layers().back();
+    for (std::size_t role = 0; role < model::kRoles; ++role) {
+      const bool of_past =
+          role == static_cast<std::size_t>(model::Role::kK) || role == static_cast<std::size_t>(model::Role::kV);
+      products += weights_of(layer.linears[role]) * static_cast<double>(last && !of_past ? results : rows);
+    }
   }
-  return 2 * (in_layers * static_cast<double>(rows) + weights_of(model_.head()) * static_cast<double>(head_rows));
+  return 2 * products;
 }
 
 std::uint64_t ModelBench::bytes_per_step(std::int64_t batch, std::int64_t steps) const {
@@ -125,7 +130,10 @@ void ModelBench::prefill(BenchSummary& out) {
     for (std::int64_t past = 0; past < options_.prompt; past += kPrefillChunk) {
       stop_flag().throw_if_requested();
       const std::int64_t count = std::min(kPrefillChunk, options_.prompt - past);
-      const model::SequenceSlice slice{.token_count = count, .past = past, .blocks = blocks_of(0, options_.prompt)};
+      const model::SequenceSlice slice{.token_count = count,
+                                       .past = past,
+                                       .blocks = blocks_of(0, options_.prompt),
+                                       .results = past + count < options_.prompt ? 0 : 1};
       model_.run(std::span(ids).subspan(static_cast<std::size_t>(past), static_cast<std::size_t>(count)), {&slice, 1},
                  &pool);
       last = count - 1;

@@ -37,7 +37,8 @@ class ModelBench {
   /// Runs `steps` decode steps of `batch` sequences in each repetition.
   Steps time_decode(std::int64_t batch, std::int64_t steps);
   std::uint64_t bytes_per_step(std::int64_t batch, std::int64_t steps) const;
-  double linear_operations(std::int64_t rows, std::int64_t head_rows) const;
+  /// Of a pass over `rows` tokens of which `results` have results (model::SequenceSlice).
+  double linear_operations(std::int64_t rows, std::int64_t results) const;
   BenchPoint point(std::int64_t rows, double seconds, double bytes, double fraction, double operations) const;
   std::int32_t random_id(std::uint64_t i) const;
   void run_linears(std::int64_t rows, bool in_bf16);

@@ -133,8 +133,12 @@ void EngineCore::build_batch(std::span<const ScheduledSlice> slices, StepReport&
     const auto from = sequence.ids.begin() + sequence.computed;
     ids_.insert(ids_.end(), from, from + slice.count);
     ids_.insert(ids_.end(), sequence.draft.begin(), sequence.draft.begin() + slice.drafts);
-    slices_.push_back(
-        {.token_count = slice.count + slice.drafts, .past = sequence.computed, .blocks = sequence.blocks});
+    slices_.push_back({.token_count = slice.count + slice.drafts,
+                       .past = sequence.computed,
+                       .blocks = sequence.blocks,
+                       .results = sequence.wants_prompt_logprobs() ? -1
+                                  : gives_tokens(slice)            ? slice.drafts + 1
+                                                                   : 0});
     report.prompt_tokens += std::clamp<std::int64_t>(sequence.prompt_count() - sequence.computed, 0, slice.count);
     if (!request.started) {
       request.started = true;

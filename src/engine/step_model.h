@@ -26,7 +26,8 @@ class StepModel {
   /// `ids` are the new tokens of all slices, one after the other.
   virtual void run(std::span<const std::int32_t> ids, std::span<const model::SequenceSlice> slices) = 0;
   /// Logits [tokens.size(), vocab_size] after the given tokens of the last run() (indices into its ids, rising,
-  /// at most kLogitRows). The caller may overwrite them; they are valid until the next call.
+  /// at most kLogitRows), which are among the results of their slices. The caller may overwrite them; they are valid
+  /// until the next call.
   virtual std::span<float> logits(std::span<const std::int64_t> tokens) = 0;
   /// The likeliest next token after each of the given tokens (any number of them), the lowest id among equals, where
   /// the model can tell without its logits leaving a device; -1 where they are not finite. False: ask logits().

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -60,7 +61,8 @@ class FakeModel : public StepModel {
         // Two slices of one step that write the same place would share a block that is not full.
         AWQ_CHECK(written_.insert(&place).second);
         place = chain;
-        states_.push_back(chain);
+        const bool result = slice.results < 0 || p >= slice.past + slice.token_count - slice.results;
+        states_.push_back(result ? std::optional(chain) : std::nullopt);
       }
     }
     AWQ_CHECK(token == ids.size());
@@ -69,7 +71,8 @@ class FakeModel : public StepModel {
     const auto vocab = static_cast<std::size_t>(shape_.vocab);
     logits_.resize(tokens.size() * vocab);
     for (std::size_t i = 0; i < tokens.size(); ++i) {
-      fill_logits(states_.at(static_cast<std::size_t>(tokens[i])), std::span(logits_).subspan(i * vocab, vocab));
+      fill_logits(states_.at(static_cast<std::size_t>(tokens[i])).value(),
+                  std::span(logits_).subspan(i * vocab, vocab));
     }
     return logits_;
   }
@@ -78,7 +81,7 @@ class FakeModel : public StepModel {
     if (!picks_itself) return false;
     std::vector<float> row(static_cast<std::size_t>(shape_.vocab));
     for (std::size_t i = 0; i < tokens.size(); ++i) {
-      fill_logits(states_.at(static_cast<std::size_t>(tokens[i])), row);
+      fill_logits(states_.at(static_cast<std::size_t>(tokens[i])).value(), row);
       ids[i] = static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
     }
     picked += static_cast<std::int64_t>(tokens.size());
@@ -91,7 +94,7 @@ class FakeModel : public StepModel {
     ops::Drawer drawer(shape_.vocab);
     std::vector<float> row(static_cast<std::size_t>(shape_.vocab));
     for (std::size_t i = 0; i < tokens.size(); ++i) {
-      fill_logits(states_.at(static_cast<std::size_t>(tokens[i])), row);
+      fill_logits(states_.at(static_cast<std::size_t>(tokens[i])).value(), row);
       ids[i] = drawer.draw(row, rules[i]);
     }
     drawn += static_cast<std::int64_t>(tokens.size());
@@ -113,7 +116,7 @@ class FakeModel : public StepModel {
 
   Shape shape_;
   std::vector<std::uint64_t> chain_;
-  std::vector<std::uint64_t> states_;
+  std::vector<std::optional<std::uint64_t>> states_;  ///< of tokens with results
   std::set<const std::uint64_t*> written_;
   std::vector<float> logits_;
 };

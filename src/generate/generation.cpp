@@ -149,7 +149,8 @@ class RerunSource : public TokenSource {
     const auto done = static_cast<std::size_t>(cached ? cache_.length() : 0);
     const std::size_t count = std::min(ids_.size() - done, cached ? std::size_t{kPrefillChunk} : ids_.size());
     const model::SequenceSlice slice{.token_count = static_cast<std::int64_t>(count),
-                                     .cache = cached ? &cache_ : nullptr};
+                                     .cache = cached ? &cache_ : nullptr,
+                                     .results = done + count < ids_.size() ? 0 : 1};
     model_.run(std::span<const std::int32_t>(ids_).subspan(done, count), {&slice, 1});
     if (done + count < ids_.size()) return {};
     const auto last = static_cast<std::int64_t>(count) - 1;

@@ -21,6 +21,7 @@ struct SequenceSlice {
   KvCache* cache = nullptr;                   ///< positions start at its length
   std::int64_t past = 0;                      ///< with blocks: tokens of the sequence whose keys and values are there
   std::span<const std::int32_t> blocks = {};  ///< with a pool: block table with room for past + token_count
+  std::int64_t results = -1;  ///< last tokens whose hidden states the caller needs; -1: those of all of them
 };
 
 /// Called with the activations that the linears of a site read: x [tokens, site_width]. Used for calibration.
@@ -42,12 +43,15 @@ struct DecoderLayer {
 struct LayerPart {
   bool after_attention = false;  ///< only the MLP: `hidden` has attention's output in it already
   std::optional<Site> last;      ///< nothing behind the activations of this site
+  /// Of tokens without results only keys and values; their hidden states stay what they were. For a model's last layer.
+  bool results_only = false;
 };
 
 /// Scratch memory of a forward pass; grows to the largest batch and is then reused.
 struct Workspace {
   AlignedBuffer<float> normed, q, k, v, attended, branch, gate, up;
-  AlignedBuffer<std::byte> kv;  ///< keys and values of one layer, of slices that keep nothing
+  AlignedBuffer<float> results;  ///< hidden states of tokens with results, where others have none
+  AlignedBuffer<std::byte> kv;   ///< keys and values of one layer, of slices that keep nothing
   ops::AttentionScratch attention;
 };
 
@@ -83,9 +87,23 @@ class Decoder {
   const ModelConfig& config() const { return config_; }
 
  private:
+  /// Tokens of the batch whose queries run: all, or those with results.
+  struct Queries {
+    std::vector<std::int64_t> tokens;               ///< of the batch, rising
+    std::vector<std::int64_t> positions;            ///< of each of them
+    std::vector<ops::AttentionSequence> sequences;  ///< of each slice; `cache` is filled in per layer
+
+    std::int64_t count() const { return static_cast<std::int64_t>(tokens.size()); }
+    void clear();
+    void reserve(std::int64_t count, std::int64_t slices);
+    /// Those of the last `count` tokens of the slice whose first token is `first`, of `sequence`.
+    void add(std::int64_t first, const ops::AttentionSequence& sequence, std::int64_t count, Workspace& work,
+             std::int64_t width);
+  };
+
   void ensure_work(std::int64_t tokens);
-  void attend(const DecoderLayer& layer, std::int64_t layer_index);
-  void rotate();
+  void attend(const DecoderLayer& layer, std::int64_t layer_index, Queries& queries);
+  void rotate(const Queries& queries);
   ops::AttentionShape attention_shape(std::int64_t layer_index) const;
   /// The table for sequences of `length` tokens; a new one is made for `room` positions more.
   const ops::RopeTable& rope_table(std::int64_t length, std::int64_t room);
@@ -100,12 +118,10 @@ class Decoder {
   // Of the batch under way.
   std::span<const SequenceSlice> slices_;
   const KvPool* pool_ = nullptr;
-  std::int64_t tokens_ = 0;
-  std::int64_t longest_ = 0;                       ///< past and new tokens of the longest sequence
-  std::vector<std::int64_t> positions_;            ///< [tokens]
-  std::vector<ops::AttentionSequence> sequences_;  ///< of each slice; `cache` is filled in per layer
-  ops::KvView own_layer_;                          ///< keys and values of slices that keep nothing
-  std::vector<std::int32_t> own_blocks_;           ///< 0, 1, 2 ...: tables of slices that keep nothing
+  std::int64_t longest_ = 0;  ///< past and new tokens of the longest sequence
+  Queries all_, with_results_;
+  ops::KvView own_layer_;                 ///< keys and values of slices that keep nothing
+  std::vector<std::int32_t> own_blocks_;  ///< 0, 1, 2 ...: tables of slices that keep nothing
 };
 
 }  // namespace awq::model

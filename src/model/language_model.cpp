@@ -63,8 +63,12 @@ void LanguageModel::run(std::span<const std::int32_t> ids, std::span<const Seque
                       hidden_.data() + i * h);
   }
   std::int64_t expected = 0;
+  has_result_.clear();
   for (const SequenceSlice& slice : slices) {
     expected += slice.token_count;
+    const std::int64_t results = slice.results < 0 ? slice.token_count : slice.results;
+    has_result_.resize(static_cast<std::size_t>(expected - results), 0);
+    has_result_.resize(static_cast<std::size_t>(expected), 1);
     if (slice.cache != nullptr) slice.cache->reserve(slice.cache->length() + slice.token_count);
   }
   AWQ_CHECK(expected == tokens);
@@ -73,7 +77,8 @@ void LanguageModel::run(std::span<const std::int32_t> ids, std::span<const Seque
   ops::enter_phase(decodes ? ops::Phase::kDecode : ops::Phase::kPrefill);
   decoder_.begin(slices, pool);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    decoder_.forward_layer(layers_[i], static_cast<std::int64_t>(i), hidden_.data());
+    decoder_.forward_layer(layers_[i], static_cast<std::int64_t>(i), hidden_.data(), ops::Precision::kF32, nullptr,
+                           {.results_only = i + 1 == layers_.size()});
   }
   for (const SequenceSlice& slice : slices) {
     if (slice.cache != nullptr) slice.cache->set_length(slice.cache->length() + slice.token_count);
@@ -85,7 +90,9 @@ std::span<float> LanguageModel::logits(std::span<const std::int64_t> tokens) {
   const std::int64_t h = config_.hidden_size;
   last_.ensure(static_cast<std::size_t>(rows * h));
   for (std::int64_t i = 0; i < rows; ++i) {
-    const float* from = hidden_.data() + tokens[static_cast<std::size_t>(i)] * h;
+    const std::int64_t token = tokens[static_cast<std::size_t>(i)];
+    AWQ_CHECK(has_result_.at(static_cast<std::size_t>(token)) != 0);
+    const float* from = hidden_.data() + token * h;
     std::copy(from, from + h, last_.data() + i * h);
   }
   ops::rms_norm(last_.data(), rows, h, final_norm_.data(), static_cast<float>(config_.rms_norm_eps), last_.data());
@@ -119,6 +126,7 @@ void LanguageModel::reserve(std::int64_t tokens, std::int64_t sequences, std::in
   last_.ensure(static_cast<std::size_t>(rows * config_.hidden_size));
   logits_.ensure(static_cast<std::size_t>(rows * config_.vocab_size));
   rows_.reserve(static_cast<std::size_t>(rows));
+  has_result_.reserve(static_cast<std::size_t>(tokens));
 }
 
 void LanguageModel::reserve_products(std::int64_t tokens, std::int64_t rows) const {

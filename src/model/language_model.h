@@ -22,8 +22,8 @@ class LanguageModel {
   /// outside of the vocabulary. One token of every sequence is decoding, for which there may be other threads
   /// (ops::configure_threads); logits() then has them too.
   void run(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices, const KvPool* pool = nullptr);
-  /// Logits [tokens.size(), vocab_size] after the given tokens (indices into ids) of the last run(). Valid until the
-  /// next call; the caller may overwrite them.
+  /// Logits [tokens.size(), vocab_size] after the given tokens (indices into ids) of the last run(), which have to be
+  /// among the results of their slices. Valid until the next call; the caller may overwrite them.
   std::span<float> logits(std::span<const std::int64_t> tokens);
   /// Both: the logits of each slice's last token, or of every token when `all` is set.
   std::span<const float> forward(std::span<const std::int32_t> ids, std::span<const SequenceSlice> slices,
@@ -47,6 +47,7 @@ class LanguageModel {
   ops::Linear embedding_;  ///< empty when the head serves as the embedding
   AlignedBuffer<float> hidden_, last_, logits_;
   std::vector<std::int64_t> rows_;
+  std::vector<std::uint8_t> has_result_;  ///< of each token of the last run()
 };
 
 }  // namespace awq::model

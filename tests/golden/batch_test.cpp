@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -154,6 +155,57 @@ TEST_P(Batch, RowInvariantLogitsAreTheSameBits) {
       ASSERT_TRUE(std::equal(logits.begin(), logits.end(), whole.begin() + static_cast<std::ptrdiff_t>(at * vocab_)))
           << "chunk " << chunk << " at " << at;
     }
+  }
+}
+
+TEST_P(Batch, TokensWithoutResultsChangeNothing) {
+  // The last layer leaves them out; keys, values and everybody else's logits stay the same bits.
+  model_.set_row_invariant(true);
+  const std::int64_t lengths[] = {20, 9, 1, 40, 6}, results[] = {3, 0, 1, -1, 1};
+  Ids first, second;
+  std::vector<std::vector<float>> whole;
+  for (std::size_t i = 0; i < std::size(lengths); ++i) {
+    const Ids ids = random_ids(20 + i, static_cast<std::size_t>(lengths[i]) + 2, model_.config().vocab_size);
+    first.insert(first.end(), ids.begin(), ids.end() - 2);
+    second.insert(second.end(), ids.end() - 2, ids.end());
+    whole.push_back(test::all_logits(model_, ids));
+  }
+  std::vector<KvCache> caches;
+  for (std::size_t i = 0; i < std::size(lengths); ++i) caches.emplace_back(model_.config(), 1);
+  std::vector<SequenceSlice> slices;
+  std::vector<std::int64_t> asked;
+  std::vector<float> expected;
+  std::int64_t end = 0;
+  for (std::size_t i = 0; i < std::size(lengths); ++i) {
+    slices.push_back({.token_count = lengths[i], .cache = &caches[i], .results = results[i]});
+    end += lengths[i];
+    const std::int64_t count = results[i] < 0 ? lengths[i] : results[i];
+    for (std::int64_t t = lengths[i] - count; t < lengths[i]; ++t) {
+      asked.push_back(end - lengths[i] + t);
+      const auto row = whole[i].begin() + t * static_cast<std::int64_t>(vocab_);
+      expected.insert(expected.end(), row, row + static_cast<std::ptrdiff_t>(vocab_));
+    }
+  }
+  model_.run(first, slices);
+  const std::span<const float> logits = model_.logits(asked);
+  EXPECT_TRUE(std::equal(logits.begin(), logits.end(), expected.begin(), expected.end()));
+  const std::int64_t without = lengths[0] - results[0] - 1;
+  EXPECT_THROW(model_.logits({&without, 1}), Error);
+
+  // What they left in the caches is what the tokens behind them read. One batch has no results at all.
+  for (SequenceSlice& slice : slices) slice.token_count = 1, slice.results = 0;
+  for (const int step : {0, 1}) {
+    Ids ids;
+    for (std::size_t i = 0; i < slices.size(); ++i) ids.push_back(second[2 * i + static_cast<std::size_t>(step)]);
+    model_.run(ids, slices);
+    for (SequenceSlice& slice : slices) slice.results = 1;
+  }
+  asked.resize(slices.size());
+  std::iota(asked.begin(), asked.end(), 0);
+  const std::span<const float> last = model_.logits(asked);
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    const std::span<const float> row = last.subspan(i * vocab_, vocab_);
+    EXPECT_TRUE(std::equal(row.begin(), row.end(), whole[i].end() - static_cast<std::ptrdiff_t>(vocab_))) << i;
   }
 }
 
