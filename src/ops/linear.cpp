@@ -11,7 +11,7 @@
 #include "base/float16.h"
 #include "base/parallel.h"
 #include "ops/gemm.h"
-#include "ops/parallel.h"
+#include "ops/team_work.h"
 #include "quant/group_quant.h"
 #include "tensor/convert.h"
 
@@ -253,11 +253,14 @@ void Linear::forward_few(const float* x, std::int64_t m, float* y) const {
                   .bias = bias_.data(),
                   .y = y};
   const LinearKernel& kernel = select_linear(kind_, args);
-#pragma omp parallel if (args.n * args.k > 65536)
-  {
-    const BlockRange range = thread_rows(args.n, omp_get_thread_num(), omp_get_num_threads());
-    kernel.run(args, range.begin, range.end);
-  }
+  const bool together = args.n * args.k > 65536;
+  const TeamPart part{.count = args.n,
+                      .piece = piece_units(static_cast<std::int64_t>(weight_.size()) / args.n, kRowsPerRun),
+                      .divide = thread_rows};
+  TeamWork work({&part, 1}, together ? omp_get_max_threads() : 1);
+#pragma omp parallel if (together)
+  work.run(omp_get_thread_num(), omp_get_num_threads(),
+           [&](std::size_t, std::int64_t begin, std::int64_t end) { kernel.run(args, begin, end); });
 }
 
 void Linear::forward_many(const float* x, std::int64_t m, float* y) const {

@@ -9,7 +9,7 @@
 #include "base/cpu_features.h"
 #include "ops/linear.h"
 #include "ops/linear_scratch.h"
-#include "ops/parallel.h"
+#include "ops/team_work.h"
 
 namespace awq::ops {
 namespace {
@@ -18,6 +18,7 @@ using kernels::ActivationQuantizer;
 using kernels::Activations;
 using kernels::PackedArgs;
 using kernels::PackedKernel;
+using kernels::PackedLayout;
 
 ActivationPrecision& process_precision() {
   static ActivationPrecision precision = ActivationPrecision::kF32;
@@ -42,6 +43,8 @@ constexpr std::int64_t kPiecePanels = 16;
 
 constexpr std::size_t kMostTogether = 8;
 
+int team_threads(std::int64_t products) { return products > kSerialProducts ? omp_get_max_threads() : 1; }
+
 int process_planes() { return process_precision() == ActivationPrecision::kInt15 ? 2 : 1; }
 
 /// One linear of a call with the kernel that computes it.
@@ -50,9 +53,8 @@ struct Job {
   const PackedKernel* kernel = nullptr;
 };
 
-void run_few(const Job& job, int thread, int threads) {
-  const BlockRange range = thread_blocks(job.args.layout.blocks(), thread, threads);
-  job.kernel->run(job.args, range.begin, range.end, 0, job.args.x.panels());
+TeamPart part_of(const PackedLayout& layout) {
+  return {.count = layout.blocks(), .piece = piece_units(layout.code_bytes(), kPieceBlocks), .divide = thread_blocks};
 }
 
 void run_jobs(std::span<const Job> jobs, const float* x) {
@@ -65,18 +67,21 @@ void run_jobs(std::span<const Job> jobs, const float* x) {
   if (round_first) {
     for (std::int64_t row = 0; row < m; ++row) quantizer.run(activations, x, row);
   }
+  const std::int64_t panels = activations.panels();
+  const bool many = panels >= kManyPanels;
+  std::array<TeamPart, kMostTogether> parts;
+  for (std::size_t i = 0; i < jobs.size(); ++i) parts[i] = part_of(jobs[i].args.layout);
+  TeamWork few({parts.data(), many ? 0 : jobs.size()}, team_threads(products));
 #pragma omp parallel if (products > kSerialProducts)
   {
     if (!round_first) {
 #pragma omp for schedule(static)
       for (std::int64_t row = 0; row < m; ++row) quantizer.run(activations, x, row);
     }
-    for (const Job& job : jobs) {
-      const std::int64_t panels = job.args.x.panels();
-      if (panels < kManyPanels) {
-        run_few(job, omp_get_thread_num(), omp_get_num_threads());
-        continue;
-      }
+    few.run(omp_get_thread_num(), omp_get_num_threads(), [&](std::size_t i, std::int64_t begin, std::int64_t end) {
+      jobs[i].kernel->run(jobs[i].args, begin, end, 0, panels);
+    });
+    for (const Job& job : jobs.first(many ? jobs.size() : 0)) {
       const std::int64_t blocks = job.args.layout.blocks();
       const std::int64_t down = (blocks + kPieceBlocks - 1) / kPieceBlocks;
       const std::int64_t across = (panels + kPiecePanels - 1) / kPiecePanels;
@@ -244,11 +249,11 @@ void Linear::forward_packed_few(const float* x, std::int64_t m, float* y) const 
   const kernels::PackedFloatKernel& kernel = select_packed_float(packed_.bits);
   const kernels::PackedFloatArgs args{
       .layout = packed_, .weight = packed_weight(), .bias = bias_.data(), .m = m, .x = x, .x_group_sums = sums, .y = y};
+  const TeamPart part = part_of(packed_);
+  TeamWork work({&part, 1}, team_threads(packed_.n * packed_.k));
 #pragma omp parallel if (packed_.n * packed_.k > kSerialProducts)
-  {
-    const BlockRange range = thread_blocks(packed_.blocks(), omp_get_thread_num(), omp_get_num_threads());
-    kernel.run(args, range.begin, range.end);
-  }
+  work.run(omp_get_thread_num(), omp_get_num_threads(),
+           [&](std::size_t, std::int64_t begin, std::int64_t end) { kernel.run(args, begin, end); });
 }
 
 }  // namespace awq::ops

@@ -1,10 +1,13 @@
 // Products whose rows do not depend on how many rows there are.
 
+#include <omp.h>
+
 #include <algorithm>
 
 #include "base/check.h"
 #include "ops/linear.h"
 #include "ops/linear_scratch.h"
+#include "ops/team_work.h"
 
 namespace awq::ops {
 namespace {
@@ -14,16 +17,25 @@ constexpr std::int64_t kTileOutputs = 96;
 // Products that one thread finishes before a second one has begun.
 constexpr std::int64_t kSerialProducts = 1 << 16;
 
+BlockRange thread_tiles(std::int64_t tiles, int thread, int threads) {
+  return {tiles * thread / threads, tiles * (thread + 1) / threads};
+}
+
 /// run(first row, rows, first output, end) for every tile of outputs and every few rows.
 template <typename Run>
 void in_tiles(std::int64_t m, std::int64_t rows, std::int64_t n, std::int64_t k, const Run& run) {
   const std::int64_t tiles = (n + kTileOutputs - 1) / kTileOutputs;
-#pragma omp parallel for schedule(static) if (m * n * k > kSerialProducts)
-  for (std::int64_t tile = 0; tile < tiles; ++tile) {
-    for (std::int64_t begin = 0; begin < m; begin += rows) {
-      run(begin, std::min(rows, m - begin), tile * kTileOutputs, std::min(n, (tile + 1) * kTileOutputs));
+  const bool together = m * n * k > kSerialProducts;
+  const TeamPart part{.count = tiles, .divide = thread_tiles};
+  TeamWork work({&part, 1}, together ? omp_get_max_threads() : 1);
+#pragma omp parallel if (together)
+  work.run(omp_get_thread_num(), omp_get_num_threads(), [&](std::size_t, std::int64_t first, std::int64_t last) {
+    for (std::int64_t tile = first; tile < last; ++tile) {
+      for (std::int64_t begin = 0; begin < m; begin += rows) {
+        run(begin, std::min(rows, m - begin), tile * kTileOutputs, std::min(n, (tile + 1) * kTileOutputs));
+      }
     }
-  }
+  });
 }
 
 }  // namespace
