@@ -49,11 +49,20 @@ Isa detect() {
 
 bool detect_bf16() { return __builtin_cpu_supports("avx512f") && cpu_has_bit(7, 1, 0, 5); }
 bool detect_avx_vnni() { return detect() >= Isa::kAvx2 && cpu_has_bit(7, 1, 0, 4); }
+/// Family 19h of AMD ("Auth" "enti" "cAMD" in ebx, edx, ecx): Zen 3 and, with AVX-512, Zen 4.
+bool detect_free_additions() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  __asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(0), "c"(0));
+  if (b != 0x68747541U || d != 0x69746E65U || c != 0x444D4163U) return false;
+  __asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(1), "c"(0));
+  return ((a >> 8) & 15U) == 15 && ((a >> 20) & 255U) == 10;
+}
 bool arm_capability(unsigned long, unsigned long) { return false; }
 #else
 Isa detect() { return Isa::kScalar; }
 bool detect_bf16() { return false; }
 bool detect_avx_vnni() { return false; }
+bool detect_free_additions() { return false; }
 #if defined(__aarch64__)
 /// Bits of the two capability words; AWQ_ISA=scalar hides them.
 bool arm_capability(unsigned long first, unsigned long second) {
@@ -109,6 +118,11 @@ bool has_native_bf16() {
 bool has_avx_vnni() {
   static const bool detected = detect_avx_vnni();
   return detected && active_isa() >= Isa::kAvx2;
+}
+
+bool has_free_additions() {
+  static const bool detected = detect_free_additions();
+  return detected && active_isa() >= Isa::kAvx512Vnni;
 }
 
 bool has_arm_dot_product() { return cap() > Isa::kScalar && arm_capability(1UL << 20, 0); }          // HWCAP_ASIMDDP

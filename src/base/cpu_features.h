@@ -19,6 +19,9 @@ bool lacks_vector_instructions();
 bool has_native_bf16();
 /// Instructions outside the rising order: VNNI on 256 bits without AVX-512, the two of Arm's byte dot products.
 bool has_avx_vnni();
+/// True where additions of bytes run in vector ports that products do not use, and reading keeps up with them: AMD's
+/// Zen 4. (Zen 5 does twice as much a cycle in its ports and reads no more.)
+bool has_free_additions();
 bool has_arm_dot_product();
 bool has_arm_int8_matrix();
 /// Processors this process may use: affinity mask and container quota, at least 1.

@@ -65,6 +65,22 @@ struct ActivationMemory {
   std::vector<std::int8_t> codes_copy() const { return {codes.begin(), codes.end()}; }
 };
 
+/// The same as a kernel wants them.
+struct PreparedActivations {
+  AlignedBuffer<std::int8_t> codes;
+  std::vector<std::int32_t> minus_pairs;
+  Activations x;
+
+  PreparedActivations(const PackedKernel& kernel, const ActivationMemory& a)
+      : codes(a.codes.size()), minus_pairs(a.scales.size()), x(a.x) {
+    if (kernel.prepare == nullptr) return;
+    std::copy(a.codes.begin(), a.codes.end(), codes.begin());
+    x.codes = codes.data();
+    x.minus_pairs = minus_pairs.data();
+    for (std::int64_t p = 0; p < x.panels(); ++p) kernel.prepare(x, p);
+  }
+};
+
 struct PackedProblem {
   PackedLayout layout;
   std::vector<std::uint8_t> codes, zero_points;
@@ -99,8 +115,12 @@ struct PackedProblem {
   }
   std::vector<float> run(const PackedKernel& kernel, const ActivationMemory& a, bool with_bias, int parts = 1) const {
     std::vector<float> y(static_cast<std::size_t>(a.x.m * layout.n), std::nanf("1"));
-    PackedArgs args{
-        .layout = layout, .weight = weight.data(), .bias = with_bias ? bias.data() : nullptr, .x = a.x, .y = y.data()};
+    const PreparedActivations prepared(kernel, a);
+    const PackedArgs args{.layout = layout,
+                          .weight = weight.data(),
+                          .bias = with_bias ? bias.data() : nullptr,
+                          .x = prepared.x,
+                          .y = y.data()};
     const std::int64_t blocks = layout.blocks();
     const std::int64_t panels = a.x.panels();
     for (std::int64_t b = 0; b < parts; ++b) {

@@ -13,6 +13,7 @@
 #include "kernels/cpu/avx512/packed_float_avx512.h"
 #include "kernels/cpu/avx512vnni/packed_avx512vnni.h"
 #include "kernels/cpu/avx512vnni/packed_avx512vnni256.h"
+#include "kernels/cpu/avx512vnni/packed_avx512vnni_pairs.h"
 #include "kernels/cpu/avxvnni/packed_avxvnni.h"
 #elif defined(__aarch64__)
 #include "kernels/cpu/neon/activations_neon.h"
@@ -53,6 +54,7 @@ const PackedKernel* packed_kernels_cpu() {
   static const PackedKernel kTable[] = {
 #if defined(__x86_64__)
       amx::kI8U4, amx::kI15U4, amx::kI8U8, amx::kI15U8,
+      avx512vnni::kI8U4Pairs,
       avx512vnni::kI8U4Many, avx512vnni::kI8U8Many,
       avx512vnni::kI8U4, avx512vnni::kI15U4, avx512vnni::kI8U8, avx512vnni::kI15U8,
       // The 256-bit form shares its source with the next set, and so tests it where that cannot run.

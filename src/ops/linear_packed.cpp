@@ -63,7 +63,8 @@ void run_jobs(std::span<const Job> jobs, const float* x) {
   const ActivationQuantizer& quantizer = select_quantizer();
   std::int64_t products = 0;
   for (const Job& job : jobs) products += job.args.layout.n * activations.k * m;
-  const bool round_first = m * activations.k <= kSerialInputs;
+  const auto prepare = jobs.front().kernel->prepare;
+  const bool round_first = m * activations.k <= kSerialInputs && prepare == nullptr;
   if (round_first) {
     for (std::int64_t row = 0; row < m; ++row) quantizer.run(activations, x, row);
   }
@@ -74,7 +75,15 @@ void run_jobs(std::span<const Job> jobs, const float* x) {
   TeamWork few({parts.data(), many ? 0 : jobs.size()}, team_threads(products));
 #pragma omp parallel if (products > kSerialProducts)
   {
-    if (!round_first) {
+    if (prepare != nullptr) {
+#pragma omp for schedule(static)
+      for (std::int64_t p = 0; p < panels; ++p) {
+        for (std::int64_t row = activations.panel_begin(p); row < activations.panel_begin(p + 1); ++row) {
+          quantizer.run(activations, x, row);
+        }
+        prepare(activations, p);
+      }
+    } else if (!round_first) {
 #pragma omp for schedule(static)
       for (std::int64_t row = 0; row < m; ++row) quantizer.run(activations, x, row);
     }
@@ -98,13 +107,15 @@ void run_jobs(std::span<const Job> jobs, const float* x) {
 
 bool same_rounding(const Job& a, const Job& b) {
   return a.args.layout.k == b.args.layout.k && a.args.layout.group_size == b.args.layout.group_size &&
-         a.kernel->panel_rows == b.kernel->panel_rows && a.kernel->row_major == b.kernel->row_major;
+         a.kernel->panel_rows == b.kernel->panel_rows && a.kernel->row_major == b.kernel->row_major &&
+         a.kernel->prepare == b.kernel->prepare;
 }
 
 void reserve_activations(LinearScratch& s, const Activations& x) {
   s.codes.ensure(static_cast<std::size_t>(x.m * x.planes * x.padded_k()));
   s.scales.ensure(static_cast<std::size_t>(x.m * x.scale_blocks()));
   s.minus_sums.ensure(static_cast<std::size_t>(x.m * x.groups()));
+  s.minus_pairs.ensure(static_cast<std::size_t>(x.m * x.scale_blocks()));
 }
 
 void prepare_activations(std::span<Job> jobs, std::int64_t m, int planes) {
@@ -120,6 +131,7 @@ void prepare_activations(std::span<Job> jobs, std::int64_t m, int planes) {
   x.codes = s.codes.data();
   x.scales = s.scales.data();
   x.minus_sums = s.minus_sums.data();
+  x.minus_pairs = s.minus_pairs.data();
   for (Job& job : jobs) job.args.x = x;
 }
 
@@ -154,6 +166,9 @@ const char* packed_objection(const PackedKernel& kernel) {
       break;
     case kernels::CpuFeature::kInt8Matrix:
       if (!has_arm_int8_matrix()) return "the processor has no I8MM";
+      break;
+    case kernels::CpuFeature::kFreeAdditions:
+      if (!has_free_additions()) return "slower than the next one here: it pays on Zen 4";
       break;
   }
   return nullptr;

@@ -11,6 +11,7 @@ namespace awq::ops {
 struct LinearScratch {
   AlignedBuffer<std::int8_t> codes;
   AlignedBuffer<float> scales, minus_sums, group_sums, ordered;
+  AlignedBuffer<std::int32_t> minus_pairs;
 };
 LinearScratch& linear_scratch();
 

@@ -187,7 +187,8 @@ struct WithPrecision {
 TEST(Linear, IntegerActivationsErrHalfAStepOfTheirUnit) {
   for (const ActivationPrecision precision : {ActivationPrecision::kInt8, ActivationPrecision::kInt15}) {
     const WithPrecision with(precision);
-    const double steps = precision == ActivationPrecision::kInt8 ? 254 : 32512;
+    const double steps =
+        2 * (precision == ActivationPrecision::kInt8 ? kernels::kLargestActivation : kernels::kLargestWideActivation);
     for (const Shape& shape : kShapes) {
       for (const int bits : {3, 4, 8}) {
         const quant::Scheme scheme{.bits = bits, .group_size = -1};

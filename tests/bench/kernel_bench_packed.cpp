@@ -79,6 +79,7 @@ void time_kernel(benchmark::State& state, const PackedKernel& kernel, const test
   while (quantizer->min_isa > static_cast<std::uint8_t>(active_isa())) ++quantizer;
   const test::ActivationMemory a(shape, m, kernel.panel_rows, kernel.planes, kernel.row_major, x, *quantizer);
   check(kernel, w, a, x, shape);
+  const test::PreparedActivations prepared(kernel, a);
   std::vector<float> y(static_cast<std::size_t>(m * layout.n));
   const std::int64_t copies = std::max<std::int64_t>(1, m <= 8 ? w.copies : w.copies * 8 / m);
   const std::int64_t panels = a.x.panels();
@@ -88,7 +89,8 @@ void time_kernel(benchmark::State& state, const PackedKernel& kernel, const test
     const double start = bench_now();
 #pragma omp parallel
     for (std::int64_t c = 0; c < copies; ++c) {
-      const PackedArgs args{.layout = layout, .weight = w.memory.data() + c * layout.bytes(), .x = a.x, .y = y.data()};
+      const PackedArgs args{
+          .layout = layout, .weight = w.memory.data() + c * layout.bytes(), .x = prepared.x, .y = y.data()};
       const ops::BlockRange range = ops::thread_blocks(layout.blocks(), omp_get_thread_num(), omp_get_num_threads());
       for (std::int64_t b = range.begin; b < range.end;) {
         const std::int64_t end = panels < 8 ? range.end : std::min(range.end, b + 4);
@@ -148,7 +150,7 @@ void add_packed_rows() {
   for (const auto& [n, k] : shapes) {
     for (const PackedKernel* row = packed_kernels_cpu(); row->name != nullptr; ++row) {
       if (row->min_isa == 0 || row->min_isa > static_cast<std::uint8_t>(active_isa()) ||
-          row->feature != CpuFeature::kNone) {
+          (row->feature != CpuFeature::kNone && row->feature != CpuFeature::kFreeAdditions)) {
         continue;
       }
       for (const std::int64_t m : {1, 2, 4, 6, 8, 12, 16, 32, 64, 512}) {

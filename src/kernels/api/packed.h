@@ -71,6 +71,8 @@ struct Activations {
   std::int8_t* codes = nullptr;
   float* scales = nullptr;      ///< panel at r * scale_blocks(): [block][rows]
   float* minus_sums = nullptr;  ///< panel at r * groups: [group][rows], minus the sum of the rounded x
+  /// Of kernels with a prepare(): as `scales`, minus what a block adds to sums of products of pairs.
+  std::int32_t* minus_pairs = nullptr;
 
   constexpr std::int64_t padded_group() const { return (group_size + kUnitInputs - 1) / kUnitInputs * kUnitInputs; }
   constexpr std::int64_t groups() const { return k / group_size; }
@@ -92,8 +94,14 @@ struct Activations {
 /// A block of inputs whose magnitudes are all below this counts as zero: its scale would not be a normal number.
 inline constexpr float kSmallestActivation = 1e-30F;
 
-/// Rounds row `row` of x [m, k] into its panel. The scale is the largest magnitude of its inputs over 127 (16256 with
-/// two planes), rounding is to nearest even; one with an infinity or NaN gets the scale NaN, so that it shows in y.
+/// Of a code with one plane. 127 would fit; 120 leaves room for a 4-bit code in the same byte, which lets a kernel do
+/// with half of the multiplications (cpu/avx512vnni/packed_avx512vnni_pairs.cpp).
+inline constexpr int kLargestActivation = 120;
+/// The same of two planes: 128 * 127.
+inline constexpr int kLargestWideActivation = 16256;
+
+/// Rounds row `row` of x [m, k] into its panel. The scale is the largest magnitude of its inputs over the largest code,
+/// rounding is to nearest even; one with an infinity or NaN gets the scale NaN, so that it shows in y.
 struct ActivationQuantizer {
   const char* name;
   std::uint8_t min_isa;
@@ -119,7 +127,8 @@ struct PackedArgs {
 };
 
 /// What a kernel needs beyond its instruction set level.
-enum class CpuFeature : std::uint8_t { kNone, kAvxVnni, kDotProduct, kInt8Matrix };
+/// kFreeAdditions is no instruction: where it is missing the kernel runs, but slower than those after it.
+enum class CpuFeature : std::uint8_t { kNone, kAvxVnni, kDotProduct, kInt8Matrix, kFreeAdditions };
 
 /// A row of the table of integer kernels.
 struct PackedKernel {
@@ -134,6 +143,9 @@ struct PackedKernel {
   /// Outputs of blocks [block_begin, block_end) for rows of panels [panel_begin, panel_end). Allocates nothing.
   void (*run)(const PackedArgs& args, std::int64_t block_begin, std::int64_t block_end, std::int64_t panel_begin,
               std::int64_t panel_end) noexcept;
+  /// Where not null: called once for every panel after its rows are rounded. It changes the codes to what run() reads
+  /// and writes `minus_pairs`, so that only kernels with the same function may share activations.
+  void (*prepare)(const Activations& x, std::int64_t panel) noexcept = nullptr;
 };
 /// In order of preference, ended by a null name. For each (bits, planes) the last row runs everywhere.
 const PackedKernel* packed_kernels_cpu();

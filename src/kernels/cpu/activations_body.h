@@ -49,7 +49,7 @@ struct ActivationsBody {
     const std::int64_t plane = chunk * rows;
     std::int8_t* codes = to.codes + first * to.planes * to.padded_k() + (to.row_major ? r * chunk : r * 4);
     float* scales = to.scales + first * to.scale_blocks() + r;
-    const float top = to.planes == 2 ? 16256.0F : 127.0F;
+    const auto top = static_cast<float>(to.planes == 2 ? kLargestWideActivation : kLargestActivation);
     std::int64_t unit_index = 0;
     for (std::int64_t g = 0; g < to.groups(); ++g) {
       const float* from = x + row * to.k + g * to.group_size;

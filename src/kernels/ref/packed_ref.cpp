@@ -132,7 +132,7 @@ void quantize(const Activations& to, const float* x, std::int64_t row) noexcept 
   const std::int64_t blocks = padded / block;
   std::int8_t* codes = to.codes + first * to.planes * to.padded_k();
   float* scales = to.scales + first * to.scale_blocks() + r;
-  const float top = to.planes == 2 ? 16256.0F : 127.0F;
+  const auto top = static_cast<float>(to.planes == 2 ? kLargestWideActivation : kLargestActivation);
   for (std::int64_t g = 0; g < to.groups(); ++g) {
     const float* from = x + row * to.k + g * to.group_size;
     float sum = 0;
