@@ -216,13 +216,13 @@ TEST(Linear, TogetherIsTheSameAsOneByOne) {
   AlignedBuffer<std::byte> dense(9 * 128 * sizeof(float));
   narrow_from_float(DType::kF32, {source.data(), 9 * 128}, dense.span());
   const Linear plain(9, 128, DType::kF32, std::move(dense), {});
-  const std::vector<float> x = random_floats(5, 70 * 128);
+  const std::vector<float> x = random_floats(5, 100 * 128);
   for (const ActivationPrecision precision :
        {ActivationPrecision::kF32, ActivationPrecision::kInt8, ActivationPrecision::kInt15}) {
     const WithPrecision with(precision);
     for (const std::vector<const Linear*>& set :
          {std::vector<const Linear*>{&q}, {&q, &k}, {&q, &k, &v}, {&q, &plain}, {&plain}}) {
-      for (const std::int64_t m : {1, 2, 5, 70}) {
+      for (const std::int64_t m : {1, 2, 5, 70, 100}) {
         std::vector<std::vector<float>> outs;
         std::vector<float*> ys;
         for (const Linear* linear : set) outs.emplace_back(static_cast<std::size_t>(m) * linear->out_features());
