@@ -196,7 +196,8 @@ TEST(PackedKernels, TheReferenceIsTheProductOfTheRoundedNumbers) {
             const double w = p.value(n, k);
             const float* from = &x[static_cast<std::size_t>(m * shape.k)];
             expected += w * from[k];
-            rounding += std::fabs(w) * test::largest_of_unit(from, k, shape.group_size) / (2 * (planes == 1 ? kLargestActivation : kLargestWideActivation));
+            rounding += std::fabs(w) * test::largest_of_unit(from, k, shape.group_size) /
+                        (2 * (planes == 1 ? kLargestActivation : kLargestWideActivation));
             magnitude += std::fabs(w) * std::fabs(from[k]);
           }
           const double dot = magnitude * 0x1p-24 *
