@@ -61,7 +61,7 @@ class FakeModel : public StepModel {
         // Two slices of one step that write the same place would share a block that is not full.
         AWQ_CHECK(written_.insert(&place).second);
         place = chain;
-        const bool result = slice.results < 0 || p >= slice.past + slice.token_count - slice.results;
+        const bool result = p >= slice.past + slice.token_count - slice.result_count();
         states_.push_back(result ? std::optional(chain) : std::nullopt);
       }
     }

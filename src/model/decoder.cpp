@@ -155,7 +155,7 @@ void Decoder::begin(std::span<const SequenceSlice> slices, const KvPool* pool) {
     longest_ = std::max(longest_, sequence.past + slice.token_count);
     AWQ_CHECK(slice.results <= slice.token_count);
     all_.add(at, sequence, slice.token_count, work_, config_.q_width());
-    with_results_.add(at, sequence, slice.results < 0 ? slice.token_count : slice.results, work_, config_.q_width());
+    with_results_.add(at, sequence, slice.result_count(), work_, config_.q_width());
     at += slice.token_count;
   }
   if (with_results_.count() < all_.count()) {

@@ -22,6 +22,8 @@ struct SequenceSlice {
   std::int64_t past = 0;                      ///< with blocks: tokens of the sequence whose keys and values are there
   std::span<const std::int32_t> blocks = {};  ///< with a pool: block table with room for past + token_count
   std::int64_t results = -1;  ///< last tokens whose hidden states the caller needs; -1: those of all of them
+
+  std::int64_t result_count() const { return results < 0 ? token_count : results; }
 };
 
 /// Called with the activations that the linears of a site read: x [tokens, site_width]. Used for calibration.

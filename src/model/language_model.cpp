@@ -66,8 +66,7 @@ void LanguageModel::run(std::span<const std::int32_t> ids, std::span<const Seque
   has_result_.clear();
   for (const SequenceSlice& slice : slices) {
     expected += slice.token_count;
-    const std::int64_t results = slice.results < 0 ? slice.token_count : slice.results;
-    has_result_.resize(static_cast<std::size_t>(expected - results), 0);
+    has_result_.resize(static_cast<std::size_t>(expected - slice.result_count()), 0);
     has_result_.resize(static_cast<std::size_t>(expected), 1);
     if (slice.cache != nullptr) slice.cache->reserve(slice.cache->length() + slice.token_count);
   }

@@ -2,9 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
 #include <atomic>
-#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -12,7 +10,7 @@ namespace awq::ops {
 namespace {
 
 /// Computes `parts` with `team` threads where `threads` were expected; thread `slow` begins only when the others have
-/// nothing left. Counts how often each unit was computed, and by how many threads.
+/// nothing left. Counts how often each unit was computed, and how many units each thread did.
 struct Outcome {
   std::vector<std::vector<int>> computed;
   std::vector<std::int64_t> units_of_thread;
