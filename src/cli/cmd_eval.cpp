@@ -87,7 +87,8 @@ std::function<int()> add_eval(CLI::App& app, CommonFlags& common) {
   CLI::Option* against = app.add_option("--against", o.against, "Base model for the KL divergence");
   CLI::Option* text = app.add_option(
       "--text", o.text, "Text to score, .txt or .jsonl (default: the held-out tenth of the built-in text)");
-  app.add_option("--activations", o.activations, "Inputs of quantized linears: f32, int8 or int15")
+  app.add_option("--activations", o.activations,
+                 "Inputs of linears: f32, int8 (bf16 for BF16 weights) or int15 (those as they are)")
       ->capture_default_str();
   add_kv_dtype_flag(app, o.kv_dtype);
   add_dtype_flag(app, o.dtype);

@@ -127,7 +127,8 @@ std::function<int()> add_inspect(CLI::App& app, CommonFlags& common) {
   app.add_flag("--deep", flags->deep, "Read every weight and look for damaged numbers");
   CLI::Option* kernels =
       app.add_flag("--kernels", flags->kernels, "Which kernel would run here, and why the others would not");
-  app.add_option("--activations", flags->activations, "Inputs of quantized linears: int8, int15 or f32")
+  app.add_option("--activations", flags->activations,
+                 "Inputs of linears: int8 (bf16 for BF16 weights), int15 (those as they are) or f32")
       ->needs(kernels)
       ->capture_default_str();
   return [flags, &common] { return run(*flags, common); };

@@ -44,7 +44,8 @@ void add_engine_flags(CLI::App& app, ServeOptions& o) {
   add_dtype_flag(app, o.dtype);
   add_cuda_linear_flag(app, o.cuda_linear);
   add_threads_decode_flag(app, o.threads_decode);
-  app.add_option("--activations", o.activations, "Inputs of quantized linears: int8, int15 or f32")
+  app.add_option("--activations", o.activations,
+                 "Inputs of linears: int8 (bf16 for BF16 weights), int15 (those as they are) or f32")
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
   add_off_flag(app, "--no-prefix-caching", o.prefix_caching, "Compute every prompt from its beginning");

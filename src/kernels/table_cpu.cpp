@@ -11,6 +11,7 @@
 #include "kernels/cpu/avx512/linear_avx512.h"
 #include "kernels/cpu/avx512/packed_avx512.h"
 #include "kernels/cpu/avx512/packed_float_avx512.h"
+#include "kernels/cpu/avx512bf16/linear_avx512bf16.h"
 #include "kernels/cpu/avx512vnni/packed_avx512vnni.h"
 #include "kernels/cpu/avx512vnni/packed_avx512vnni256.h"
 #include "kernels/cpu/avx512vnni/packed_avx512vnni_pairs.h"
@@ -30,6 +31,7 @@ namespace awq::kernels {
 const LinearKernel* linear_kernels_cpu() {
   static const LinearKernel kTable[] = {
 #if defined(__x86_64__)
+    avx512bf16::kBf16,
     avx512::kBf16,
     avx512::kF16,
     avx512::kF32,

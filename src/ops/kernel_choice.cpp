@@ -54,9 +54,13 @@ void add_dense(Choices& out, DType dtype, std::int64_t m) {
   const kernels::WeightKind kind = dtype == DType::kF32    ? kernels::WeightKind::kF32
                                    : dtype == DType::kBf16 ? kernels::WeightKind::kBf16
                                                            : kernels::WeightKind::kF16;
+  const kernels::LinearArgs args{.m = m};
+  // Rows of 16-bit weights go through the same kernels a few at a time.
+  const bool few = dtype == DType::kF32 || active_isa() == Isa::kScalar;
   for (const kernels::LinearKernel* row = kernels::linear_kernels_cpu(); row->name != nullptr; ++row) {
     if (row->kind != kind) continue;
-    out.add(row->name, allowed(row->min_isa) ? most_rows(m, kernels::kMaxRows) : kNotAllowed);
+    const char* objection = linear_objection(*row, args);
+    out.add(row->name, objection != nullptr ? objection : few ? most_rows(m, kernels::kMaxRows) : std::string());
   }
   out.add(dtype == DType::kF32 ? "gemm_f32" : "expand_gemm_f32", "");
 }

@@ -11,15 +11,13 @@
 #include "base/float16.h"
 #include "base/parallel.h"
 #include "ops/gemm.h"
-#include "ops/team_work.h"
+#include "ops/parallel.h"
 #include "quant/group_quant.h"
 #include "tensor/convert.h"
 
 namespace awq::ops {
 namespace {
 
-using kernels::LinearArgs;
-using kernels::LinearKernel;
 using kernels::WeightKind;
 
 WeightKind kind_of(DType dtype) {
@@ -35,8 +33,6 @@ DType dtype_of(WeightKind kind) {
 
 // Rows of weights that are expanded at a time: small enough for the cache, large enough for a good product.
 constexpr std::int64_t kTileRows = 256;
-// Rows of dense weights go to threads in runs of this many, which the tiles of all kernels divide.
-constexpr std::int64_t kRowsPerRun = 24;
 
 /// The inputs sorted by group, as they come within one: nothing to sort gives an empty order, groups that differ in
 /// size none at all.
@@ -93,24 +89,6 @@ AlignedBuffer<std::byte> expanded_to_bf16(const quant::QuantizedTensor& tensor) 
   }
   error.rethrow();
   return out;
-}
-
-BlockRange thread_rows(std::int64_t rows, int thread, int threads) {
-  const std::int64_t runs = (rows + kRowsPerRun - 1) / kRowsPerRun;
-  return {std::min(rows, runs * thread / threads * kRowsPerRun),
-          std::min(rows, runs * (thread + 1) / threads * kRowsPerRun)};
-}
-
-const char* linear_objection(const LinearKernel& kernel, const LinearArgs& args) {
-  if (kernel.min_isa > static_cast<std::uint8_t>(active_isa())) return "the processor or --isa does not allow it";
-  return kernel.supports(args);
-}
-
-const LinearKernel& select_linear(WeightKind kind, const LinearArgs& args) {
-  const LinearKernel* row = kernels::linear_kernels_cpu();
-  while (row->name != nullptr && (row->kind != kind || linear_objection(*row, args) != nullptr)) ++row;
-  AWQ_CHECK(row->name != nullptr);
-  return *row;
 }
 
 Linear::Linear(std::uint64_t out_features, std::uint64_t in_features, DType dtype, AlignedBuffer<std::byte> weight,
@@ -234,33 +212,12 @@ void Linear::forward_ordered(const float* x, std::int64_t m, float* y, Precision
   } else if (precision == Precision::kBf16 && kind_ == WeightKind::kBf16 && has_native_bf16() &&
              m > kernels::kMaxRows) {
     forward_bf16(x, m, y);
-  } else if (m <= kernels::kMaxRows) {
-    forward_few(x, m, y);
-  } else if (!quantized() && kind_ != WeightKind::kF32 && active_isa() != Isa::kScalar) {
+  } else if (m <= kernels::kMaxRows || (kind_ != WeightKind::kF32 && active_isa() != Isa::kScalar)) {
     // Widening in registers for every few rows again is faster than widening into memory for a product of oneDNN.
     forward_dense_rows(x, m, y);
   } else {
     forward_many(x, m, y);
   }
-}
-
-void Linear::forward_few(const float* x, std::int64_t m, float* y) const {
-  LinearArgs args{.m = m,
-                  .n = static_cast<std::int64_t>(n_),
-                  .k = static_cast<std::int64_t>(k_),
-                  .x = x,
-                  .weight = weight_.data(),
-                  .bias = bias_.data(),
-                  .y = y};
-  const LinearKernel& kernel = select_linear(kind_, args);
-  const bool together = args.n * args.k > 65536;
-  const TeamPart part{.count = args.n,
-                      .piece = piece_units(static_cast<std::int64_t>(weight_.size()) / args.n, kRowsPerRun),
-                      .divide = thread_rows};
-  TeamWork work({&part, 1}, together ? omp_get_max_threads() : 1);
-#pragma omp parallel if (together)
-  work.run(omp_get_thread_num(), omp_get_num_threads(),
-           [&](std::size_t, std::int64_t begin, std::int64_t end) { kernel.run(args, begin, end); });
 }
 
 void Linear::forward_many(const float* x, std::int64_t m, float* y) const {

@@ -18,11 +18,15 @@ enum class Precision { kF32, kBf16 };
 
 /// How the inputs of quantized linears enter the product (docs/numerics.md): as they are, or as integers of 8 or 15
 /// bits with one scale per 32 inputs. With integers a result does not depend on the batch, the threads or the
-/// processor.
+/// processor. Those of linears with BF16 weights are rounded to bf16 by kInt8 where the processor has bf16 products;
+/// then a result does not depend on the batch or the threads.
 enum class ActivationPrecision { kF32, kInt8, kInt15 };
-/// Of all quantized linears of this process; kF32 until set. Not to be called while a product runs.
+/// Of all linears of this process; kF32 until set. Not to be called while a product runs.
 void set_activation_precision(ActivationPrecision precision);
 ActivationPrecision activation_precision();
+/// True when dense weights of `kind` meet inputs rounded to bf16: an activation precision of 8 bits, BF16 weights and
+/// bf16 products in the processor.
+bool takes_bf16_inputs(kernels::WeightKind kind);
 
 /// Weights [N, K] of a quantized tensor rounded to bf16, in parallel.
 AlignedBuffer<std::byte> expanded_to_bf16(const quant::QuantizedTensor& tensor);
@@ -67,8 +71,11 @@ class Linear {
   /// Allocates what products of the calling thread with up to `m` rows need beside x and y, for the activation
   /// precision of the moment. Without it the first product does.
   void reserve(std::int64_t m) const;
-  /// True when forward() gives a row of y the same bits whatever the other rows are: with integer activations.
-  bool row_invariant() const { return quantized() && activation_precision() != ActivationPrecision::kF32; }
+  /// True when forward() in Precision::kF32 gives a row of y the same bits whatever the other rows are: with integer
+  /// activations, or dense and rounded ones.
+  bool row_invariant() const {
+    return quantized() ? activation_precision() != ActivationPrecision::kF32 : takes_bf16_inputs(kind_);
+  }
   /// Weights of rows [begin, end) as floats, in [end - begin, K].
   void expand_rows(std::uint64_t begin, std::uint64_t end, float* out) const;
 
@@ -89,10 +96,10 @@ class Linear {
                            std::span<float* const> ys);
   const std::uint8_t* packed_weight() const { return reinterpret_cast<const std::uint8_t*>(weight_.data()); }
   void forward_packed_few(const float* x, std::int64_t m, float* y) const;
-  void forward_few(const float* x, std::int64_t m, float* y) const;
   void forward_many(const float* x, std::int64_t m, float* y) const;
   void forward_bf16(const float* x, std::int64_t m, float* y) const;
   void add_bias(std::int64_t m, float* y) const;
+  /// The kernels for few rows, over tiles of weights when there are more.
   void forward_dense_rows(const float* x, std::int64_t m, float* y) const;
   /// x in the order of the packed codes.
   void forward_packed_rows(const float* x, std::int64_t m, float* y) const;
@@ -116,7 +123,8 @@ void forward_together(std::span<const Linear* const> linears, const float* x, st
 void forward_rows_alike(std::span<const Linear* const> linears, const float* x, std::int64_t m,
                         std::span<float* const> ys);
 
-/// The first kernel of the table that can run `args` with weights of `kind` on this processor.
+/// The first kernel of the table that can run `args` with weights of `kind` on this processor in the activation
+/// precision of the moment.
 const kernels::LinearKernel& select_linear(kernels::WeightKind kind, const kernels::LinearArgs& args);
 /// Why a row of the table cannot run here, or null.
 const char* linear_objection(const kernels::LinearKernel& kernel, const kernels::LinearArgs& args);

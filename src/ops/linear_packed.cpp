@@ -209,8 +209,11 @@ const float* Linear::in_order(const float* x, std::int64_t m) const {
 }
 
 void Linear::reserve(std::int64_t m) const {
-  if (!quantized()) return;
   LinearScratch& s = linear_scratch();
+  if (!quantized()) {
+    if (takes_bf16_inputs(kind_)) s.halves.ensure(static_cast<std::size_t>(m) * k_);
+    return;
+  }
   if (!input_order_.empty()) s.ordered.ensure(static_cast<std::size_t>(m) * k_);
   if (activation_precision() == ActivationPrecision::kF32) {
     s.group_sums.ensure(static_cast<std::size_t>(m * packed_.groups()));

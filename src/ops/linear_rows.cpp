@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/cpu_features.h"
 #include "ops/linear.h"
 #include "ops/linear_scratch.h"
 #include "ops/team_work.h"
@@ -14,8 +15,12 @@ namespace {
 
 // Outputs whose weights stay in the second-level cache while all rows of x pass by.
 constexpr std::int64_t kTileOutputs = 96;
+// Rows of dense weights go to threads in runs of this many, which the tiles of all kernels divide.
+constexpr std::int64_t kRowsPerRun = 24;
 // Products that one thread finishes before a second one has begun.
 constexpr std::int64_t kSerialProducts = 1 << 16;
+// Inputs that the calling thread rounds alone, because a barrier would take longer.
+constexpr std::int64_t kSerialInputs = 1 << 14;
 
 BlockRange thread_tiles(std::int64_t tiles, int thread, int threads) {
   return {tiles * thread / threads, tiles * (thread + 1) / threads};
@@ -40,21 +45,67 @@ void in_tiles(std::int64_t m, std::int64_t rows, std::int64_t n, std::int64_t k,
 
 }  // namespace
 
+BlockRange thread_rows(std::int64_t rows, int thread, int threads) {
+  const std::int64_t runs = (rows + kRowsPerRun - 1) / kRowsPerRun;
+  return {std::min(rows, runs * thread / threads * kRowsPerRun),
+          std::min(rows, runs * (thread + 1) / threads * kRowsPerRun)};
+}
+
+bool takes_bf16_inputs(kernels::WeightKind kind) {
+  return kind == kernels::WeightKind::kBf16 && activation_precision() == ActivationPrecision::kInt8 &&
+         has_native_bf16();
+}
+
+const char* linear_objection(const kernels::LinearKernel& kernel, const kernels::LinearArgs& args) {
+  if (kernel.min_isa > static_cast<std::uint8_t>(active_isa())) return "the processor or --isa does not allow it";
+  if (kernel.round_inputs != nullptr && !has_native_bf16()) return "the processor has no bf16 products";
+  if (kernel.round_inputs != nullptr && !takes_bf16_inputs(kernel.kind)) return "rounds inputs, --activations does not";
+  return kernel.supports(args);
+}
+
+const kernels::LinearKernel& select_linear(kernels::WeightKind kind, const kernels::LinearArgs& args) {
+  const kernels::LinearKernel* row = kernels::linear_kernels_cpu();
+  while (row->name != nullptr && (row->kind != kind || linear_objection(*row, args) != nullptr)) ++row;
+  AWQ_CHECK(row->name != nullptr);
+  return *row;
+}
+
 void Linear::forward_dense_rows(const float* x, std::int64_t m, float* y) const {
-  const kernels::LinearArgs all{.m = std::min(m, kernels::kMaxRows),
-                                .n = static_cast<std::int64_t>(n_),
-                                .k = static_cast<std::int64_t>(k_),
-                                .weight = weight_.data(),
-                                .bias = bias_.data()};
+  kernels::LinearArgs all{.m = std::min(m, kernels::kMaxRows),
+                          .n = static_cast<std::int64_t>(n_),
+                          .k = static_cast<std::int64_t>(k_),
+                          .x = x,
+                          .weight = weight_.data(),
+                          .bias = bias_.data(),
+                          .y = y};
   const kernels::LinearKernel& kernel = select_linear(kind_, all);
-  in_tiles(m, kernels::kMaxRows, all.n, all.k,
-           [&](std::int64_t row, std::int64_t rows, std::int64_t begin, std::int64_t end) {
-             kernels::LinearArgs args = all;
-             args.m = rows;
-             args.x = x + row * all.k;
-             args.y = y + row * all.n;
-             kernel.run(args, begin, end);
-           });
+  if (kernel.round_inputs != nullptr) {
+    reserve(m);
+    std::uint16_t* halves = linear_scratch().halves.data();
+#pragma omp parallel for schedule(static) if (m * all.k > kSerialInputs)
+    for (std::int64_t row = 0; row < m; ++row) kernel.round_inputs(x + row * all.k, all.k, halves + row * all.k);
+    all.x_bf16 = halves;
+  }
+  if (m > kernels::kMaxRows) {
+    return in_tiles(m, kernels::kMaxRows, all.n, all.k,
+                    [&](std::int64_t row, std::int64_t rows, std::int64_t begin, std::int64_t end) {
+                      kernels::LinearArgs args = all;
+                      args.m = rows;
+                      args.x = all.x + row * all.k;
+                      if (all.x_bf16 != nullptr) args.x_bf16 = all.x_bf16 + row * all.k;
+                      args.y = y + row * all.n;
+                      args.weights_near = row > 0;
+                      kernel.run(args, begin, end);
+                    });
+  }
+  const bool together = all.n * all.k > kSerialProducts;
+  const TeamPart part{.count = all.n,
+                      .piece = piece_units(static_cast<std::int64_t>(weight_.size()) / all.n, kRowsPerRun),
+                      .divide = thread_rows};
+  TeamWork work({&part, 1}, together ? omp_get_max_threads() : 1);
+#pragma omp parallel if (together)
+  work.run(omp_get_thread_num(), omp_get_num_threads(),
+           [&](std::size_t, std::int64_t begin, std::int64_t end) { kernel.run(all, begin, end); });
 }
 
 void Linear::forward_packed_rows(const float* x, std::int64_t m, float* y) const {

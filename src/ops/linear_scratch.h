@@ -12,6 +12,7 @@ struct LinearScratch {
   AlignedBuffer<std::int8_t> codes;
   AlignedBuffer<float> scales, minus_sums, group_sums, ordered;
   AlignedBuffer<std::int32_t> minus_pairs;
+  AlignedBuffer<std::uint16_t> halves;
 };
 LinearScratch& linear_scratch();
 

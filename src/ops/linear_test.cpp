@@ -85,6 +85,11 @@ TEST(Linear, DenseForwardOfAllTypes) {
         expect_forward(linear, weights, bias, 0, Precision::kF32, "dense");
         const bool rounds = dtype == DType::kBf16 && has_native_bf16();
         expect_forward(linear, weights, bias, rounds ? tolerance::kBf16Product : 0, Precision::kBf16, "dense bf16");
+        const ActivationPrecision before = activation_precision();
+        set_activation_precision(ActivationPrecision::kInt8);  // of the two factors the weights are bf16 already
+        EXPECT_EQ(linear.row_invariant(), rounds);
+        expect_forward(linear, weights, bias, rounds ? tolerance::kBf16Product / 2 : 0, Precision::kF32, "dense int8");
+        set_activation_precision(before);
       }
     }
   }

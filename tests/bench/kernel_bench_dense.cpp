@@ -109,10 +109,20 @@ std::int64_t copies_for(const ColdWeights& w, std::int64_t m) {
 
 void time_kernel(benchmark::State& state, const LinearKernel& kernel, const Shape& shape, std::int64_t m) {
   const ColdWeights& w = weights_of(kernel.kind, shape);
-  const std::vector<float> x = test::random_inputs(m, shape.k, 3);
+  std::vector<float> x = test::random_inputs(m, shape.k, 3);
+  std::vector<std::uint16_t> rounded(x.size());
+  if (kernel.round_inputs != nullptr) {
+    kernel.round_inputs(x.data(), m * shape.k, rounded.data());
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = to_float(Bf16{rounded[i]});
+  }
   std::vector<float> y(static_cast<std::size_t>(m * shape.n));
-  const LinearArgs first{
-      .m = std::min(m, kMaxRows), .n = shape.n, .k = shape.k, .x = x.data(), .weight = w.copy(0), .y = y.data()};
+  const LinearArgs first{.m = std::min(m, kMaxRows),
+                         .n = shape.n,
+                         .k = shape.k,
+                         .x = x.data(),
+                         .x_bf16 = rounded.data(),
+                         .weight = w.copy(0),
+                         .y = y.data()};
   check(kernel, first);
   const std::int64_t copies = copies_for(w, m);
   // Few outputs go to all rows while they are in the cache, as ops/linear_rows.cpp does it.
@@ -127,7 +137,9 @@ void time_kernel(benchmark::State& state, const LinearKernel& kernel, const Shap
         for (std::int64_t row = 0; row < m; row += kMaxRows) {
           LinearArgs args = first;
           args.m = std::min(kMaxRows, m - row);
-          args.x = x.data() + row * shape.k;
+          args.x = first.x + row * shape.k;
+          args.x_bf16 = first.x_bf16 + row * shape.k;
+          args.weights_near = row > 0;
           args.y = y.data() + row * shape.n;
           args.weight = w.copy(c);
           kernel.run(args, n, std::min(shape.n, n + tile));
@@ -191,6 +203,7 @@ void add_dense_rows() {
     for (const WeightKind kind : {WeightKind::kBf16, WeightKind::kF16}) {
       for (const LinearKernel* row = linear_kernels_cpu(); row->name != nullptr; ++row) {
         if (row->kind != kind || row->min_isa == 0 || row->min_isa > static_cast<std::uint8_t>(active_isa())) continue;
+        if (row->round_inputs != nullptr && !has_native_bf16()) continue;
         for (const std::int64_t m : kRows) {
           add_row(row_name(row->name, m, shape), m,
                   [row, shape, m](benchmark::State& state) { time_kernel(state, *row, shape, m); });

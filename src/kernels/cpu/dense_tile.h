@@ -12,6 +12,8 @@ namespace awq::kernels {
 template <class V, WeightKind kKind>
 struct DenseLoad {
   static constexpr std::int64_t kBytes = kKind == WeightKind::kF32 ? 4 : 2;
+  using Input = float;
+  static const Input* inputs(const LinearArgs& a) { return a.x; }
   template <class Halves>
   static auto widen(Halves halves) {
     if constexpr (kKind == WeightKind::kBf16) return V::from_bf16(halves);
@@ -33,43 +35,55 @@ struct DenseLoad {
   }
 };
 
-/// kRows rows of x times kOutputs outputs. One vector of sums for each, whatever the tile, so that a result depends on
-/// neither; enough of them run side by side to hide the latency of a product, and a single row reads as many streams of
-/// weights as a core's prefetchers follow. With kFetch the weights of the next tile are asked for on the way.
+template <class V, int kCount>
+inline void dense_sums(const typename V::Floats* v, float* out) {
+  if constexpr (requires { V::template sums<kCount>(v, out); }) {
+    V::template sums<kCount>(v, out);
+  } else {
+    for (int i = 0; i < kCount; ++i) out[i] = V::sum(v[i]);
+  }
+}
+
+/// kRows rows of x times kOutputs outputs, the first of them n, the others `apart` outputs after each other. One vector
+/// of sums for each, whatever the tile, so that a result depends on neither; enough of them run side by side to hide
+/// the latency of a product. With kFetch the weights of the next tile are asked for on the way.
 ///
-/// V provides kLanes; Floats; zero(); multiply_add(a, b, c); load(p) and load_some(p, count) of floats; sum(v); and of
-/// 16-bit numbers load_halves(p), some_halves(p, count), from_bf16(halves) and from_f16(halves). What lies behind
-/// `count` counts as zero.
+/// V provides kLanes, the inputs of a vector; Floats, a vector of sums; zero(); multiply_add(a, b, c) of inputs,
+/// weights and sums; load(p) and load_some(p, count) of inputs; sum(v) of the lanes, or sums<count>(v, out) of many
+/// vectors; and, where Load is DenseLoad, of 16-bit numbers load_halves(p), some_halves(p, count), from_bf16(halves)
+/// and from_f16(halves). What lies behind `count` counts as zero.
 template <class V, class Load, int kRows, int kOutputs, bool kFetch>
-inline void dense_tile(const LinearArgs& a, std::int64_t row, std::int64_t n) {
+inline void dense_tile(const LinearArgs& a, std::int64_t row, std::int64_t n, std::int64_t apart) {
   constexpr std::int64_t kLanes = V::kLanes;
   constexpr std::int64_t kLine = 64 / Load::kBytes;  // weights of a cache line
+  constexpr int kSecondLevel = 2;                    // in the first, rows of 4 KB would push each other out
   using Floats = typename V::Floats;
-  const std::int64_t stride = a.k * Load::kBytes;
-  const char* w = static_cast<const char*>(a.weight) + n * stride;
-  const float* x = a.x + row * a.k;
+  const std::int64_t row_bytes = a.k * Load::kBytes;
+  const std::int64_t stride = apart * row_bytes;
+  const char* w = static_cast<const char*>(a.weight) + n * row_bytes;
+  const typename Load::Input* x = Load::inputs(a) + row * a.k;
   Floats sum[kRows][kOutputs];
   for (int r = 0; r < kRows; ++r) {
     for (int o = 0; o < kOutputs; ++o) sum[r][o] = V::zero();
   }
   const auto step = [&](std::int64_t k) {
     if constexpr (kRows <= kOutputs) {
-      Floats inputs[kRows];
+      decltype(V::load(x)) inputs[kRows];
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) inputs[r] = V::load(x + r * a.k + k);
 #pragma GCC unroll 8
       for (int o = 0; o < kOutputs; ++o) {
-        const Floats weights = Load::load(w + o * stride + k * Load::kBytes);
+        const auto weights = Load::load(w + o * stride + k * Load::kBytes);
 #pragma GCC unroll 8
         for (int r = 0; r < kRows; ++r) sum[r][o] = V::multiply_add(inputs[r], weights, sum[r][o]);
       }
     } else {
-      Floats weights[kOutputs];
+      decltype(Load::load(w)) weights[kOutputs];
 #pragma GCC unroll 8
       for (int o = 0; o < kOutputs; ++o) weights[o] = Load::load(w + o * stride + k * Load::kBytes);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        const Floats inputs = V::load(x + r * a.k + k);
+        const auto inputs = V::load(x + r * a.k + k);
 #pragma GCC unroll 8
         for (int o = 0; o < kOutputs; ++o) sum[r][o] = V::multiply_add(inputs, weights[o], sum[r][o]);
       }
@@ -78,7 +92,9 @@ inline void dense_tile(const LinearArgs& a, std::int64_t row, std::int64_t n) {
   std::int64_t k = 0;
   for (; k + kLine <= a.k; k += kLine) {
     if constexpr (kFetch) {
-      for (int o = kOutputs; o < 2 * kOutputs; ++o) __builtin_prefetch(w + o * stride + k * Load::kBytes);
+      for (int o = kOutputs; o < 2 * kOutputs; ++o) {
+        __builtin_prefetch(w + o * stride + k * Load::kBytes, 0, kSecondLevel);
+      }
     }
 #pragma GCC unroll 4
     for (std::int64_t at = 0; at < kLine; at += kLanes) step(k + at);
@@ -93,28 +109,38 @@ inline void dense_tile(const LinearArgs& a, std::int64_t row, std::int64_t n) {
       }
     }
   }
+  float totals[kRows * kOutputs];
+  dense_sums<V, kRows * kOutputs>(&sum[0][0], totals);
   for (int r = 0; r < kRows; ++r) {
     for (int o = 0; o < kOutputs; ++o) {
-      const float total = V::sum(sum[r][o]);
-      a.y[(row + r) * a.n + n + o] = a.bias != nullptr ? total + a.bias[n + o] : total;
+      const float total = totals[r * kOutputs + o];
+      const std::int64_t output = n + o * apart;
+      a.y[(row + r) * a.n + output] = a.bias != nullptr ? total + a.bias[output] : total;
     }
   }
 }
 
-/// Rows [row, row + kRows) and all outputs of a tile.
+/// Rows [row, row + kRows) and all outputs of a tile. Outputs of one row lie apart, so that each reads one run of
+/// memory from its first weight to its last, which a processor's prefetchers follow.
 template <class V, class Load, int kRows, bool kFetch>
 inline void dense_outputs(const LinearArgs& a, std::int64_t row, std::int64_t n_begin, std::int64_t n_end) {
   constexpr int kOutputs = V::kOutputs[kRows - 1];
   std::int64_t n = n_begin;
-  for (; n + kOutputs <= n_end; n += kOutputs) dense_tile<V, Load, kRows, kOutputs, kFetch>(a, row, n);
-  for (; n < n_end; ++n) dense_tile<V, Load, kRows, 1, false>(a, row, n);
+  if constexpr (kRows == 1) {
+    const std::int64_t each = (n_end - n_begin) / kOutputs;
+    for (; n < n_begin + each; ++n) dense_tile<V, Load, kRows, kOutputs, kFetch>(a, row, n, each);
+    n = n_begin + each * kOutputs;
+  } else {
+    for (; n + kOutputs <= n_end; n += kOutputs) dense_tile<V, Load, kRows, kOutputs, kFetch>(a, row, n, 1);
+  }
+  for (; n < n_end; ++n) dense_tile<V, Load, kRows, 1, false>(a, row, n, 1);
 }
 
-/// V::kOutputs says how many outputs the registers hold beside 1, 2, 3 and 4 rows. Beyond four rows a few outputs go to
-/// all of them, four at a time, while their weights are in the first cache.
-template <class V, WeightKind kKind>
+/// V::kOutputs says how many outputs go beside 1, 2, 3 and 4 rows: as many streams of weights as pay for one row, what
+/// the registers hold for several. Beyond four rows a few outputs go to all of them, four at a time, while their
+/// weights are in the first cache.
+template <class V, class Load>
 inline void dense_run(const LinearArgs& a, std::int64_t n_begin, std::int64_t n_end) noexcept {
-  using Load = DenseLoad<V, kKind>;
   using Outputs = void (*)(const LinearArgs&, std::int64_t, std::int64_t, std::int64_t);
   constexpr std::int64_t kMostRows = 4;
   // Memory streams best by itself beside one row.
@@ -129,7 +155,7 @@ inline void dense_run(const LinearArgs& a, std::int64_t n_begin, std::int64_t n_
     for (std::int64_t part = 0; part < parts; ++part) {
       const std::int64_t begin = a.m * part / parts;
       const std::int64_t rows = a.m * (part + 1) / parts - begin;
-      const Outputs run = part == 0 ? kFirst[rows - 1] : kAgain[rows - 1];
+      const Outputs run = part == 0 && !a.weights_near ? kFirst[rows - 1] : kAgain[rows - 1];
       run(a, begin, n, end);
     }
   }

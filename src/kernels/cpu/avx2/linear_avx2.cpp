@@ -18,7 +18,7 @@ float horizontal_sum(__m256 v) {
 
 struct Vector {
   static constexpr std::int64_t kLanes = 8;
-  static constexpr int kOutputs[] = {8, 6, 4, 3};
+  static constexpr int kOutputs[] = {4, 6, 4, 3};
   using Floats = __m256;
   static Floats zero() { return _mm256_setzero_ps(); }
   static Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
@@ -46,9 +46,11 @@ const char* always(const LinearArgs&) { return nullptr; }
 
 }  // namespace
 
-const LinearKernel kF32 = {"linear_f32_f32_f32_avx2", WeightKind::kF32, 1, always, dense_run<Vector, WeightKind::kF32>};
+const LinearKernel kF32 = {"linear_f32_f32_f32_avx2", WeightKind::kF32, 1, always,
+                           dense_run<Vector, DenseLoad<Vector, WeightKind::kF32>>};
 const LinearKernel kBf16 = {"linear_f32_bf16_f32_avx2", WeightKind::kBf16, 1, always,
-                            dense_run<Vector, WeightKind::kBf16>};
-const LinearKernel kF16 = {"linear_f32_f16_f32_avx2", WeightKind::kF16, 1, always, dense_run<Vector, WeightKind::kF16>};
+                            dense_run<Vector, DenseLoad<Vector, WeightKind::kBf16>>};
+const LinearKernel kF16 = {"linear_f32_f16_f32_avx2", WeightKind::kF16, 1, always,
+                           dense_run<Vector, DenseLoad<Vector, WeightKind::kF16>>};
 
 }  // namespace awq::kernels::avx2

@@ -10,7 +10,7 @@ namespace {
 
 struct Vector {
   static constexpr std::int64_t kLanes = 4;
-  static constexpr int kOutputs[] = {8, 8, 6, 5};
+  static constexpr int kOutputs[] = {4, 8, 6, 5};
   using Floats = float32x4_t;
   static Floats zero() { return vdupq_n_f32(0); }
   static Floats multiply_add(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
@@ -40,9 +40,11 @@ const char* always(const LinearArgs&) { return nullptr; }
 
 }  // namespace
 
-const LinearKernel kF32 = {"linear_f32_f32_f32_neon", WeightKind::kF32, 0, always, dense_run<Vector, WeightKind::kF32>};
+const LinearKernel kF32 = {"linear_f32_f32_f32_neon", WeightKind::kF32, 0, always,
+                           dense_run<Vector, DenseLoad<Vector, WeightKind::kF32>>};
 const LinearKernel kBf16 = {"linear_f32_bf16_f32_neon", WeightKind::kBf16, 0, always,
-                            dense_run<Vector, WeightKind::kBf16>};
-const LinearKernel kF16 = {"linear_f32_f16_f32_neon", WeightKind::kF16, 0, always, dense_run<Vector, WeightKind::kF16>};
+                            dense_run<Vector, DenseLoad<Vector, WeightKind::kBf16>>};
+const LinearKernel kF16 = {"linear_f32_f16_f32_neon", WeightKind::kF16, 0, always,
+                           dense_run<Vector, DenseLoad<Vector, WeightKind::kF16>>};
 
 }  // namespace awq::kernels::neon
