@@ -139,6 +139,7 @@ double ReadMeter::plain_pass() const {
 
 double ReadMeter::plain(int passes) const {
   std::vector<double> rates;
+  rates.reserve(static_cast<std::size_t>(passes));
   for (int i = 0; i < passes; ++i) rates.push_back(plain_pass());
   return median(rates);
 }
@@ -162,6 +163,7 @@ StreamReader ReadMeter::best() const {
   for (const int streams : {1, 2, 4, 8}) {
     for (const int prefetch : {0, 512, 1024, 2048, 4096}) {
       std::vector<double> rates;
+      rates.reserve(3);
       for (int i = 0; i < 3; ++i) rates.push_back(stream_pass(streams, prefetch));
       const double rate = median(rates);
       if (rate > best.bytes_per_s) best = {.streams = streams, .prefetch_bytes = prefetch, .bytes_per_s = rate};

@@ -207,12 +207,10 @@ void Linear::forward_ordered(const float* x, std::int64_t m, float* y, Precision
     AWQ_CHECK(run_together({&self, 1}, x, m, {&y, 1}));
   } else if (quantized() && m <= kernels::kMaxPackedFloatRows) {
     forward_packed_few(x, m, y);
-  } else if (quantized()) {
-    forward_many(x, m, y);
-  } else if (precision == Precision::kBf16 && kind_ == WeightKind::kBf16 && has_native_bf16() &&
+  } else if (!quantized() && precision == Precision::kBf16 && kind_ == WeightKind::kBf16 && has_native_bf16() &&
              m > kernels::kMaxRows) {
     forward_bf16(x, m, y);
-  } else if (m <= kernels::kMaxRows || (kind_ != WeightKind::kF32 && active_isa() != Isa::kScalar)) {
+  } else if (!quantized() && (m <= kernels::kMaxRows || (kind_ != WeightKind::kF32 && active_isa() != Isa::kScalar))) {
     // Widening in registers for every few rows again is faster than widening into memory for a product of oneDNN.
     forward_dense_rows(x, m, y);
   } else {
