@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/cpu_features.h"
+#include "ops/linear_scratch.h"
 
 namespace awq::ops {
 namespace {
@@ -55,12 +56,11 @@ void add_dense(Choices& out, DType dtype, std::int64_t m) {
                                    : dtype == DType::kBf16 ? kernels::WeightKind::kBf16
                                                            : kernels::WeightKind::kF16;
   const kernels::LinearArgs args{.m = m};
-  // Rows of 16-bit weights go through the same kernels a few at a time.
-  const bool few = dtype == DType::kF32 || active_isa() == Isa::kScalar;
+  const std::int64_t most = runs_in_tiles(kind) ? m : kernels::kMaxRows;
   for (const kernels::LinearKernel* row = kernels::linear_kernels_cpu(); row->name != nullptr; ++row) {
     if (row->kind != kind) continue;
     const char* objection = linear_objection(*row, args);
-    out.add(row->name, objection != nullptr ? objection : few ? most_rows(m, kernels::kMaxRows) : std::string());
+    out.add(row->name, objection != nullptr ? objection : most_rows(m, most));
   }
   out.add(dtype == DType::kF32 ? "gemm_f32" : "expand_gemm_f32", "");
 }

@@ -11,6 +11,7 @@
 #include "base/float16.h"
 #include "base/parallel.h"
 #include "ops/gemm.h"
+#include "ops/linear_scratch.h"
 #include "ops/parallel.h"
 #include "quant/group_quant.h"
 #include "tensor/convert.h"
@@ -210,8 +211,7 @@ void Linear::forward_ordered(const float* x, std::int64_t m, float* y, Precision
   } else if (!quantized() && precision == Precision::kBf16 && kind_ == WeightKind::kBf16 && has_native_bf16() &&
              m > kernels::kMaxRows) {
     forward_bf16(x, m, y);
-  } else if (!quantized() && (m <= kernels::kMaxRows || (kind_ != WeightKind::kF32 && active_isa() != Isa::kScalar))) {
-    // Widening in registers for every few rows again is faster than widening into memory for a product of oneDNN.
+  } else if (!quantized() && (m <= kernels::kMaxRows || runs_in_tiles(kind_))) {
     forward_dense_rows(x, m, y);
   } else {
     forward_many(x, m, y);

@@ -31,10 +31,6 @@ const ActivationQuantizer& select_quantizer() {
   return *row;
 }
 
-// Inputs that the calling thread rounds alone, because a barrier would take longer.
-constexpr std::int64_t kSerialInputs = 1 << 14;
-// Products that one thread finishes before a second one has begun.
-constexpr std::int64_t kSerialProducts = 1 << 16;
 // Panels from which work is cut both ways, into pieces of this many blocks and panels: the weights of a piece and its
 // panels fit the second-level cache together.
 constexpr std::int64_t kManyPanels = 8;

@@ -17,10 +17,6 @@ namespace {
 constexpr std::int64_t kTileOutputs = 96;
 // Rows of dense weights go to threads in runs of this many, which the tiles of all kernels divide.
 constexpr std::int64_t kRowsPerRun = 24;
-// Products that one thread finishes before a second one has begun.
-constexpr std::int64_t kSerialProducts = 1 << 16;
-// Inputs that the calling thread rounds alone, because a barrier would take longer.
-constexpr std::int64_t kSerialInputs = 1 << 14;
 
 BlockRange thread_tiles(std::int64_t tiles, int thread, int threads) {
   return {tiles * thread / threads, tiles * (thread + 1) / threads};
