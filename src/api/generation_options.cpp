@@ -16,7 +16,7 @@ generate::GenerationOptions generation_options(const GenerateOptions& options) {
   out.sampling.max_tokens = options.max_tokens;
   out.stop = options.stop;
   out.ignore_eos = options.ignore_eos;
-  out.kv_dtype = ops::parse_kv_dtype(options.kv_dtype).value_or(ops::kDefaultKvDtype);
+  out.kv_dtype = ops::kv_dtype_of_processor(options.kv_dtype);
   out.spec_tokens = options.spec_ngram;
   if (out.spec_tokens < 0 || out.spec_tokens > 15) {
     fail(ErrorCode::kInvalidArgument, "--spec-ngram {}: expected 0 to 15", out.spec_tokens);

@@ -147,13 +147,14 @@ BenchSummary run(const BenchOptions& options) {
   const auto stage = [&](const std::string& text) {
     if (options.on_stage) options.on_stage(text);
   };
+  ops::set_activation_precision(ops::parse_activation_precision(options.activations));
   BenchSummary out;
   out.instruction_set = isa_name(active_isa());
   out.threads = omp_get_max_threads();
   out.threads_decode = options.threads_decode > 0 ? options.threads_decode : out.threads;
   out.activations = options.activations;
   out.head = options.head;
-  out.kv_dtype = ops::kv_dtype_name(ops::parse_kv_dtype(options.kv_dtype).value_or(ops::kDefaultKvDtype));
+  out.kv_dtype = ops::kv_dtype_name(ops::kv_dtype_of_processor(options.kv_dtype));
   const bool int8_head = wants_int8_head(options.head);
   const int device = device::parse_name(options.device);
   gpu::model_options(options.dtype, options.cuda_linear, device >= 0);  // names that are wrong
@@ -179,7 +180,6 @@ BenchSummary run(const BenchOptions& options) {
     run_on_device(device, source, !options.config.empty(), options, out);
     return out;
   }
-  ops::set_activation_precision(ops::parse_activation_precision(options.activations));
   model::LanguageModel model(source, int8_head);
   out.load_seconds = monotonic_seconds() - begin;
   out.architecture = source.config().architecture;

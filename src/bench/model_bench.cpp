@@ -61,7 +61,7 @@ ModelBench::ModelBench(model::LanguageModel& model, const ReadMeter& meter, doub
       meter_(meter),
       matmul_peak_(matmul_peak),
       options_(options),
-      kv_dtype_(ops::parse_kv_dtype(options.kv_dtype).value_or(ops::kDefaultKvDtype)) {
+      kv_dtype_(ops::kv_dtype_of_processor(options.kv_dtype)) {
   std::int64_t batch = 1;
   for (const std::int64_t b : options.batches) batch = std::max(batch, b);
   model_.set_row_invariant(true);

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "ops/linear.h"
+#include "ops/activation_precision.h"
 
 namespace awq::ops {
 

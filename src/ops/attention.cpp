@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/cpu_features.h"
+#include "ops/activation_precision.h"
 
 namespace awq::ops {
 namespace {
@@ -24,7 +25,10 @@ constexpr std::int64_t kTasksPerThread = 4;
 
 const kernels::AttentionKernel& select_attention() {
   const kernels::AttentionKernel* row = kernels::attention_kernels_cpu();
-  while (row->name != nullptr && row->min_isa > static_cast<std::uint8_t>(active_isa())) ++row;
+  while (row->name != nullptr &&
+         (row->min_isa > static_cast<std::uint8_t>(active_isa()) || (row->rounds_to_bf16 && !rounds_to_bf16()))) {
+    ++row;
+  }
   AWQ_CHECK(row->name != nullptr);
   return *row;
 }
@@ -44,17 +48,20 @@ struct Worker {
   float* q;       ///< [kMaxAttentionRows, padded_dim], packed and scaled
   float* scores;  ///< [kMaxAttentionRows, kAttentionStep]
   Rows part, total;
+  std::uint16_t* pairs;  ///< [attention_pairs()]
 
-  static std::int64_t floats(std::int64_t padded_dim) {
-    return kMaxAttentionRows * (padded_dim + kAttentionStep) + 2 * Rows::floats(padded_dim);
-  }
   /// From one thread's memory to the next: whole cache lines.
-  static std::int64_t stride(std::int64_t padded_dim) { return (floats(padded_dim) + 15) / 16 * 16; }
+  static std::int64_t stride(const kernels::KvLayout& layout) {
+    const std::int64_t dim = layout.padded_dim();
+    const std::int64_t floats = kMaxAttentionRows * (dim + kAttentionStep) + 2 * Rows::floats(dim);
+    return (floats + (kernels::attention_pairs(layout) + 1) / 2 + 15) / 16 * 16;
+  }
   Worker(float* memory, std::int64_t padded_dim)
       : q(memory),
         scores(q + kMaxAttentionRows * padded_dim),
         part(scores + kMaxAttentionRows * kAttentionStep),
-        total(scores + kMaxAttentionRows * kAttentionStep + Rows::floats(padded_dim)) {}
+        total(scores + kMaxAttentionRows * kAttentionStep + Rows::floats(padded_dim)),
+        pairs(reinterpret_cast<std::uint16_t*>(total.out + kMaxAttentionRows * padded_dim)) {}
 };
 
 struct Context {
@@ -76,7 +83,7 @@ struct Context {
     }
   }
 
-  void run_part(const Task& task, std::int64_t part, const float* q, float* scores, const Rows& to) const {
+  void run_part(const Task& task, std::int64_t part, const Worker& worker, const Rows& to) const {
     std::int64_t first[kMaxAttentionRows], last[kMaxAttentionRows];
     const AttentionSequence& s = *task.sequence;
     const std::int64_t rows = task.queries * task.heads;
@@ -92,7 +99,7 @@ struct Context {
                 .block_bytes = s.cache.block_bytes(),
                 .blocks = s.blocks,
                 .rows = rows,
-                .q = q,
+                .q = worker.q,
                 .first = first,
                 .last = last,
                 .key_begin = begin,
@@ -100,7 +107,8 @@ struct Context {
                 .largest = to.largest,
                 .sum = to.sum,
                 .out = to.out,
-                .scores = scores});
+                .scores = worker.scores,
+                .pairs = worker.pairs});
   }
 
   /// total = total and part together; the first part is taken as it is.
@@ -174,14 +182,15 @@ Tile tile_of(const AttentionShape& shape) {
 
 void AttentionScratch::reserve(std::int64_t tokens, std::int64_t sequences, std::int64_t length,
                                const AttentionShape& shape) {
-  const std::int64_t padded_dim = kernels::KvLayout{.head_dim = shape.head_dim}.padded_dim();
+  const kernels::KvLayout any{.head_dim = shape.head_dim};
+  const std::int64_t padded_dim = any.padded_dim();
   const std::int64_t threads = omp_get_max_threads();
   const Tile tile = tile_of(shape);
   const std::int64_t group = shape.num_heads / shape.num_kv_heads;
   const std::int64_t pieces = (group + tile.heads - 1) / tile.heads * shape.num_kv_heads;
   const std::int64_t tasks = pieces * (tokens / tile.queries + std::min(tokens, sequences));
   tasks_.ensure(static_cast<std::size_t>(tasks));
-  per_thread_.ensure(static_cast<std::size_t>(threads * Worker::stride(padded_dim)));
+  per_thread_.ensure(static_cast<std::size_t>(threads * Worker::stride(any)));
   if (threads == 1) return;
   // Parts run apart only in batches of few tasks.
   const std::int64_t parts = std::min(tasks, kTasksPerThread * threads) * ((length + kPartKeys - 1) / kPartKeys);
@@ -211,7 +220,7 @@ void attention(std::span<const AttentionSequence> sequences, const AttentionShap
   scratch.tasks_.ensure(static_cast<std::size_t>(count));
   make_tasks(sequences, shape, scratch.tasks_.data());
   Task* tasks = scratch.tasks_.data();
-  const std::int64_t worker_floats = Worker::stride(context.padded_dim);
+  const std::int64_t worker_floats = Worker::stride(any);
   scratch.per_thread_.ensure(static_cast<std::size_t>(threads * worker_floats));
   float* memory = scratch.per_thread_.data();
 
@@ -231,7 +240,7 @@ void attention(std::span<const AttentionSequence> sequences, const AttentionShap
         const Task& task = tasks[i];
         context.pack_q(task, w.q);
         for (std::int64_t part = task.first_part; part < task.first_part + task.parts; ++part) {
-          context.run_part(task, part, w.q, w.scores, w.part);
+          context.run_part(task, part, w, w.part);
           context.join(task, part, w.part, w.total);
         }
         context.finish(task, w.total);
@@ -252,7 +261,7 @@ void attention(std::span<const AttentionSequence> sequences, const AttentionShap
     for (std::int64_t p = 0; p < parts; ++p) {
       const Task& task = tasks[task_of[p]];
       context.pack_q(task, w.q);
-      context.run_part(task, task.first_part + p - task.slot, w.q, w.scores, Rows(partial + p * rows_floats));
+      context.run_part(task, task.first_part + p - task.slot, w, Rows(partial + p * rows_floats));
     }
 #pragma omp for schedule(static)
     for (std::int64_t i = 0; i < count; ++i) {

@@ -1,6 +1,7 @@
 #include "ops/kv_dtype.h"
 
 #include "base/check.h"
+#include "ops/activation_precision.h"
 
 namespace awq::ops {
 namespace {
@@ -38,5 +39,9 @@ std::optional<KvDtype> parse_kv_dtype(std::string_view name) {
 }
 
 const char* kv_dtype_name(KvDtype dtype) { return kNames[static_cast<std::size_t>(dtype)]; }
+
+KvDtype kv_dtype_of_processor(std::string_view name) {
+  return parse_kv_dtype(name).value_or(rounds_to_bf16() ? KvDtype::kBf16 : KvDtype::kF16);
+}
 
 }  // namespace awq::ops

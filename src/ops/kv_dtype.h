@@ -14,8 +14,9 @@ enum class KvDtype : std::uint8_t { kF32, kBf16, kF16, kInt8, kFp8 };
 std::optional<KvDtype> parse_kv_dtype(std::string_view name);
 const char* kv_dtype_name(KvDtype dtype);
 
-/// What the processor keeps where nothing is named: F16 costs a millionth of a nat (docs/numerics.md) and half the
-/// memory of binary32.
-inline constexpr KvDtype kDefaultKvDtype = KvDtype::kF16;
+/// What the processor keeps: what --kv-cache-dtype names, and for "auto" BF16 where attention rounds keys and values to
+/// that anyway (rounds_to_bf16(): set the activation precision first), else F16, which costs a millionth of a nat
+/// (docs/numerics.md) and half the memory of binary32. Throws as parse_kv_dtype() does.
+KvDtype kv_dtype_of_processor(std::string_view name);
 
 }  // namespace awq::ops

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "awq/error.h"
+#include "base/cpu_features.h"
+#include "ops/activation_precision.h"
 
 namespace awq::ops {
 namespace {
@@ -24,6 +26,19 @@ TEST(KvDtype, HasTheNamesOfServers) {
       EXPECT_NE(error.message().find("int8 or fp8"), std::string::npos) << error.message();
     }
   }
+}
+
+TEST(KvDtype, AutoIsWhatAttentionRoundsTo) {
+  const ActivationPrecision before = activation_precision();
+  for (const ActivationPrecision precision : {ActivationPrecision::kF32, ActivationPrecision::kInt15}) {
+    set_activation_precision(precision);
+    EXPECT_EQ(kv_dtype_of_processor("auto"), KvDtype::kF16);
+  }
+  set_activation_precision(ActivationPrecision::kInt8);
+  EXPECT_EQ(kv_dtype_of_processor("auto"), has_native_bf16() ? KvDtype::kBf16 : KvDtype::kF16);
+  EXPECT_EQ(kv_dtype_of_processor("f16"), KvDtype::kF16);
+  EXPECT_EQ(kv_dtype_of_processor("int8"), KvDtype::kInt8);
+  set_activation_precision(before);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "base/page_arena.h"
 #include "kernels/api/linear.h"
 #include "kernels/api/packed.h"
+#include "ops/activation_precision.h"
 #include "quant/quantized_tensor.h"
 #include "tensor/dtype.h"
 
@@ -16,16 +17,7 @@ namespace awq::ops {
 /// Arithmetic of a dense matrix product: binary32 throughout, or bf16 inputs with binary32 sums.
 enum class Precision { kF32, kBf16 };
 
-/// How the inputs of quantized linears enter the product (docs/numerics.md): as they are, or as integers of 8 or 15
-/// bits with one scale per 32 inputs. With integers a result does not depend on the batch, the threads or the
-/// processor. Those of linears with BF16 weights are rounded to bf16 by kInt8 where the processor has bf16 products;
-/// then a result does not depend on the batch or the threads.
-enum class ActivationPrecision { kF32, kInt8, kInt15 };
-/// Of all linears of this process; kF32 until set. Not to be called while a product runs.
-void set_activation_precision(ActivationPrecision precision);
-ActivationPrecision activation_precision();
-/// True when dense weights of `kind` meet inputs rounded to bf16: an activation precision of 8 bits, BF16 weights and
-/// bf16 products in the processor.
+/// True when dense weights of `kind` meet inputs rounded to bf16: BF16 weights where everything else is rounded, too.
 bool takes_bf16_inputs(kernels::WeightKind kind);
 
 /// Weights [N, K] of a quantized tensor rounded to bf16, in parallel.

@@ -20,11 +20,6 @@ using kernels::PackedArgs;
 using kernels::PackedKernel;
 using kernels::PackedLayout;
 
-ActivationPrecision& process_precision() {
-  static ActivationPrecision precision = ActivationPrecision::kF32;
-  return precision;
-}
-
 const ActivationQuantizer& select_quantizer() {
   const ActivationQuantizer* row = kernels::activation_quantizers_cpu();
   while (row->min_isa > static_cast<std::uint8_t>(active_isa())) ++row;
@@ -41,7 +36,7 @@ constexpr std::size_t kMostTogether = 8;
 
 int team_threads(std::int64_t products) { return products > kSerialProducts ? omp_get_max_threads() : 1; }
 
-int process_planes() { return process_precision() == ActivationPrecision::kInt15 ? 2 : 1; }
+int process_planes() { return activation_precision() == ActivationPrecision::kInt15 ? 2 : 1; }
 
 /// One linear of a call with the kernel that computes it.
 struct Job {
@@ -137,9 +132,6 @@ LinearScratch& linear_scratch() {
   thread_local LinearScratch buffers;
   return buffers;
 }
-
-void set_activation_precision(ActivationPrecision precision) { process_precision() = precision; }
-ActivationPrecision activation_precision() { return process_precision(); }
 
 BlockRange thread_blocks(std::int64_t blocks, int thread, int threads) {
   // Four blocks are the streams of one reader, and 64 outputs fill whole cache lines of y; with few blocks balance

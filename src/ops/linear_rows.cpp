@@ -48,8 +48,7 @@ BlockRange thread_rows(std::int64_t rows, int thread, int threads) {
 }
 
 bool takes_bf16_inputs(kernels::WeightKind kind) {
-  return kind == kernels::WeightKind::kBf16 && activation_precision() == ActivationPrecision::kInt8 &&
-         has_native_bf16();
+  return kind == kernels::WeightKind::kBf16 && rounds_to_bf16();
 }
 
 const char* linear_objection(const kernels::LinearKernel& kernel, const kernels::LinearArgs& args) {

@@ -62,7 +62,7 @@ void check_options(const ServeOptions& o) {
 
 engine::EngineOptions engine_options(const ServeOptions& o, bool on_device) {
   engine::EngineOptions out;
-  out.kv_dtype = ops::parse_kv_dtype(o.kv_dtype).value_or(ops::kDefaultKvDtype);
+  out.kv_dtype = ops::kv_dtype_of_processor(o.kv_dtype);
   out.kv_cache_memory_bytes = o.kv_cache_memory_bytes;
   out.max_model_len = o.max_model_len;
   out.max_num_seqs = o.max_num_seqs;

@@ -74,7 +74,7 @@ int run(int argc, char** argv) {
   }
   const Load load{std::atol(argv[2]), std::atol(argv[3]), std::atol(argv[4])};
   EngineOptions options;
-  if (argc > 5) options.kv_dtype = ops::parse_kv_dtype(argv[5]).value_or(ops::kDefaultKvDtype);
+  if (argc > 5) options.kv_dtype = ops::kv_dtype_of_processor(argv[5]);
   if (argc > 6) options.spec_tokens = std::atol(argv[6]);
   ops::configure_threads(argc > 7 ? std::atoi(argv[7]) : 2);
   options.max_num_seqs = std::max<std::int64_t>(load.clients, 1);

@@ -329,8 +329,14 @@ class Run(Cli):
             self.assertEqual(plain, self.json_of(*args, *drawn, "--spec-ngram", 4)["token_ids"])
         for dtype in ("f16", "bf16", "int8", "fp8"):
             self.assertEqual(len(self.json_of(*args, "--kv-dtype", dtype)["token_ids"]), 24)
-        for name, other in (("auto", "float16"), ("fp8", "fp8_e4m3"), ("int8", "int8_per_token_head")):
-            self.assertEqual(*(self.json_of(*args, "--kv-cache-dtype", n)["token_ids"] for n in (name, other)))
+        # Where attention rounds to bf16, "auto" is that.
+        for name, other, activations in (
+            ("auto", "float16", "f32"),
+            ("fp8", "fp8_e4m3", "int8"),
+            ("int8", "int8_per_token_head", "int8"),
+        ):
+            types = (("--kv-cache-dtype", n, "--activations", activations) for n in (name, other))
+            self.assertEqual(*(self.json_of(*args, *t)["token_ids"] for t in types))
         # What only a device has is refused without one, like names that nobody knows.
         of_devices = (["--dtype", "f8"], ["--dtype", "f16"], ["--cuda-linear", "quick"], ["--cuda-linear", "fast"])
         for flags in (["--kv-cache-dtype", "f8"], ["--kv-cache-dtype", "fp8_e5m2"], ["--spec-ngram", 16], *of_devices):

@@ -18,6 +18,9 @@ enum class KvType : std::uint8_t { kF32, kBf16, kF16, kInt8, kE4M3 };
 
 /// Codes of 8 bits, with a scale for each token and head.
 constexpr bool has_scales(KvType type) { return type == KvType::kInt8 || type == KvType::kE4M3; }
+/// Types whose neighbouring channels of a key and neighbouring keys of a channel's values lie side by side, which is
+/// what products of bf16 pairs read; where sums of binary32 are wanted, a pair widens in one instruction for each.
+constexpr bool in_pairs(KvType type) { return type == KvType::kBf16; }
 constexpr std::int64_t kv_element_bytes(KvType type) { return type == KvType::kF32 ? 4 : has_scales(type) ? 1 : 2; }
 
 /// The bits of a code of E4M3, sign extended and shifted up by 20, that are those of a binary32 number: the code times
@@ -29,11 +32,24 @@ inline constexpr std::int32_t kE4M3Bits = static_cast<std::int32_t>(0x87F00000U)
 ///   keys    [head_dim][16]     element c of 16 keys side by side: a score needs no sum across lanes
 ///   values  [16][padded_dim]   zeros behind head_dim
 ///   scales  [2][16] float      where has_scales(): of the keys, of the values
+///
+/// in_pairs():
+///
+///   keys    [head_dim / 2][16][2]
+///   values  [8][padded_dim][2]
 struct KvLayout {
   KvType type = KvType::kF32;
-  std::int64_t head_dim = 0;
+  std::int64_t head_dim = 0;  ///< even
 
   constexpr std::int64_t padded_dim() const { return (head_dim + 15) / 16 * 16; }
+  /// Of channel c of the key in place `slot` of a block, in elements from the block's start.
+  constexpr std::int64_t key_element(std::int64_t slot, std::int64_t c) const {
+    return in_pairs(type) ? (c / 2 * kKvBlockTokens + slot) * 2 + c % 2 : c * kKvBlockTokens + slot;
+  }
+  /// The same of a value, from value_offset().
+  constexpr std::int64_t value_element(std::int64_t slot, std::int64_t c) const {
+    return in_pairs(type) ? (slot / 2 * padded_dim() + c) * 2 + slot % 2 : slot * padded_dim() + c;
+  }
   constexpr std::int64_t value_offset() const {
     return (head_dim * kKvBlockTokens * kv_element_bytes(type) + 63) / 64 * 64;
   }
@@ -45,6 +61,13 @@ struct KvLayout {
     return scale_offset() + (has_scales(type) ? 2 * kKvBlockTokens * static_cast<std::int64_t>(sizeof(float)) : 0);
   }
 };
+
+/// 16-bit numbers in AttentionArgs::pairs: sums (of 32 bits), queries and weights of all rows, keys and values of a
+/// step.
+constexpr std::int64_t attention_pairs(const KvLayout& layout) {
+  return kMaxAttentionRows * (2 * kKvBlockTokens + layout.head_dim + kAttentionStep) +
+         kAttentionStep * (layout.head_dim + layout.padded_dim());
+}
 
 /// Softmax attention of some rows of queries, which read one KV head, over a part of their keys.
 struct AttentionArgs {
@@ -62,10 +85,11 @@ struct AttentionArgs {
   float* sum = nullptr;                  ///< [rows] out: of exp(score - largest)
   float* out = nullptr;                  ///< [rows, padded_dim] out: sum of exp(score - largest) * value, not divided
   float* scores = nullptr;               ///< [rows, kAttentionStep] scratch
+  std::uint16_t* pairs = nullptr;        ///< [attention_pairs()] scratch of rows that round to bf16
 };
 
-/// A row of the table. Every row performs this sequence of binary32 operations for each row of q, so that all give
-/// the same bits; `fma` rounds once, lanes are keys modulo 16:
+/// A row of the table. Every one that does not round to bf16 performs this sequence of binary32 operations for each row
+/// of q, so that all give the same bits; `fma` rounds once, lanes are keys modulo 16:
 ///
 ///   largest = -inf; sum = 0; out = 0
 ///   for each step of 64 keys of which the row sees some, from [a, b):
@@ -75,9 +99,15 @@ struct AttentionArgs {
 ///     lane[l] = ((p[l] + p[l + 16]) + p[l + 32]) + p[l + 48], then lanes + 8 apart, + 4, + 2, + 1
 ///     sum = fma(sum, f, lane[0]);  out = out * f;  largest = m
 ///     for each j from a to b:  out[c] = fma(p[j], value[j][c], out[c])       (scales: p[j] * value_scale[j])
+///
+/// One that rounds does the same with q, keys and values rounded to bf16, p too (times its scale) where it meets
+/// values, and without scales in `sum` as well, so that the weights of a row add up to one. It takes two channels or
+/// two keys at a time, the odd one first or second as the processor has it, so its bits are those of a row on one
+/// processor: the same alone and among others.
 struct AttentionKernel {
   const char* name;
   std::uint8_t min_isa;  ///< awq::Isa as a number
+  bool rounds_to_bf16;   ///< needs a processor with bf16 products
   void (*run)(const AttentionArgs& args) noexcept;
 };
 /// In order of preference, ended by a null name; the last one runs everywhere.

@@ -4,9 +4,10 @@
 //
 // V has: set(f), load(const float*), store(float*), fma(a, b, c) = a * b + c, mul, sub, add, max, keep(v, a, b, fill)
 // (lanes [a, b) of v, the others `fill`), largest(v), sum(v) (lanes 8 apart are added first, then 4, 2, 1), scale2(p,
-// n) = p * 2^n for whole n, and load_kv<type>(p, i): elements i .. i + 15 of a KV array. Its constants kRows and
-// kVectors are the tile that fits the registers. The loops over a step are functions of their own: merged into their
-// callers some of them lose registers, a fifth of their speed.
+// n) = p * 2^n for whole n, load_kv<type>(p, i): elements i .. i + 15 of a KV array, and first(x) and second(x): the
+// halves of lanes that are pairs of bf16. Its constants kRows and kVectors are the tile that fits the registers. The
+// loops over a step are functions of their own: merged into their callers some of them lose registers, a fifth of their
+// speed.
 #pragma once
 
 #include <cstddef>
@@ -42,8 +43,24 @@ struct AttentionBody {
   /// Blocks are runs of a few kilobytes in no order, which the processor's own prefetchers do not follow from one to
   /// the next. So while the first rows of a call read keys, the values at the same place are asked for, and while they
   /// read values the keys of the next step.
+  static constexpr std::int64_t kPair = in_pairs(kType) ? 2 : 1;
   static constexpr std::int64_t kElementBytes = kv_element_bytes(kType);
   static void fetch(const std::byte* p, std::int64_t element) { __builtin_prefetch(p + element * kElementBytes, 0, 2); }
+
+  /// Elements i .. i + 15 of a KV array, or sixteen pairs of one.
+  static V load(const std::byte* p, std::int64_t i) {
+    if constexpr (in_pairs(kType)) {
+      return V::load(reinterpret_cast<const float*>(p + i * kElementBytes));
+    } else {
+      return V::template load_kv<kType>(p, i);
+    }
+  }
+
+  /// The elements of such a vector, and of one of pairs the first (0) or the second ones (1).
+  static V half(V v, int which) {
+    if constexpr (in_pairs(kType)) return which == 0 ? V::first(v) : V::second(v);
+    return v;
+  }
 
   /// Scores of R rows against N blocks, the first of them `block`.
   template <int R, int N, bool kFetch>
@@ -54,15 +71,18 @@ struct AttentionBody {
     }
     const std::int64_t dim = a.layout.head_dim;
     const float* q = a.q + row * dim;
-    for (std::int64_t c = 0; c < dim; ++c) {
-      V k[N];
-      for (int n = 0; n < N; ++n) k[n] = V::template load_kv<kType>(step.blocks[block + n], c * kKvBlockTokens);
+    for (std::int64_t c = 0; c < dim; c += kPair) {
+      const auto at = [&](int n) { return step.blocks[block + n]; };
       if constexpr (kFetch) {
-        for (int n = 0; n < N; ++n) fetch(step.blocks[block + n] + a.layout.value_offset(), c * kKvBlockTokens);
+        for (int n = 0; n < N; ++n) fetch(at(n) + a.layout.value_offset(), c * kKvBlockTokens);
       }
-      for (int r = 0; r < R; ++r) {
-        const V x = V::set(q[r * dim + c]);
-        for (int n = 0; n < N; ++n) sum[r][n] = V::fma(x, k[n], sum[r][n]);
+      V k[N];
+      for (int n = 0; n < N; ++n) k[n] = load(at(n), c * kKvBlockTokens);
+      for (int h = 0; h < kPair; ++h) {
+        for (int r = 0; r < R; ++r) {
+          const V x = V::set(q[r * dim + c + h]);
+          for (int n = 0; n < N; ++n) sum[r][n] = V::fma(x, half(k[n], h), sum[r][n]);
+        }
       }
     }
     for (int n = 0; n < N; ++n) {
@@ -116,8 +136,8 @@ struct AttentionBody {
     return f;
   }
 
-  /// Adds weights times values of keys [from, to) to 16 * N channels from `channel` of R rows.
-  template <int R, int N, bool kFetch>
+  /// Adds weights times values of keys [from, to) to 16 * N channels from `channel` of R rows, kKeys keys at a time.
+  template <int R, int N, bool kFetch, int kKeys>
   [[gnu::noinline]] static void add_values(const AttentionArgs& a, const Step& step, std::int64_t row,
                                            const float* factors, std::int64_t channel, std::int64_t from,
                                            std::int64_t to) {
@@ -128,16 +148,20 @@ struct AttentionBody {
       for (int n = 0; n < N; ++n) sum[r][n] = V::mul(V::load(a.out + (row + r) * dim + channel + n * 16), f);
     }
     const float* p = a.scores + row * kAttentionStep;
-    for (std::int64_t j = from; j < to; ++j) {
+    for (std::int64_t j = from; j < to; j += kKeys) {
       const std::byte* values = step.blocks[j / kKvBlockTokens] + a.layout.value_offset();
+      const std::int64_t at = a.layout.value_element(j % kKvBlockTokens / kPair * kPair, channel);
       V v[N];
       for (int n = 0; n < N; ++n) {
-        v[n] = V::template load_kv<kType>(values, j % kKvBlockTokens * dim + channel + n * 16);
-        if constexpr (kFetch) fetch(step.next[j / kKvBlockTokens], j % kKvBlockTokens * dim + channel + n * 16);
+        if constexpr (kFetch) fetch(step.next[j / kKvBlockTokens], at + n * 16 * kPair);
+        v[n] = load(values, at + n * 16 * kPair);
       }
-      for (int r = 0; r < R; ++r) {
-        const V x = V::set(p[r * kAttentionStep + j]);
-        for (int n = 0; n < N; ++n) sum[r][n] = V::fma(x, v[n], sum[r][n]);
+      for (int h = 0; h < kKeys; ++h) {
+        const int which = kKeys == kPair ? h : static_cast<int>(j % kPair);
+        for (int r = 0; r < R; ++r) {
+          const V x = V::set(p[r * kAttentionStep + j + h]);
+          for (int n = 0; n < N; ++n) sum[r][n] = V::fma(x, half(v[n], which), sum[r][n]);
+        }
       }
     }
     for (int r = 0; r < R; ++r) {
@@ -145,15 +169,18 @@ struct AttentionBody {
     }
   }
 
-  template <int R, bool kFetch>
+  template <int R, bool kFetch, int kKeys = kPair>
   static void add_values_of_rows(const AttentionArgs& a, const Step& step, std::int64_t row, const float* factors,
                                  std::int64_t from, std::int64_t to) {
+    if constexpr (kKeys == 2) {
+      if (from % 2 != 0 || to % 2 != 0) return add_values_of_rows<R, kFetch, 1>(a, step, row, factors, from, to);
+    }
     const std::int64_t dim = a.layout.padded_dim();
     std::int64_t channel = 0;
     for (; channel + V::kVectors * 16 <= dim; channel += V::kVectors * 16) {
-      add_values<R, V::kVectors, kFetch>(a, step, row, factors, channel, from, to);
+      add_values<R, V::kVectors, kFetch, kKeys>(a, step, row, factors, channel, from, to);
     }
-    for (; channel < dim; channel += 16) add_values<R, 1, kFetch>(a, step, row, factors, channel, from, to);
+    for (; channel < dim; channel += 16) add_values<R, 1, kFetch, kKeys>(a, step, row, factors, channel, from, to);
   }
 
   /// R rows, one step. Rows that see the same keys share what is loaded.

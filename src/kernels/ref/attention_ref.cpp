@@ -57,7 +57,7 @@ float scale_of(const AttentionArgs& a, std::int64_t token, int which) {
 float score_of(const AttentionArgs& a, const float* q, std::int64_t token) {
   float s = 0;
   for (std::int64_t c = 0; c < a.layout.head_dim; ++c) {
-    const float k = element(a.layout.type, block_of(a, token), c * kKvBlockTokens + token % kKvBlockTokens);
+    const float k = element(a.layout.type, block_of(a, token), a.layout.key_element(token % kKvBlockTokens, c));
     s = std::fma(q[c], k, s);
   }
   return has_scales(a.layout.type) ? s * scale_of(a, token, 0) : s;
@@ -94,7 +94,8 @@ void step(const AttentionArgs& args, std::int64_t row, std::int64_t begin, std::
     const float weight = has_scales(args.layout.type) ? p[j] * scale_of(args, token, 1) : p[j];
     const std::byte* values = block_of(args, token) + args.layout.value_offset();
     for (std::int64_t c = 0; c < dim; ++c) {
-      out[c] = std::fma(weight, element(args.layout.type, values, token % kKvBlockTokens * dim + c), out[c]);
+      const std::int64_t at = args.layout.value_element(token % kKvBlockTokens, c);
+      out[c] = std::fma(weight, element(args.layout.type, values, at), out[c]);
     }
   }
 }
@@ -114,7 +115,7 @@ void run(const AttentionArgs& args) noexcept {
 
 }  // namespace
 
-const AttentionKernel kAttention = {"attention_ref", 0, run};
+const AttentionKernel kAttention = {"attention_ref", 0, false, run};
 
 }  // namespace ref
 
@@ -124,8 +125,8 @@ void store_kv(const KvLayout& layout, std::byte* head_of_block, std::int64_t tok
   const std::int64_t dim = layout.head_dim;
   std::byte* value_row = head_of_block + layout.value_offset();
   const auto store = [&](auto convert, auto* to_keys, auto* to_values) {
-    for (std::int64_t c = 0; c < dim; ++c) to_keys[c * kKvBlockTokens + slot] = convert(keys[c]);
-    for (std::int64_t c = 0; c < dim; ++c) to_values[slot * layout.padded_dim() + c] = convert(values[c]);
+    for (std::int64_t c = 0; c < dim; ++c) to_keys[layout.key_element(slot, c)] = convert(keys[c]);
+    for (std::int64_t c = 0; c < dim; ++c) to_values[layout.value_element(slot, c)] = convert(values[c]);
   };
   if (layout.type == KvType::kF32) {
     store([](float v) { return v; }, reinterpret_cast<float*>(head_of_block), reinterpret_cast<float*>(value_row));

@@ -5,6 +5,6 @@
 
 namespace awq::kernels::avx2 {
 
-const AttentionKernel kAttention = {"attention_avx2", 1, run_attention<V>};
+const AttentionKernel kAttention = {"attention_avx2", 1, false, run_attention<V>};
 
 }  // namespace awq::kernels::avx2

@@ -74,15 +74,21 @@ struct V {
       const __m256i bits = _mm256_and_si256(_mm256_slli_epi32(codes, 20), _mm256_set1_epi32(kE4M3Bits));
       return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p120F));
     } else {
-      const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 2 * i));
-      if constexpr (kType == KvType::kF16) return _mm256_cvtph_ps(half);
-      return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+      static_assert(kType == KvType::kF16);
+      return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 2 * i)));
     }
   }
   template <KvType kType>
   static V load_kv(const std::byte* p, std::int64_t i) {
     return {load_half<kType>(p, i), load_half<kType>(p, i + 8)};
   }
+
+  static __m256 first(__m256 x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 16)); }
+  static __m256 second(__m256 x) {
+    return _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(0xFFFF0000U))));
+  }
+  static V first(V x) { return {first(x.low), first(x.high)}; }
+  static V second(V x) { return {second(x.low), second(x.high)}; }
 
   static V divide(V a, V b) { return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)}; }
   static V negative_magnitude(V x) {

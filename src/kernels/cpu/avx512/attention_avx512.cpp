@@ -5,6 +5,6 @@
 
 namespace awq::kernels::avx512 {
 
-const AttentionKernel kAttention = {"attention_avx512", 2, run_attention<V>};
+const AttentionKernel kAttention = {"attention_avx512", 2, false, run_attention<V>};
 
 }  // namespace awq::kernels::avx512

@@ -59,10 +59,14 @@ struct V {
       const __m512i bits = _mm512_and_si512(_mm512_slli_epi32(codes, 20), _mm512_set1_epi32(kE4M3Bits));
       return {_mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p120F))};
     } else {
-      const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 2 * i));
-      if constexpr (kType == KvType::kF16) return {_mm512_cvtph_ps(half)};
-      return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))};
+      static_assert(kType == KvType::kF16);
+      return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 2 * i)))};
     }
+  }
+  static V first(V x) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x.v), 16))}; }
+  static V second(V x) {
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xFFFF0000U));
+    return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x.v), upper))};
   }
 
   static V divide(V a, V b) { return {_mm512_div_ps(a.v, b.v)}; }

@@ -5,6 +5,6 @@
 
 namespace awq::kernels::neon {
 
-const AttentionKernel kAttention = {"attention_neon", 0, run_attention<V>};
+const AttentionKernel kAttention = {"attention_neon", 0, false, run_attention<V>};
 
 }  // namespace awq::kernels::neon

@@ -101,11 +101,17 @@ struct V {
     } else {
       const auto* halves = reinterpret_cast<const std::uint16_t*>(p) + i;
       return each([halves](int q) {
-        const uint16x4_t four = vld1_u16(halves + 4 * q);
-        if constexpr (kType == KvType::kF16) return vcvt_f32_f16(vreinterpret_f16_u16(four));
-        return vreinterpretq_f32_u32(vshll_n_u16(four, 16));
+        static_assert(kType == KvType::kF16);
+        return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(halves + 4 * q)));
       });
     }
+  }
+  static V first(const V& x) {
+    return each([&](int i) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(x.v[i]), 16)); });
+  }
+  static V second(const V& x) {
+    const uint32x4_t upper = vdupq_n_u32(0xFFFF0000U);
+    return each([&](int i) { return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(x.v[i]), upper)); });
   }
 
   static V divide(const V& a, const V& b) {
