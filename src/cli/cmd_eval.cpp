@@ -88,7 +88,7 @@ std::function<int()> add_eval(CLI::App& app, CommonFlags& common) {
   CLI::Option* text = app.add_option(
       "--text", o.text, "Text to score, .txt or .jsonl (default: the held-out tenth of the built-in text)");
   app.add_option("--activations", o.activations,
-                 "Inputs of linears: f32, int8 (bf16 for BF16 weights) or int15 (those as they are)")
+                 "Inputs of linears: f32, int8 (bf16 for BF16 weights and in attention) or int15 (those as they are)")
       ->capture_default_str();
   add_kv_dtype_flag(app, o.kv_dtype);
   add_dtype_flag(app, o.dtype);

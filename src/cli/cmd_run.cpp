@@ -138,7 +138,7 @@ std::function<int()> add_run(CLI::App& app, CommonFlags& common) {
   app.add_option("--seed", o.seed, "Of the draws")->capture_default_str()->check(refuse_sign, "");
   add_threads_decode_flag(app, o.threads_decode);
   app.add_option("--activations", o.activations,
-                 "Inputs of linears: int8 (bf16 for BF16 weights), int15 (those as they are) or f32")
+                 "Inputs of linears: int8 (bf16 for BF16 weights and in attention), int15 (those as they are) or f32")
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
   app.add_flag("--ignore-eos", o.ignore_eos, "Go on after an end-of-sequence token");

@@ -45,7 +45,7 @@ void add_engine_flags(CLI::App& app, ServeOptions& o) {
   add_cuda_linear_flag(app, o.cuda_linear);
   add_threads_decode_flag(app, o.threads_decode);
   app.add_option("--activations", o.activations,
-                 "Inputs of linears: int8 (bf16 for BF16 weights), int15 (those as they are) or f32")
+                 "Inputs of linears: int8 (bf16 for BF16 weights and in attention), int15 (those as they are) or f32")
       ->capture_default_str();
   app.add_option("--head", o.head, "Output matrix: as stored, or rounded to int8 at load")->capture_default_str();
   add_off_flag(app, "--no-prefix-caching", o.prefix_caching, "Compute every prompt from its beginning");

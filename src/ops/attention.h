@@ -64,9 +64,10 @@ class AttentionScratch {
   AlignedBuffer<float> per_thread_;
 };
 
-/// Causal softmax attention in binary32 over blocks of keys and values. Heads, tiles of queries and, when these are
-/// few, parts of the keys run in parallel. The result of a query depends on its sequence alone: not on the other
-/// sequences, on how many queries came with it, on threads or on the instruction set (kernels/api/attention.h).
+/// Causal softmax attention over blocks of keys and values, in binary32 or with products of bf16 (rounds_to_bf16()).
+/// Heads, tiles of queries and, when these are few, parts of the keys run in parallel. The result of a query depends on
+/// its sequence alone: not on the other sequences, on how many queries came with it, on threads or, in binary32, on the
+/// instruction set (kernels/api/attention.h).
 void attention(std::span<const AttentionSequence> sequences, const AttentionShape& shape, AttentionScratch& scratch);
 
 }  // namespace awq::ops

@@ -101,9 +101,9 @@ struct AttentionArgs {
 ///     for each j from a to b:  out[c] = fma(p[j], value[j][c], out[c])       (scales: p[j] * value_scale[j])
 ///
 /// One that rounds does the same with q, keys and values rounded to bf16, p too (times its scale) where it meets
-/// values, and without scales in `sum` as well, so that the weights of a row add up to one. It takes two channels or
-/// two keys at a time, the odd one first or second as the processor has it, so its bits are those of a row on one
-/// processor: the same alone and among others.
+/// values, and without scales in `sum` as well, so that the weights of a row add up to one. It takes two channels of a
+/// score at a time, and two keys of an output, from each block of the step in turn; which of the two comes first is up
+/// to the processor. So its bits are those of a row on one processor: the same alone and among others.
 struct AttentionKernel {
   const char* name;
   std::uint8_t min_isa;  ///< awq::Isa as a number

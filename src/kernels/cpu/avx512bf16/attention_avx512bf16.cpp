@@ -236,20 +236,19 @@ struct Body {
       }
     }
     const std::uint16_t* weights = s.weights + row * kAttentionStep;
-    const std::uint16_t* expanded = s.values + (step.from / 2 * dim + channel) * 2;
     const std::int64_t stride = pair_stride(dim);
-    for (std::int64_t key = step.from / 2 * 2; key < step.to;) {
-      const std::int64_t block = key / kKvBlockTokens;
-      const std::int64_t at = key % kKvBlockTokens / 2 * stride + channel / 16 * kChannelStride;
-      const std::byte* values = step.values[block] + at;
-      const std::byte* next = step.next[block] + step.value_offset + at;
-      const std::int64_t end = smaller(step.to, (block + 1) * kKvBlockTokens);
-      for (; key < end; key += 2, values += stride, next += stride, expanded += 2 * dim) {
+    // A pair of each block in turn: memory answers four runs at once sooner than one after the other.
+    for (std::int64_t slot = 0, at = channel / 16 * kChannelStride; slot < kKvBlockTokens; slot += 2, at += stride) {
+      for (int block = 0; block < kStepBlocks; ++block) {
+        const std::int64_t key = block * kKvBlockTokens + slot;
+        if (key + 1 < step.from || key >= step.to) continue;
         __m512bh v[N];
         for (int n = 0; n < N; ++n) {
-          v[n] = kExpanded ? load_pairs(expanded + n * 32) : value_pairs(values + n * kChannelStride, dim);
+          v[n] = kExpanded ? load_pairs(s.values + (key / 2 * dim + channel + n * 16) * 2)
+                           : value_pairs(step.values[block] + at + n * kChannelStride, dim);
         }
         if constexpr (kFetch) {  // both tokens' channels are N * 32 elements, side by side or a row apart
+          const std::byte* next = step.next[block] + step.value_offset + at;
           for (int n = 0; n < N; n += static_cast<int>(4 / kBytes)) {
             __builtin_prefetch(next + n * 16 * kBytes, 0, 2);
             __builtin_prefetch(next + (in_pairs(kType) ? N * 16 : dim) * kBytes + n * 16 * kBytes, 0, 2);
