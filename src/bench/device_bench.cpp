@@ -36,7 +36,8 @@ class DeviceBench {
       std::int64_t last = 0;
       for (std::int64_t past = 0; past < options_.prompt; past += chunk) {
         const std::int64_t count = std::min(chunk, options_.prompt - past);
-        const model::SequenceSlice slice{.token_count = count, .past = past, .blocks = blocks};
+        const model::SequenceSlice slice{
+            .token_count = count, .past = past, .blocks = blocks, .results = past + count < options_.prompt ? 0 : 1};
         model_.run(std::span(ids).subspan(static_cast<std::size_t>(past), static_cast<std::size_t>(count)),
                    {&slice, 1});
         last = count - 1;
@@ -46,7 +47,9 @@ class DeviceBench {
     }
     const auto tokens = static_cast<double>(options_.prompt);
     out.prefill_tokens_per_s = tokens / median(seconds);
-    const double operations = model_.model().layer_operations() * tokens + model_.model().head_operations();
+    const gpu::Model& model = model_.model();
+    const double operations =
+        model.layer_operations() * tokens - model.result_operations() * (tokens - 1) + model.head_operations();
     if (peak_ > 0) out.prefill_peak_fraction = operations / median(seconds) / peak_;
   }
 

@@ -28,6 +28,12 @@ BatchBounds bounds_of(std::span<const model::SequenceSlice> slices) {
   return out;
 }
 
+std::int64_t result_count(std::span<const model::SequenceSlice> slices) {
+  std::int64_t count = 0;
+  for (const model::SequenceSlice& slice : slices) count += slice.result_count();
+  return count;
+}
+
 void write_batch(const BatchLayout& layout, std::span<const std::int32_t> ids,
                  std::span<const model::SequenceSlice> slices, std::int64_t vocab_size, std::int32_t spare_block,
                  std::int32_t* words) {
@@ -45,15 +51,20 @@ void write_batch(const BatchLayout& layout, std::span<const std::int32_t> ids,
   std::int32_t* past = words + layout.past();
   std::int32_t* query_begin = words + layout.query_begin();
   std::int32_t* table = words + layout.blocks();
+  std::int32_t* result = words + layout.results();
   std::int64_t token = 0;
   for (std::int64_t i = 0; i < layout.sequences; ++i) {
     const model::SequenceSlice pad{.token_count = 1};
     const model::SequenceSlice& slice = i < given ? slices[static_cast<std::size_t>(i)] : pad;
     AWQ_CHECK(slice.cache == nullptr && slice.token_count > 0 && token + slice.token_count <= layout.tokens);
+    AWQ_CHECK(slice.results <= slice.token_count);
     query_begin[i] = static_cast<std::int32_t>(token);
     past[i] = static_cast<std::int32_t>(slice.past);
     std::fill_n(token_sequence + token, slice.token_count, static_cast<std::int32_t>(i));
     token += slice.token_count;
+    if (i < given) {
+      for (std::int64_t t = token - slice.result_count(); t < token; ++t) *result++ = static_cast<std::int32_t>(t);
+    }
     const std::int64_t needed = i < given ? blocks_for(slice.past + slice.token_count) : 0;
     AWQ_CHECK(needed <= layout.block_stride && needed <= static_cast<std::int64_t>(slice.blocks.size()));
     std::int32_t* row = table + i * layout.block_stride;

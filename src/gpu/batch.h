@@ -25,7 +25,8 @@ struct BatchLayout {
   constexpr std::int64_t past() const { return 2 * tokens; }
   constexpr std::int64_t query_begin() const { return past() + sequences; }
   constexpr std::int64_t blocks() const { return query_begin() + sequences + 1; }
-  constexpr std::int64_t words() const { return blocks() + sequences * block_stride; }
+  constexpr std::int64_t results() const { return blocks() + sequences * block_stride; }
+  constexpr std::int64_t words() const { return results() + tokens; }
 
   /// The batch of words that lie at `device`. `max_queries`, `max_length`: bounds, see SequenceBatch.
   kernels::cuda::SequenceBatch view(const std::int32_t* device, std::int64_t max_queries,
@@ -38,9 +39,13 @@ struct BatchBounds {
 };
 BatchBounds bounds_of(std::span<const model::SequenceSlice> slices);
 
-/// Writes layout.words() words. Sequences beyond `slices` are padding: one token of id 0 without past, whose keys and
-/// values go to `spare_block`; so do table entries that no token needs. Throws kInvalidArgument for an id outside of
-/// the vocabulary, kInternal when slices and tables do not fit.
+/// Tokens of `slices` whose hidden states the caller needs: those that write_batch() lists.
+std::int64_t result_count(std::span<const model::SequenceSlice> slices);
+
+/// Writes layout.words() words, of those at results() as many as there are results: tokens of the batch, rising.
+/// Sequences beyond `slices` are padding: one token of id 0 without past, whose keys and values go to `spare_block`; so
+/// do table entries that no token needs. Throws kInvalidArgument for an id outside of the vocabulary, kInternal when
+/// slices and tables do not fit.
 void write_batch(const BatchLayout& layout, std::span<const std::int32_t> ids,
                  std::span<const model::SequenceSlice> slices, std::int64_t vocab_size, std::int32_t spare_block,
                  std::int32_t* words);

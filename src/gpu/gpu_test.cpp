@@ -92,7 +92,7 @@ TEST(CacheType, IsThatOfActivationsOrHasEightBits) {
 TEST(Batch, WordsLieWhereTheViewSays) {
   const std::vector<std::int32_t> ids{5, 6, 7, 8};
   const std::vector<std::int32_t> first{3, 1}, second{9};
-  const model::SequenceSlice slices[] = {{.token_count = 3, .past = 14, .blocks = first},
+  const model::SequenceSlice slices[] = {{.token_count = 3, .past = 14, .blocks = first, .results = 2},
                                          {.token_count = 1, .past = 0, .blocks = second}};
   const BatchBounds bounds = bounds_of(slices);
   EXPECT_EQ(bounds.max_queries, 3);
@@ -108,6 +108,8 @@ TEST(Batch, WordsLieWhereTheViewSays) {
   EXPECT_EQ(read(batch.past, 4), (Words{14, 0, 0, 0}));
   EXPECT_EQ(read(batch.token_sequence, 6), (Words{0, 0, 0, 1, 2, 3}));
   EXPECT_EQ(read(batch.blocks, 12), (Words{3, 1, 77, 9, 77, 77, 77, 77, 77, 77, 77, 77}));
+  EXPECT_EQ(result_count(slices), 3);
+  EXPECT_EQ(read(words.data() + layout.results(), 4), (Words{1, 2, 3, -1}));
   EXPECT_EQ(code_of([&] { write_batch(layout, ids, slices, 8, 77, words.data()); }), ErrorCode::kInvalidArgument);
 }
 

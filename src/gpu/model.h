@@ -62,11 +62,18 @@ struct Activations {
   std::byte* gate_up = nullptr;   ///< [tokens, 2 intermediate_size]
   std::byte* product = nullptr;   ///< [tokens, intermediate_size]
   std::byte* last = nullptr;      ///< [rows, hidden_size]
+  float* results = nullptr;       ///< [tokens, hidden_size] of tokens with results, where others have none
   float* logits = nullptr;        ///< [rows, vocab_size]
   std::byte* linear_workspace = nullptr;
   std::byte* panel = nullptr;  ///< of the largest linear that is expanded; null where none is
   std::byte* attention_workspace = nullptr;
   std::byte* chain_workspace = nullptr;  ///< zero before the first pass
+};
+
+/// Tokens of a batch whose hidden states somebody reads, rising.
+struct Results {
+  const std::int32_t* rows = nullptr;  ///< [count] on the device; null: all tokens
+  std::int64_t count = 0;
 };
 
 /// Keys and values of all layers: layer i at data + i * layer_bytes.
@@ -97,8 +104,9 @@ class Model {
   std::int64_t chained_tokens() const { return chained_tokens_; }
   /// Bytes of weights that one token reads, the head included.
   std::uint64_t bytes_per_token() const;
-  /// 2 N K of the linears of the layers; of the head.
+  /// 2 N K of the linears of the layers; of those among them that tokens without results leave out; of the head.
   double layer_operations() const;
+  double result_operations() const;
   double head_operations() const;
   /// Bytes of one block of keys and values in one layer.
   std::uint64_t kv_block_bytes() const;
@@ -107,11 +115,13 @@ class Model {
   Activations lay_out(const BatchLimits& limits, device::Arena& arena) const;
   /// Uploads the rotary angles of `positions` positions and opens the library that 16-bit weights and panels need.
   void prepare(std::int64_t positions);
-  /// All layers over a batch; ids [batch.tokens] on the device. Leaves the hidden state.
-  void forward(const Activations& work, const std::int32_t* ids, const kernels::cuda::SequenceBatch& batch,
-               const KvPool& kv, const device::Stream& stream);
-  /// Logits of `count` rows of the hidden state; row_ids on the device, null: the first ones.
-  void head(const Activations& work, const std::int32_t* row_ids, std::int64_t count, const device::Stream& stream);
+  /// All layers over a batch; ids [batch.tokens] on the device. Of tokens without results the last layer computes keys
+  /// and values alone. Returns the hidden states, a row for each result.
+  const float* forward(const Activations& work, const std::int32_t* ids, const kernels::cuda::SequenceBatch& batch,
+                       const Results& results, const KvPool& kv, const device::Stream& stream);
+  /// Logits of `count` rows of what forward() returned; row_ids on the device, null: the first ones.
+  void head(const Activations& work, const float* hidden, const std::int32_t* row_ids, std::int64_t count,
+            const device::Stream& stream);
 
  private:
   struct Layer {
@@ -134,8 +144,10 @@ class Model {
   kernels::cuda::W4Chain chain(std::size_t index, std::int64_t tokens) const;
   std::int64_t most_chained_tokens() const;
   void run_chain(std::size_t index, const Activations& work, std::int64_t tokens, const device::Stream& stream);
+  /// `store_only`: queries may be left out.
   void attend(const Layer& layer, std::int64_t index, const Activations& work,
-              const kernels::cuda::SequenceBatch& batch, const KvPool& kv, const device::Stream& stream);
+              const kernels::cuda::SequenceBatch& batch, bool store_only, const KvPool& kv,
+              const device::Stream& stream);
 
   model::ModelConfig config_;
   Half type_ = Half::kBf16;

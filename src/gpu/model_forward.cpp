@@ -44,6 +44,7 @@ Activations Model::lay_out(const BatchLimits& limits, device::Arena& arena) cons
   out.gate_up = halves(tokens, 2 * config_.intermediate_size);
   out.product = halves(tokens, config_.intermediate_size);
   out.last = halves(rows, config_.hidden_size);
+  out.results = arena.take_array<float>(tokens * config_.hidden_size);
   out.logits = arena.take_array<float>(rows * config_.vocab_size);
   std::uint64_t linear_bytes = 0;
   std::uint64_t panel_bytes = 0;
@@ -112,7 +113,8 @@ std::vector<std::string> Model::linear_kernels(std::int64_t m) const {
 }
 
 void Model::attend(const Layer& layer, std::int64_t index, const Activations& work,
-                   const kernels::cuda::SequenceBatch& batch, const KvPool& kv, const device::Stream& stream) {
+                   const kernels::cuda::SequenceBatch& batch, bool store_only, const KvPool& kv,
+                   const device::Stream& stream) {
   const std::int64_t d = config_.head_dim;
   const auto heads = static_cast<std::int32_t>(config_.num_attention_heads);
   const kernels::cuda::KvBlocks blocks{.data = kv.data + static_cast<std::uint64_t>(index) * kv.layer_bytes,
@@ -141,11 +143,12 @@ void Model::attend(const Layer& layer, std::int64_t index, const Activations& wo
   }
   check(kernels::cuda::rope_and_store(type_, work.qkv, heads, batch, rotation, blocks, stream.get()),
         "the rotary embedding");
+  if (store_only) return;
   check(kernels::cuda::attention(problem, batch, blocks, work.attention_workspace, stream.get()), "attention");
 }
 
-void Model::forward(const Activations& work, const std::int32_t* ids, const kernels::cuda::SequenceBatch& batch,
-                    const KvPool& kv, const device::Stream& stream) {
+const float* Model::forward(const Activations& work, const std::int32_t* ids, const kernels::cuda::SequenceBatch& batch,
+                            const Results& results, const KvPool& kv, const device::Stream& stream) {
   const std::int64_t tokens = batch.tokens;
   const std::int64_t h = config_.hidden_size;
   const float eps = static_cast<float>(config_.rms_norm_eps);
@@ -155,14 +158,30 @@ void Model::forward(const Activations& work, const std::int32_t* ids, const kern
                                 stream.get()),
         "a norm");
   apply(layers_.front().qkv, work, work.normed, tokens, work.qkv, stream);
+  const bool narrow = results.rows != nullptr && results.count < tokens;
+  const auto finish = [&](std::size_t i, const Activations& with, std::int64_t rows) {
+    if (rows <= chained_tokens_) return run_chain(i, with, rows, stream);
+    finish_layer(i, with, rows, stream);
+  };
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    attend(layers_[i], static_cast<std::int64_t>(i), work, batch, kv, stream);
-    if (tokens <= chained_tokens_) {
-      run_chain(i, work, tokens, stream);
-    } else {
-      finish_layer(i, work, tokens, stream);
-    }
+    const bool ends_narrow = narrow && i + 1 == layers_.size();
+    attend(layers_[i], static_cast<std::int64_t>(i), work, batch, ends_narrow && results.count == 0, kv, stream);
+    if (!ends_narrow) finish(i, work, tokens);
   }
+  if (!narrow) return work.hidden;
+  if (results.count > 0) {
+    Activations last = work;
+    last.hidden = work.results;
+    last.attended = work.qkv;  // which nobody needs any more
+    check(kernels::cuda::gather_rows(last.hidden, work.hidden, results.rows, results.count,
+                                     h * static_cast<std::int64_t>(sizeof(float)), stream.get()),
+          "hidden states of results");
+    check(kernels::cuda::gather_rows(last.attended, work.attended, results.rows, results.count,
+                                     config_.q_width() * kHalfBytes, stream.get()),
+          "attention of results");
+    finish(layers_.size() - 1, last, results.count);
+  }
+  return work.results;
 }
 
 void Model::finish_layer(std::size_t index, const Activations& work, std::int64_t tokens,
@@ -187,9 +206,9 @@ void Model::finish_layer(std::size_t index, const Activations& work, std::int64_
   if (!is_last) apply(layers_[index + 1].qkv, work, work.normed, tokens, work.qkv, stream);
 }
 
-void Model::head(const Activations& work, const std::int32_t* row_ids, std::int64_t count,
+void Model::head(const Activations& work, const float* hidden, const std::int32_t* row_ids, std::int64_t count,
                  const device::Stream& stream) {
-  check(kernels::cuda::rms_norm(type_, work.hidden, row_ids, reinterpret_cast<const float*>(final_norm_.data()),
+  check(kernels::cuda::rms_norm(type_, hidden, row_ids, reinterpret_cast<const float*>(final_norm_.data()),
                                 static_cast<float>(config_.rms_norm_eps), count, config_.hidden_size, work.last,
                                 stream.get()),
         "the final norm");

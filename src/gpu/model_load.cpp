@@ -55,6 +55,10 @@ void check_widths(const model::ModelConfig& c) {
 
 constexpr ops::KvDtype kv_dtype_of(Half type) { return type == Half::kF16 ? ops::KvDtype::kF16 : ops::KvDtype::kBf16; }
 
+double operations_of(const Linear& linear) {
+  return 2.0 * static_cast<double>(linear.out_features()) * static_cast<double>(linear.in_features());
+}
+
 }  // namespace
 
 kernels::cuda::CacheType cache_type(std::optional<ops::KvDtype> wanted, Half type) {
@@ -187,15 +191,16 @@ std::uint64_t Model::bytes_per_token() const {
 double Model::layer_operations() const {
   double total = 0;
   for (const Layer& layer : layers_) {
-    for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
-      total += 2.0 * static_cast<double>(linear->out_features()) * static_cast<double>(linear->in_features());
-    }
+    for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) total += operations_of(*linear);
   }
   return total;
 }
 
-double Model::head_operations() const {
-  return 2.0 * static_cast<double>(head_.out_features()) * static_cast<double>(head_.in_features());
+double Model::result_operations() const {
+  const Layer& last = layers_.back();
+  return operations_of(last.o) + operations_of(last.gate_up) + operations_of(last.down);
 }
+
+double Model::head_operations() const { return operations_of(head_); }
 
 }  // namespace awq::gpu

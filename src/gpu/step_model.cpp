@@ -85,6 +85,7 @@ StepModel::StepModel(std::unique_ptr<Model> model, const StepOptions& options)
                                  .allow_short = options.allow_short || options.max_model_len == 0});
   kv_ = device::Buffer(static_cast<std::uint64_t>(block_count_ + 1) * block_bytes);
   pool_ = {.data = kv_.data(), .layer_bytes = static_cast<std::uint64_t>(block_count_ + 1) * model_->kv_block_bytes()};
+  results_.reserve(static_cast<std::size_t>(limits_.tokens));
   device::fill(kv_.data(), 0, kv_.bytes(), stream_);  // what is masked is multiplied by zero: it must not be NaN
   stream_.synchronize();
 }
@@ -117,13 +118,23 @@ void StepModel::run(std::span<const std::int32_t> ids, std::span<const model::Se
   }
   const BatchLayout layout{.tokens = tokens, .sequences = sequences, .block_stride = blocks_for(bounds.max_length)};
   upload_batch(layout, ids, slices);
-  model_->forward(work_, device_words_ + layout.ids(),
-                  layout.view(device_words_, bounds.max_queries, bounds.max_length), pool_, stream_);
+  const auto* results = words_.as<std::int32_t>() + layout.results();
+  results_.assign(results, results + result_count(slices));
+  hidden_ = model_->forward(
+      work_, device_words_ + layout.ids(), layout.view(device_words_, bounds.max_queries, bounds.max_length),
+      {.rows = device_words_ + layout.results(), .count = static_cast<std::int64_t>(results_.size())}, pool_, stream_);
+}
+
+std::int32_t StepModel::row_of(std::int64_t token) const {
+  const auto found = std::lower_bound(results_.begin(), results_.end(), token);
+  AWQ_CHECK(found != results_.end() && *found == token);
+  return static_cast<std::int32_t>(found - results_.begin());
 }
 
 void StepModel::enqueue_decode(const BatchLayout& layout, const Key& key) {
-  model_->forward(work_, device_words_ + layout.ids(), layout.view(device_words_, 1, key.length), pool_, stream_);
-  model_->head(work_, nullptr, key.sequences, stream_);
+  const float* hidden = model_->forward(work_, device_words_ + layout.ids(), layout.view(device_words_, 1, key.length),
+                                        {}, pool_, stream_);
+  model_->head(work_, hidden, nullptr, key.sequences, stream_);
   check(kernels::cuda::argmax(work_.logits, key.sequences, vocab_size(), device_ids_, stream_.get()), "argmax");
   device::download(ids_.data(), device_ids_, static_cast<std::uint64_t>(key.sequences * kWordBytes), stream_);
 }
@@ -142,9 +153,9 @@ void StepModel::run_decode(const BatchLayout& layout, const Key& key) {
 
 void StepModel::enqueue_head(std::span<const std::int64_t> tokens) {
   AWQ_CHECK(static_cast<std::int64_t>(tokens.size()) <= limits_.rows);
-  std::copy(tokens.begin(), tokens.end(), rows_.as<std::int32_t>());
+  std::transform(tokens.begin(), tokens.end(), rows_.as<std::int32_t>(), [&](std::int64_t t) { return row_of(t); });
   device::upload(device_rows_, rows_.data(), tokens.size() * kWordBytes, stream_);
-  model_->head(work_, device_rows_, static_cast<std::int64_t>(tokens.size()), stream_);
+  model_->head(work_, hidden_, device_rows_, static_cast<std::int64_t>(tokens.size()), stream_);
 }
 
 std::span<float> StepModel::logits(std::span<const std::int64_t> tokens) {

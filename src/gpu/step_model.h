@@ -62,6 +62,8 @@ class StepModel : public engine::StepModel {
   void enqueue_decode(const BatchLayout& layout, const Key& key);
   /// Enqueues logits of these rows of the last run(), at most limits_.rows.
   void enqueue_head(std::span<const std::int64_t> tokens);
+  /// Row of a token's hidden state.
+  std::int32_t row_of(std::int64_t token) const;
 
   std::unique_ptr<Model> model_;
   bool use_graphs_ = true;
@@ -81,7 +83,9 @@ class StepModel : public engine::StepModel {
   KvPool pool_;
   device::Event uploaded_;
   bool upload_pending_ = false;
-  bool has_logits_ = false;  ///< of every token of the last run(): row t for token t
+  bool has_logits_ = false;            ///< of every token of the last run(): row t for token t
+  const float* hidden_ = nullptr;      ///< hidden states of the last run()
+  std::vector<std::int32_t> results_;  ///< the tokens that have one, rising
   std::vector<Recorded> graphs_;
 };
 

@@ -35,6 +35,7 @@ int copy_by_kernel(void*, const void*, std::int64_t, Stream) { return kNotSuppor
 int count_different(const void*, const void*, std::int64_t, std::uint32_t*, Stream) { return kNotSupported; }
 
 int embed(Half, const void*, const std::int32_t*, std::int64_t, std::int64_t, float*, Stream) { return kNotSupported; }
+int gather_rows(void*, const void*, const std::int32_t*, std::int64_t, std::int64_t, Stream) { return kNotSupported; }
 int rms_norm(Half, const float*, const std::int32_t*, const float*, float, std::int64_t, std::int64_t, void*, Stream) {
   return kNotSupported;
 }

@@ -47,9 +47,7 @@ BlockRange thread_rows(std::int64_t rows, int thread, int threads) {
           std::min(rows, runs * (thread + 1) / threads * kRowsPerRun)};
 }
 
-bool takes_bf16_inputs(kernels::WeightKind kind) {
-  return kind == kernels::WeightKind::kBf16 && rounds_to_bf16();
-}
+bool takes_bf16_inputs(kernels::WeightKind kind) { return kind == kernels::WeightKind::kBf16 && rounds_to_bf16(); }
 
 const char* linear_objection(const kernels::LinearKernel& kernel, const kernels::LinearArgs& args) {
   if (kernel.min_isa > static_cast<std::uint8_t>(active_isa())) return "the processor or --isa does not allow it";

@@ -28,7 +28,7 @@ class Sequences {
  public:
   explicit Sequences(engine::StepModel& model) : model_(model) {}
   /// Runs `ids` behind `past` tokens of sequence `index` of up to `length` tokens.
-  void add(std::int64_t index, std::int64_t past, std::span<const std::int32_t> ids) {
+  void add(std::int64_t index, std::int64_t past, std::span<const std::int32_t> ids, std::int64_t results = -1) {
     while (static_cast<std::int64_t>(tables_.size()) <= index) {
       tables_.emplace_back(static_cast<std::size_t>(kBlocks));
       std::iota(tables_.back().begin(), tables_.back().end(),
@@ -37,7 +37,8 @@ class Sequences {
     ids_.insert(ids_.end(), ids.begin(), ids.end());
     slices_.push_back({.token_count = static_cast<std::int64_t>(ids.size()),
                        .past = past,
-                       .blocks = tables_[static_cast<std::size_t>(index)]});
+                       .blocks = tables_[static_cast<std::size_t>(index)],
+                       .results = results});
   }
   void run() {
     model_.run(ids_, slices_);

@@ -41,6 +41,26 @@ void check_embed(Half type, int width) {
   report(std::string("embed ") + name(type) + " width " + std::to_string(width), good);
 }
 
+void check_gather(int words) {
+  Random random(words);
+  const int stored = 23;
+  const int count = 9;
+  const auto size = static_cast<std::size_t>(words);
+  const auto from = random_floats(stored * size, random, 1, 0);
+  std::vector<std::int32_t> rows(count);
+  for (auto& row : rows) row = random.below(stored);
+  const DeviceArray<float> device_from(from);
+  const DeviceArray<std::int32_t> device_rows(rows);
+  const DeviceArray<float> to(count * size);
+  require(cuda::gather_rows(to.data(), device_from.data(), device_rows.data(), count, words * 4, nullptr), "gather");
+  const auto got = to.download();
+  bool good = true;
+  for (int t = 0; t < count; ++t) {
+    good &= std::memcmp(got.data() + t * size, from.data() + static_cast<std::size_t>(rows[t]) * size, size * 4) == 0;
+  }
+  report("gather rows of " + std::to_string(words), good);
+}
+
 void check_norm(Half type, int width, bool add, bool gather) {
   Random random(width + add);
   const int stored = 19;
@@ -212,6 +232,7 @@ void check_all() {
     for (const int inner : {40, 77, 14336}) check_silu(type, inner);
     check_rope(type);
   }
+  for (const int words : {1, 70, 4096}) check_gather(words);
   for (const int vocab : {1, 1001, 32000, 128256}) {
     check_argmax(1, vocab);
     check_argmax(17, vocab);

@@ -14,6 +14,10 @@ namespace awq::kernels::cuda {
 int embed(Half type, const void* table, const std::int32_t* ids, std::int64_t tokens, std::int64_t width, float* hidden,
           Stream stream);
 
+/// Row t of `to` = row rows[t] of `from`, of row_bytes each, a multiple of 4. The two do not overlap.
+int gather_rows(void* to, const void* from, const std::int32_t* rows, std::int64_t count, std::int64_t row_bytes,
+                Stream stream);
+
 /// y = half(x * weight / sqrt(mean(x^2) + eps)), row t of y from row rows[t] of x (row t when `rows` is null).
 /// x [*, width], weight [width] binary32, y [tokens, width].
 int rms_norm(Half type, const float* x, const std::int32_t* rows, const float* weight, float eps, std::int64_t tokens,

@@ -34,6 +34,15 @@ __global__ void embed_kernel(const std::uint16_t* table, const std::int32_t* ids
   }
 }
 
+template <typename Word>
+__global__ void gather_kernel(Word* to, const Word* from, const std::int32_t* rows, std::int64_t row_words) {
+  ptx::wait_for_earlier_kernel();
+  ptx::let_next_kernel_start();
+  const std::int64_t row = blockIdx.x;
+  const Word* source = from + rows[row] * row_words;
+  for (std::int64_t i = threadIdx.x; i < row_words; i += blockDim.x) to[row * row_words + i] = source[i];
+}
+
 /// Sum over the block, in one order that depends on blockDim alone; every thread gets it.
 __device__ float block_sum(float value) {
   __shared__ float warp_sums[kWarp];
@@ -243,6 +252,19 @@ int embed(Half type, const void* table, const std::int32_t* ids, std::int64_t to
     return launch(kernel, dim3(static_cast<unsigned>(tokens)), 256, 0, stream, 1,
                   static_cast<const std::uint16_t*>(table), ids, width, hidden);
   });
+}
+
+int gather_rows(void* to, const void* from, const std::int32_t* rows, std::int64_t count, std::int64_t row_bytes,
+                Stream stream) {
+  if (count <= 0) return 0;
+  if (row_bytes % 4 != 0) return static_cast<int>(cudaErrorInvalidValue);
+  const auto run = [&]<typename Word>() {
+    constexpr std::int64_t kBytes = sizeof(Word);
+    return launch(gather_kernel<Word>, dim3(static_cast<unsigned>(count)), 256, 0, stream, 1, static_cast<Word*>(to),
+                  static_cast<const Word*>(from), rows, row_bytes / kBytes);
+  };
+  const bool vector = row_bytes % 16 == 0 && is_aligned(to, 16) && is_aligned(from, 16);
+  return vector ? run.template operator()<uint4>() : run.template operator()<std::uint32_t>();
 }
 
 int rms_norm(Half type, const float* x, const std::int32_t* rows, const float* weight, float eps, std::int64_t tokens,
