@@ -27,7 +27,7 @@ constexpr OtherName kOtherNames[] = {
 
 std::optional<KvDtype> parse_kv_dtype(std::string_view name) {
   if (name == "auto") return std::nullopt;
-  for (std::uint8_t i = 0; i < std::size(kNames); ++i) {
+  for (std::size_t i = 0; i < std::size(kNames); ++i) {
     if (name == kNames[i]) return static_cast<KvDtype>(i);
   }
   for (const OtherName& other : kOtherNames) {
