@@ -85,7 +85,6 @@ StepModel::StepModel(std::unique_ptr<Model> model, const StepOptions& options)
                                  .allow_short = options.allow_short || options.max_model_len == 0});
   kv_ = device::Buffer(static_cast<std::uint64_t>(block_count_ + 1) * block_bytes);
   pool_ = {.data = kv_.data(), .layer_bytes = static_cast<std::uint64_t>(block_count_ + 1) * model_->kv_block_bytes()};
-  results_.reserve(static_cast<std::size_t>(limits_.tokens));
   device::fill(kv_.data(), 0, kv_.bytes(), stream_);  // what is masked is multiplied by zero: it must not be NaN
   stream_.synchronize();
 }
@@ -118,8 +117,7 @@ void StepModel::run(std::span<const std::int32_t> ids, std::span<const model::Se
   }
   const BatchLayout layout{.tokens = tokens, .sequences = sequences, .block_stride = blocks_for(bounds.max_length)};
   upload_batch(layout, ids, slices);
-  const auto* results = words_.as<std::int32_t>() + layout.results();
-  results_.assign(results, results + result_count(slices));
+  results_ = {words_.as<std::int32_t>() + layout.results(), static_cast<std::size_t>(result_count(slices))};
   hidden_ = model_->forward(
       work_, device_words_ + layout.ids(), layout.view(device_words_, bounds.max_queries, bounds.max_length),
       {.rows = device_words_ + layout.results(), .count = static_cast<std::int64_t>(results_.size())}, pool_, stream_);

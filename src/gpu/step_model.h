@@ -83,9 +83,9 @@ class StepModel : public engine::StepModel {
   KvPool pool_;
   device::Event uploaded_;
   bool upload_pending_ = false;
-  bool has_logits_ = false;            ///< of every token of the last run(): row t for token t
-  const float* hidden_ = nullptr;      ///< hidden states of the last run()
-  std::vector<std::int32_t> results_;  ///< the tokens that have one, rising
+  bool has_logits_ = false;                ///< of every token of the last run(): row t for token t
+  const float* hidden_ = nullptr;          ///< hidden states of the last run()
+  std::span<const std::int32_t> results_;  ///< the tokens that have one, rising; among words_
   std::vector<Recorded> graphs_;
 };
 

@@ -21,7 +21,8 @@
 namespace {
 
 using namespace awq;
-using gpu_test::generate, gpu_test::random_ids, gpu_test::relative_error, gpu_test::Sequences;
+using gpu_test::generate, gpu_test::logits_of_results, gpu_test::random_ids, gpu_test::relative_error,
+    gpu_test::Sequences;
 
 int failures = 0;
 bool emulated = false;
@@ -227,36 +228,11 @@ class Check {
     report(name_, "one chunk and five", good, detail);
   }
 
-  /// Where most tokens have no results, those of the others are what they are among all: some tokens of one slice, the
-  /// last of another, none of a third; then one token alone, and what comes behind it.
   void results() {
     const std::vector<std::int32_t> text = ids(40, 3);
-    const auto part = [&](std::size_t begin, std::size_t count) { return std::span(text).subspan(begin, count); };
-    const auto run = [&](engine::StepModel& model, bool narrow) {
-      Sequences sequences(model);
-      std::vector<float> found;
-      const auto keep = [&](std::vector<std::int64_t> rows) {
-        const std::vector<float> logits = sequences.logits(std::move(rows));
-        found.insert(found.end(), logits.begin(), logits.end());
-      };
-      sequences.add(0, 0, part(0, 21), narrow ? 12 : -1);
-      sequences.add(1, 0, part(3, 9), narrow ? 0 : -1);
-      sequences.add(2, 0, part(7, 14), narrow ? 1 : -1);
-      sequences.run();
-      keep({9, 12, 20, 43});
-      sequences.add(1, 9, part(12, 17), narrow ? 1 : -1);
-      sequences.run();
-      keep({16});
-      sequences.add(1, 26, part(29, 5), narrow ? 0 : -1);
-      sequences.run();
-      sequences.add(1, 31, part(34, 1));
-      sequences.run();
-      keep({0});
-      return found;
-    };
     for (engine::StepModel* model : {gpu_.get(), fused_.get()}) {
       std::string detail;
-      const bool good = alike(run(*model, true), run(*model, false), detail);
+      const bool good = alike(logits_of_results(*model, text, true), logits_of_results(*model, text, false), detail);
       report(name_, model == gpu_.get() ? "results alone" : "results alone, fused", good, detail);
     }
   }

@@ -62,6 +62,32 @@ class Sequences {
   std::vector<model::SequenceSlice> slices_;
 };
 
+/// Logits of some tokens of batches, which are to be the same whether only they have results (`narrow`) or all tokens:
+/// some of one slice, the last of another, none of a third; then one token alone, and what comes behind it. `text` has
+/// 40 tokens.
+inline std::vector<float> logits_of_results(engine::StepModel& model, std::span<const std::int32_t> text, bool narrow) {
+  Sequences sequences(model);
+  std::vector<float> found;
+  const auto keep = [&](std::vector<std::int64_t> rows) {
+    const std::vector<float> logits = sequences.logits(std::move(rows));
+    found.insert(found.end(), logits.begin(), logits.end());
+  };
+  sequences.add(0, 0, text.subspan(0, 21), narrow ? 12 : -1);
+  sequences.add(1, 0, text.subspan(3, 9), narrow ? 0 : -1);
+  sequences.add(2, 0, text.subspan(7, 14), narrow ? 1 : -1);
+  sequences.run();
+  keep({9, 12, 20, 43});
+  sequences.add(1, 9, text.subspan(12, 17), narrow ? 1 : -1);
+  sequences.run();
+  keep({16});
+  sequences.add(1, 26, text.subspan(29, 5), narrow ? 0 : -1);
+  sequences.run();
+  sequences.add(1, 31, text.subspan(34, 1));
+  sequences.run();
+  keep({0});
+  return found;
+}
+
 /// Largest difference over the largest magnitude.
 inline double relative_error(std::span<const float> found, std::span<const float> expected) {
   double worst = 0, largest = 0;
